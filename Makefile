@@ -1,0 +1,205 @@
+# Builds the kernel (build/knarr.elf) and the host program (build/knarr); runs, tests and checks both.
+# `make help` lists the targets. BUILD=DIR puts everything elsewhere; V=1 shows the commands.
+
+BUILD   ?= build
+VERSION := 0.1.0
+
+CC      := gcc
+LD      := ld
+NM      := nm
+OBJCOPY := objcopy
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+WARNINGS := -Wall -Wextra -Werror -Wno-unused-parameter -Wstrict-prototypes -Wmissing-prototypes \
+            -Wvla -Wshadow -Wundef
+
+# ---- the kernel ------------------------------------------------------------------------------------------------------
+
+KERNEL_SRC := $(sort $(wildcard kernel/*.c kernel/x86/*.c kernel/x86/*.S drivers/*.c fs/*.c net/*.c \
+                                loader/*.c loader/*.S syscall/*.c))
+KERNEL_OBJ := $(patsubst %,$(BUILD)/obj/%.o,$(KERNEL_SRC))
+KERNEL_LDS := kernel/x86/kernel.ld
+
+# Of the system's headers only those of the compiler and of linux-libc-dev are used; the guard against smashed stacks
+# lives in the per-CPU area, at %gs:40.
+KERNEL_INC := -nostdinc -isystem $(shell $(CC) -print-file-name=include) \
+              -isystem /usr/include/x86_64-linux-gnu -isystem /usr/include -I.
+KERNEL_CFLAGS := -std=gnu11 -O2 -g -ffreestanding $(KERNEL_INC) -DKNARR_VERSION='"$(VERSION)"' \
+                 -ffile-prefix-map=$(CURDIR)/= \
+                 -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pic -fno-pie -fcf-protection=none \
+                 -fno-strict-aliasing -fno-omit-frame-pointer -fno-common -fno-asynchronous-unwind-tables \
+                 -ffunction-sections -fdata-sections -fstack-protector-strong -mstack-protector-guard=tls \
+                 -mstack-protector-guard-reg=gs -mstack-protector-guard-offset=40 $(WARNINGS)
+KERNEL_ASFLAGS := $(KERNEL_CFLAGS) -D__ASSEMBLY__ -DVDSO_IMAGE='"$(BUILD)/vdso.so"'
+KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack \
+                  --build-id=none --fatal-warnings -T $(KERNEL_LDS)
+
+$(BUILD)/obj/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(KERNEL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$(Q)$(CC) $(KERNEL_ASFLAGS) -MMD -MP -c $< -o $@
+
+# The kernel is linked twice: first without, then with its own table of function names (kernel/ksyms.h). The table lies
+# behind all code, so the addresses of functions do not move between the two.
+$(BUILD)/knarr.pass1.elf: $(KERNEL_OBJ) $(KERNEL_LDS) $(BUILD)/ksyms.none.o
+	$(call say,LD,$@)
+	$(Q)$(LD) $(KERNEL_LDFLAGS) $(KERNEL_OBJ) $(BUILD)/ksyms.none.o -o $@
+
+$(BUILD)/knarr.debug.elf: $(KERNEL_OBJ) $(KERNEL_LDS) $(BUILD)/ksyms.o
+	$(call say,LD,$@)
+	$(Q)$(LD) $(KERNEL_LDFLAGS) $(KERNEL_OBJ) $(BUILD)/ksyms.o -o $@
+
+$(BUILD)/knarr.elf: $(BUILD)/knarr.debug.elf
+	$(call say,STRIP,$@)
+	$(Q)$(OBJCOPY) --strip-all $< $@
+
+$(BUILD)/ksyms.none.S: scripts/ksyms.sh
+	@mkdir -p $(@D)
+	$(Q)scripts/ksyms.sh </dev/null >$@
+
+$(BUILD)/ksyms.S: $(BUILD)/knarr.pass1.elf scripts/ksyms.sh
+	$(Q)$(NM) --numeric-sort $< | scripts/ksyms.sh >$@
+
+$(BUILD)/ksyms%.o: $(BUILD)/ksyms%.S
+	$(Q)$(CC) -c $< -o $@
+$(BUILD)/ksyms.o: $(BUILD)/ksyms.S
+	$(Q)$(CC) -c $< -o $@
+
+# ---- the vDSO: a small shared object for the application, carried inside the kernel ----------------------------------
+
+VDSO_SRC := $(sort $(wildcard loader/vdso/*.c loader/vdso/*.S))
+VDSO_LDS := $(wildcard loader/vdso/vdso.lds)
+VDSO_OBJ := $(patsubst %,$(BUILD)/obj/%.o,$(VDSO_SRC))
+VDSO_CFLAGS := -std=gnu11 -O2 -g -ffreestanding $(KERNEL_INC) -ffile-prefix-map=$(CURDIR)/= -fPIC -fno-common \
+               -fno-stack-protector -fcf-protection=none -fasynchronous-unwind-tables -fvisibility=hidden $(WARNINGS)
+
+$(BUILD)/obj/loader/vdso/%.c.o: loader/vdso/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(VDSO_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/loader/vdso/%.S.o: loader/vdso/%.S
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$(Q)$(CC) $(VDSO_CFLAGS) -D__ASSEMBLY__ -MMD -MP -c $< -o $@
+
+$(BUILD)/vdso.debug.so: $(VDSO_OBJ) $(VDSO_LDS)
+	$(call say,LD,$@)
+	$(Q)$(LD) -m elf_x86_64 -shared -nostdlib -Bsymbolic --no-undefined -soname linux-vdso.so.1 --hash-style=both \
+	    --eh-frame-hdr --build-id=none -z max-page-size=4096 -z noexecstack -z noseparate-code \
+	    $(addprefix -T ,$(VDSO_LDS)) $(VDSO_OBJ) -o $@
+
+$(BUILD)/vdso.so: $(BUILD)/vdso.debug.so
+	$(Q)$(OBJCOPY) --strip-all $< $@
+
+$(patsubst %,$(BUILD)/obj/%.o,$(wildcard loader/*.S)): $(BUILD)/vdso.so
+
+# ---- the host program ------------------------------------------------------------------------------------------------
+
+TOOL_SRC := $(sort $(wildcard tools/*.c))
+TOOL_OBJ := $(patsubst %,$(BUILD)/host/%.o,$(TOOL_SRC))
+TOOL_CFLAGS := -std=gnu11 -O2 -g -I. -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE \
+               -DKNARR_VERSION='"$(VERSION)"' $(WARNINGS)
+TOOL_LIBS := -larchive -lelf
+
+$(BUILD)/host/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(TOOL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/knarr: $(TOOL_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) -pie -Wl,-z,relro,-z,now $(TOOL_OBJ) $(TOOL_LIBS) -o $@
+
+# ---- unit tests: tests/unit/test_*.c, on the host under the sanitizers -----------------------------------------------
+# Comments among a test's first ten lines say what belongs to it:
+#     // link: kernel/page.c kernel/list.c     sources of the kernel or of tools/ to compile and link with it
+#     // libs: -larchive                       libraries
+#     // flags: -DSOMETHING                    more compiler flags, for the test and its sources
+# Headers are looked for in tests/unit/fakes/ first, then in the tree.
+
+UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
+UNIT_CFLAGS := -std=gnu11 -O1 -g -Itests/unit/fakes -I. -D_GNU_SOURCE -DKNARR_UNIT_TEST=1 \
+               -DKNARR_VERSION='"$(VERSION)"' -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+               -fno-omit-frame-pointer -Wall -Wextra -Werror -Wno-unused-parameter
+unit_directive = $(shell sed -n '1,10s,^// $(1): *,,p' $(2))
+
+define unit_rule
+$(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_directive,link,tests/unit/$(1).c)
+	@mkdir -p $$(@D)
+	$$(call say,UNIT,$(1))
+	$$(Q)for f in $$(filter %.c,$$^); do o=$$@.$$$$(echo $$$$f | tr / _).o; \
+	    $(CC) $(UNIT_CFLAGS) $(call unit_directive,flags,tests/unit/$(1).c) -MMD -MP -MT $$@ -c $$$$f -o $$$$o || exit 1; \
+	    set -- "$$$$@" $$$$o; done; \
+	    $(CC) -fsanitize=address,undefined "$$$$@" -lcmocka $(call unit_directive,libs,tests/unit/$(1).c) -o $$@
+endef
+$(foreach t,$(basename $(notdir $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
+
+# ---- targets ---------------------------------------------------------------------------------------------------------
+# What tests/system, tests/guest, tests/bench and tests/fuzz need to build goes into a rules.mk of their own.
+
+-include $(wildcard tests/*/rules.mk)
+
+.PHONY: all kernel tool run test unit system bench debug lint format deps clean help unit-binaries
+
+all: kernel tool ## build the kernel and the host program
+kernel: $(BUILD)/knarr.elf
+tool: $(BUILD)/knarr
+
+run: ## boot Debian's busybox with a short session in its shell
+	@scripts/deps.sh build run
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) scripts/demo.sh
+
+test: ## all tests: unit and system
+	@scripts/deps.sh build run test
+	@$(MAKE) --no-print-directory all unit-binaries
+	@BUILD=$(BUILD) scripts/test.sh unit system
+
+unit: unit-binaries ## only the unit tests
+	@BUILD=$(BUILD) scripts/test.sh unit
+
+system: all ## only the system tests (real boots)
+	@BUILD=$(BUILD) scripts/test.sh system
+
+unit-binaries: $(UNIT_BIN)
+
+bench: ## measure Knarr beside Debian's Linux kernel
+	@scripts/deps.sh build run test bench
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) tests/bench/run
+
+debug: all ## boot with gdb's stub waiting; ARGS="PROGRAM args..." chooses the program
+	@BUILD=$(BUILD) scripts/debug.sh $(ARGS)
+
+lint: ## static checks: layers, cppcheck
+	@scripts/deps.sh lint
+	@BUILD=$(BUILD) scripts/lint.sh
+
+format: ## clang-format over the whole tree
+	@scripts/deps.sh lint
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+deps: ## install all packages that any target needs
+	@scripts/deps.sh build run test bench lint debug
+
+clean: ## remove everything built
+	rm -rf $(BUILD)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@echo "  BUILD=DIR builds elsewhere, V=1 shows the commands, ARGS=... are the arguments of make debug"
+
+-include $(KERNEL_OBJ:.o=.d) $(VDSO_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(BUILD)/unit/*.d)
