@@ -3,6 +3,7 @@
 # a count, the ascending offsets of all functions from the first one as u32, then their names in the same order,
 # each ended by a NUL. It lies in .rodata, behind all code.
 exec awk '
+    BEGIN { n = 0 }
     # Functions of the linked kernel only: not those of the low boot stub.
     tolower($2) == "t" && $1 ~ /^ffffffff/ && $3 !~ /^\.L/ && $1 != last { addr[n] = $1; name[n++] = $3; last = $1 }
     END {

@@ -1,0 +1,100 @@
+// Open files. Everything that has a file descriptor is a struct file with a table of functions: regular files, directories,
+// devices, pipes, terminals, and later sockets, eventfds, timers and epoll instances.
+// Locks: file_table.lock (spinlock) protects the slots; file.position_lock (mutex) serialises read/write of one open file.
+#ifndef FS_FILE_H
+#define FS_FILE_H
+
+#include "kernel/aspace.h"
+#include "kernel/lock.h"
+#include "kernel/types.h"
+#include "kernel/uio.h"
+#include "kernel/wait.h"
+#include <linux/fcntl.h> // O_*, F_*, AT_*
+#include <linux/poll.h>  // POLL*
+
+struct file;
+struct inode;
+struct dentry;
+struct mount;
+struct process;
+
+// A place in the tree of names: a directory entry in a mount. path_ref/path_unref (vfs.h) keep it alive.
+struct path {
+    struct mount *mount;
+    struct dentry *dentry;
+};
+
+// What a poll of a file registers with: `add` is called for each wait queue that the file's readiness depends on.
+struct poll_table {
+    void (*add)(struct poll_table *pt, struct file *f, struct waitq *wq);
+};
+
+struct dir_context {
+    // Called for each entry; false: the buffer is full, stop (the entry will come again). `off` is where to continue after it.
+    bool (*emit)(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off);
+    int64_t pos; // file position: updated by iterate
+};
+
+// Every function may be NULL: then the default stands in brackets. They return -errno; blocking ones -ERESTARTSYS.
+struct file_ops {
+    // [-EINVAL] `pos` is the position to use and to advance; NULL for files without one (pipes, terminals).
+    int64_t (*read)(struct file *f, struct uio *u, uint64_t *pos);
+    int64_t (*write)(struct file *f, struct uio *u, uint64_t *pos);
+    int64_t (*seek)(struct file *f, int64_t offset, int whence); // [by inode size; -ESPIPE for streams]
+    long (*ioctl)(struct file *f, unsigned cmd, uint64_t arg);   // [-ENOTTY]
+    uint32_t (*poll)(struct file *f, struct poll_table *pt);     // [always readable and writable] pt may be NULL
+    int (*iterate)(struct file *f, struct dir_context *ctx);     // [-ENOTDIR]
+    // [-ENODEV] The backing for a mapping, with a reference; ERR_PTR.
+    struct backing *(*map)(struct file *f, unsigned prot, unsigned flags);
+    int (*fsync)(struct file *f, bool data_only);                // [-EINVAL]
+    int (*truncate)(struct file *f, uint64_t size);              // [through the inode]
+    int (*allocate)(struct file *f, int mode, uint64_t offset, uint64_t len); // fallocate(2) [-EOPNOTSUPP]
+    void (*flush)(struct file *f);                               // at each close(2) of a descriptor
+    void (*release)(struct file *f);                             // the last reference is gone
+};
+
+struct file {
+    const struct file_ops *ops;
+    uint32_t refs;
+    uint32_t flags;   // O_* status flags and access mode
+    bool stream;      // no position: read and write get pos NULL
+    bool readable, writable;
+    uint64_t position;
+    struct mutex position_lock;
+    struct path path;     // where it was opened; dentry NULL for anonymous files (pipes)
+    struct inode *inode;  // never NULL after file_open; referenced
+    void *data;           // the owner's
+    int signal_owner;     // F_SETOWN
+};
+
+struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigned flags); // refs 1; takes an inode reference
+static inline struct file *file_ref(struct file *f) { atomic_add(&f->refs, 1); return f; }
+void file_unref(struct file *f);
+// Read and write with Linux's common checks (mode, O_APPEND, position lock, stream or not). `pos` NULL: the file's own.
+int64_t file_read(struct file *f, struct uio *u, uint64_t *pos);
+int64_t file_write(struct file *f, struct uio *u, uint64_t *pos);
+int64_t file_read_kernel(struct file *f, void *buf, size_t n, uint64_t pos);        // for the loader and the kernel itself
+uint32_t file_poll(struct file *f, struct poll_table *pt);                          // POLL* bits
+
+// --- Tables of descriptors ---
+struct file_table {
+    uint32_t refs; // CLONE_FILES
+    struct spinlock lock;
+    unsigned capacity, next_free; // no slot below next_free is empty
+    struct file **files;
+    uint64_t *cloexec; // bitmap
+};
+struct file_table *file_table_create(void);
+struct file_table *file_table_copy(struct file_table *from); // fork
+void file_table_unref(struct file_table *t);                 // the last one closes everything
+void file_table_close_on_exec(struct file_table *t);
+struct file *fd_get(int fd);         // of the current process, with a reference; NULL: EBADF (and for O_PATH unless fd_get_path)
+struct file *fd_get_path(int fd);    // the same, O_PATH files too
+long fd_install(struct file *f, unsigned flags); // lowest free one; takes over the reference; O_CLOEXEC in flags. Or -EMFILE
+long fd_install_at(struct file *f, int fd, unsigned flags); // dup2; closes what was there
+long fd_dup(struct file *f, int minimum, unsigned flags);   // F_DUPFD; takes its own reference
+long fd_close(int fd);               // 0 or -EBADF
+long fd_get_flags(int fd);           // FD_CLOEXEC or 0, -EBADF
+long fd_set_flags(int fd, unsigned flags);
+
+#endif

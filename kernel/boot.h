@@ -1,0 +1,33 @@
+// What the boot loader told us, in one form whatever the protocol was, and the kernel's command line.
+#ifndef KERNEL_BOOT_H
+#define KERNEL_BOOT_H
+
+#include "kernel/page.h"
+#include "kernel/types.h"
+
+#define BOOT_MAX_RANGES 32
+struct boot_info {
+    char cmdline[4096];
+    struct ram_range ram[BOOT_MAX_RANGES];
+    unsigned ram_count;
+    phys_t initrd_start, initrd_end; // 0, 0: none
+    phys_t rsdp;                     // 0: look for it, or none
+};
+extern struct boot_info boot_info;
+
+// The value of `name=value`, "" for a bare `name`, NULL when the word is absent. Points into a static copy.
+const char *cmdline_get(const char *name);
+// Calls fn for every `name=value` with this name (virtio_mmio.device is given several times).
+void cmdline_each(const char *name, void (*fn)(const char *value));
+
+// The boot's chart: marks the end of a stage; printed by boot=chart.
+void boot_stage(const char *name);
+void boot_chart_print(void);
+
+// The end of the machine: reports the status through the console (docs/boot-protocol.md), flushes, resets. Any context.
+enum exit_kind { EXIT_CODE = 0, EXIT_SIGNAL = 1, EXIT_KNARR = 2 };
+void machine_exit(enum exit_kind kind, int code) NORETURN;
+// A line for the person who typed the command (frame 'M'; the log in plain mode). Before machine_exit.
+void machine_message(const char *fmt, ...) PRINTF(1, 2);
+
+#endif

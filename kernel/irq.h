@@ -1,0 +1,18 @@
+// Interrupts of devices, and calls between CPUs. Drivers use this; the controllers are kernel/x86/apic.c's.
+#ifndef KERNEL_IRQ_H
+#define KERNEL_IRQ_H
+
+#include "kernel/types.h"
+
+typedef void (*irq_fn)(void *arg); // interrupts off
+// A line of the IOAPIC. edge: trigger mode as the bus says (virtio-mmio: edge in microvm per its table, PCI: level).
+int irq_request_gsi(unsigned gsi, bool level, bool active_low, irq_fn fn, void *arg); // 0, -ENOSPC, -ENODEV
+// A vector for MSI: fills in the address and data to program into the device.
+int irq_request_msi(irq_fn fn, void *arg, uint64_t *address, uint32_t *data); // 0, -ENOSPC
+
+// Runs fn(arg) on the CPUs of the bitmap (not on this one) and waits for all. Interrupts on, no spinlock held that they need.
+void cpu_call(uint64_t cpus, void (*fn)(void *), void *arg);
+void cpu_kick(unsigned cpu); // makes it look at its run queue and at thread.work
+void cpu_stop_others(void);  // panic: they halt
+
+#endif

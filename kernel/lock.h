@@ -1,0 +1,81 @@
+// Locks: spinlock, mutex, rwmutex. The first busy-waits and is for short sections that never sleep; the others put the thread
+// to sleep and are for sections that do. Kernel code is not preempted, so a plain spinlock needs no preemption count; one
+// that an interrupt handler takes too must be taken with spin_lock_irqsave.
+#ifndef KERNEL_LOCK_H
+#define KERNEL_LOCK_H
+
+#include "kernel/list.h"
+#include "kernel/types.h"
+
+// Ticket lock: fair, one word.
+struct spinlock {
+    union {
+        uint32_t word;
+        struct {
+            uint16_t owner, next;
+        };
+    };
+};
+#define SPINLOCK_INIT {{0}}
+
+static inline void spin_init(struct spinlock *l) { l->word = 0; }
+void spin_lock_slow(struct spinlock *l, uint16_t ticket); // kernel/lock.c
+
+static inline void spin_lock(struct spinlock *l) {
+    uint16_t t = __atomic_fetch_add(&l->next, 1, __ATOMIC_ACQUIRE);
+    if (unlikely(load_acquire(&l->owner) != t))
+        spin_lock_slow(l, t);
+}
+static inline bool spin_trylock(struct spinlock *l) {
+    struct spinlock old = {.word = __atomic_load_n(&l->word, __ATOMIC_RELAXED)}, new = old;
+    if (old.owner != old.next)
+        return false;
+    new.next++;
+    return __atomic_compare_exchange_n(&l->word, &old.word, new.word, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+static inline void spin_unlock(struct spinlock *l) { store_release(&l->owner, (uint16_t)(l->owner + 1)); }
+static inline bool spin_is_locked(const struct spinlock *l) { return READ_ONCE(l->owner) != READ_ONCE(l->next); }
+
+// Interrupt state; kernel/x86/cpu.h has them inline. `flags` is what irq_save returned.
+uint64_t irq_save(void);          // disables interrupts on this CPU, returns the state before
+void irq_restore(uint64_t flags); // back to that state
+
+static inline uint64_t spin_lock_irqsave(struct spinlock *l) {
+    uint64_t flags = irq_save();
+    spin_lock(l);
+    return flags;
+}
+static inline void spin_unlock_irqrestore(struct spinlock *l, uint64_t flags) {
+    spin_unlock(l);
+    irq_restore(flags);
+}
+
+struct thread;
+
+// A sleeping lock. Taken by threads only; not recursive. A sleep on it is not interrupted by signals.
+struct mutex {
+    struct thread *owner; // NULL when free; the low bit says that threads wait
+    struct spinlock lock; // protects `waiters`
+    struct list waiters;
+};
+#define MUTEX_INIT(name) {NULL, SPINLOCK_INIT, LIST_INIT((name).waiters)}
+void mutex_init(struct mutex *m);
+void mutex_lock(struct mutex *m);
+bool mutex_trylock(struct mutex *m);
+void mutex_unlock(struct mutex *m);
+bool mutex_held(const struct mutex *m); // by the current thread
+
+// A sleeping lock with readers. Writers are preferred, so that page faults do not starve mmap.
+struct rwmutex {
+    int32_t readers; // >0 readers hold it, -1 a writer does
+    uint32_t writers_waiting;
+    struct spinlock lock; // protects everything here
+    struct list waiters;
+};
+void rwmutex_init(struct rwmutex *m);
+void rwmutex_read_lock(struct rwmutex *m);
+void rwmutex_read_unlock(struct rwmutex *m);
+void rwmutex_write_lock(struct rwmutex *m);
+void rwmutex_write_unlock(struct rwmutex *m);
+
+#endif

@@ -1,0 +1,55 @@
+// Signals: generation, masks, queues, delivery. The frame on the application's stack is kernel/x86/sigframe.c's.
+// Locks: process.signal_lock (interrupt-safe) protects handlers, the process's queue and the queues of all its threads.
+#ifndef KERNEL_SIGNAL_H
+#define KERNEL_SIGNAL_H
+
+#include "kernel/list.h"
+#include "kernel/types.h"
+#include <asm/signal.h>  // SIG*, SA_*, stack_t
+#include <asm/siginfo.h> // siginfo_t, SI_*, SEGV_*
+
+#define SIGNAL_COUNT 64
+#define SIGMASK(sig) (1UL << ((sig)-1))
+#define SIGMASK_UNBLOCKABLE (SIGMASK(SIGKILL) | SIGMASK(SIGSTOP))
+#define SIGMASK_SYNCHRONOUS (SIGMASK(SIGSEGV) | SIGMASK(SIGBUS) | SIGMASK(SIGILL) | SIGMASK(SIGFPE) | SIGMASK(SIGTRAP) | SIGMASK(SIGSYS))
+
+struct process;
+struct thread;
+
+struct signal_queue {
+    uint64_t set;        // bit per pending signal
+    struct list entries; // struct queued_signal, in order
+};
+
+struct signal_action {
+    uaddr_t handler; // SIG_DFL, SIG_IGN, or an address
+    uint64_t flags;  // SA_*
+    uaddr_t restorer;
+    uint64_t mask;
+};
+
+struct signal_handlers {
+    uint32_t refs; // CLONE_SIGHAND
+    struct signal_action action[SIGNAL_COUNT];
+};
+
+void signal_queue_init(struct signal_queue *q);
+void signal_queue_flush(struct signal_queue *q);
+// To a process (any thread that does not block it) or to one thread. `info` may be NULL (as from the kernel).
+// 0, -EINVAL, or -EAGAIN (queue limit of real-time signals). Any context but with no signal_lock held.
+int signal_send_process(struct process *p, int sig, const siginfo_t *info);
+int signal_send_thread(struct thread *t, int sig, const siginfo_t *info);
+// A fault of the current thread: delivered even if blocked or ignored (then it kills). Returns to be delivered on the way out.
+void signal_fault(int sig, int code, uaddr_t addr, int trapno, uint64_t error_code);
+void signal_kill_process(struct process *p, int sig); // SIGKILL semantics: cannot be caught, status shows `sig`
+
+long signal_set_action(int sig, const struct signal_action *new_action, struct signal_action *old); // sigaction(2)
+void signal_set_mask(uint64_t mask); // the current thread's; unblockable bits are dropped
+// Takes one pending signal of `set` for sigtimedwait(2) and signalfd. The number, or 0 when there is none.
+int signal_take(uint64_t set, siginfo_t *info);
+uint64_t signal_pending_set(void); // sigpending(2)
+
+// On the way to the application with WORK_SIGNAL: delivers what is pending, restarts or interrupts the system call.
+void signal_deliver(void);
+
+#endif

@@ -1,0 +1,32 @@
+// Small objects: one cache a type, and kmalloc for what has no type of its own. Never sleep; NULL when there is no memory.
+#ifndef KERNEL_SLAB_H
+#define KERNEL_SLAB_H
+
+#include "kernel/list.h"
+#include "kernel/lock.h"
+#include "kernel/types.h"
+
+struct slab_cache {
+    const char *name;
+    uint32_t size, align; // of an object, in bytes
+    // The rest is slab.c's. Initialised by its first use, so that a cache is a static variable and costs nothing unused.
+    uint32_t per_slab;
+    uint8_t order;
+    bool ready;
+    struct spinlock lock;
+    struct list partial;
+    uint64_t objects;
+};
+// static struct slab_cache thread_cache = SLAB_CACHE("thread", sizeof(struct thread), 64);
+#define SLAB_CACHE(nm, sz, al) {.name = (nm), .size = (sz), .align = (al)}
+
+void *slab_alloc(struct slab_cache *c);  // contents undefined
+void *slab_zalloc(struct slab_cache *c); // zeroed
+void slab_free(struct slab_cache *c, void *object); // NULL is allowed
+
+void *kmalloc(size_t size); // aligned to 16; above a page, page-aligned. Up to 4 MiB
+void *kzalloc(size_t size);
+void *krealloc(void *p, size_t size);
+void kfree(void *p); // NULL is allowed
+
+#endif
