@@ -29,5 +29,12 @@ enum exit_kind { EXIT_CODE = 0, EXIT_SIGNAL = 1, EXIT_KNARR = 2 };
 void machine_exit(enum exit_kind kind, int code) NORETURN;
 // A line for the person who typed the command (frame 'M'; the log in plain mode). Before machine_exit.
 void machine_message(const char *fmt, ...) PRINTF(1, 2);
+// What the console (fs/console.c) does for the two above. Any context, also with locks of its own held by a CPU that has
+// been stopped; `exit` returns when everything has left the machine.
+struct machine_hooks {
+    void (*message)(const char *text, size_t len);
+    void (*exit)(enum exit_kind kind, int code);
+};
+void machine_set_hooks(const struct machine_hooks *hooks);
 
 #endif
