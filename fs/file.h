@@ -37,6 +37,7 @@ struct dir_context {
 
 // Every function may be NULL: then the default stands in brackets. They return -errno; blocking ones -ERESTARTSYS.
 struct file_ops {
+    const char *name; // what /proc/PID/fd shows for files without a place in the tree: "[eventpoll]". NULL: none
     // [-EINVAL] `pos` is the position to use and to advance; NULL for files without one (pipes, terminals).
     int64_t (*read)(struct file *f, struct uio *u, uint64_t *pos);
     int64_t (*write)(struct file *f, struct uio *u, uint64_t *pos);
@@ -53,27 +54,43 @@ struct file_ops {
     void (*release)(struct file *f);                             // the last reference is gone
 };
 
+struct epoll_item;
 struct file {
     const struct file_ops *ops;
     uint32_t refs;
     uint32_t flags;   // O_* status flags and access mode
     bool stream;      // no position: read and write get pos NULL
     bool readable, writable;
+    bool path_only;   // O_PATH: a place, not an open file
+    bool lock_position; // read and write at the file's own position exclude each other (regular files, directories)
+    bool has_flock;   // flock(2) was used on it
     uint64_t position;
     struct mutex position_lock;
     struct path path;     // where it was opened; dentry NULL for anonymous files (pipes)
     struct inode *inode;  // never NULL after file_open; referenced
     void *data;           // the owner's
     int signal_owner;     // F_SETOWN
+    struct epoll_item *epoll; // the epoll instances that watch it: fs/epoll.c
 };
 
-struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigned flags); // refs 1; takes an inode reference
+// A file with refs 1; takes a reference of its own on the inode. readable and writable follow from `flags`. ERR_PTR(-ENFILE)
+// or ERR_PTR(-ENOMEM). Files that are not in the tree (pipes, sockets, ...) use an inode of inode_anonymous() (vfs.h).
+struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigned flags);
 static inline struct file *file_ref(struct file *f) { atomic_add(&f->refs, 1); return f; }
-void file_unref(struct file *f);
+void file_release(struct file *f); // the last reference is gone
+static inline void file_unref(struct file *f)
+{
+    if (atomic_sub(&f->refs, 1) == 1)
+        file_release(f);
+}
 // Read and write with Linux's common checks (mode, O_APPEND, position lock, stream or not). `pos` NULL: the file's own.
 int64_t file_read(struct file *f, struct uio *u, uint64_t *pos);
 int64_t file_write(struct file *f, struct uio *u, uint64_t *pos);
 int64_t file_read_kernel(struct file *f, void *buf, size_t n, uint64_t pos);        // for the loader and the kernel itself
+int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *pos);
+int64_t file_seek(struct file *f, int64_t offset, int whence);                      // lseek(2)
+// The default for files with a size: SEEK_SET, SEEK_CUR, SEEK_END, and SEEK_DATA, SEEK_HOLE as for a file without holes.
+int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size);
 uint32_t file_poll(struct file *f, struct poll_table *pt);                          // POLL* bits
 
 // --- Tables of descriptors ---
@@ -96,5 +113,8 @@ long fd_dup(struct file *f, int minimum, unsigned flags);   // F_DUPFD; takes it
 long fd_close(int fd);               // 0 or -EBADF
 long fd_get_flags(int fd);           // FD_CLOEXEC or 0, -EBADF
 long fd_set_flags(int fd, unsigned flags);
+long fd_close_range(unsigned first, unsigned last, bool cloexec_only); // close_range(2)
+// The next open descriptor of a table from `fd` on, with a reference, for /proc; -1: no more.
+int fd_next(struct file_table *t, int fd, struct file **file);
 
 #endif

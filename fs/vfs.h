@@ -22,6 +22,10 @@ struct inode {
     nsec_t atime, mtime, ctime, btime; // realtime
     struct mutex lock; // contents of a directory, size and pages of a file. Order: parent before child
     void *data;        // the file system's
+    struct spinlock spin; // aliases, pages and locks; a leaf lock
+    struct list aliases;  // dentry.alias_link: the names of this inode
+    struct pipe *pipe;    // of an open FIFO: fs/pipe.c, under `lock`
+    struct file_lock *locks; // flock(2), fcntl(2): fs/lock.c
 };
 
 // Lookup and change of names; called with the directory's inode locked. New entries are attached to the given dentry.
@@ -41,7 +45,102 @@ struct inode_ops {
     void (*update)(struct inode *inode);  // the attributes are about to be read (procfs sizes, ...). May be NULL
     void (*release)(struct inode *inode); // the last reference is gone
 };
-// The rest (struct dentry, struct mount, struct superblock, file system types) is declared by the owner of this header below.
+
+// A directory entry. It keeps its parent and its inode alive, and while it is in its parent's table the table's reference
+// keeps it alive. In a file system that lives in memory these entries are the directory; otherwise they are a cache, with
+// negative entries (inode NULL) for names that do not exist.
+// Locks: directory's inode.lock (changes) > parent dentry.lock > dentry.lock > tree_lock (names and parents, see dentry.c).
+struct dentry {
+    struct dentry *hash_next; // in the parent's table
+    uint32_t hash, refs;
+    uint16_t name_len;
+    uint8_t flags;            // DENTRY_*
+    struct spinlock lock;     // the table of children
+    struct dentry *parent;    // itself for a root
+    struct inode *inode;      // NULL: negative. Does not change from one inode to another
+    struct superblock *sb;
+    struct dentry_children *children; // NULL until there is one
+    char *name;               // NUL-terminated; short_name when it fits
+    uint64_t cookie;          // of the parent's listing: grows with each entry, never reused
+    struct list sibling;      // in the parent's listing
+    struct list alias_link;   // inode.aliases
+    char short_name[32];
+};
+#define DENTRY_HASHED 1  // in its parent's table
+#define DENTRY_MOUNTED 2 // something is mounted on it, in some mount
+#define DENTRY_LAZY 4    // a directory whose entries are made on first use: superblock_ops.populate
+#define DENTRY_ANON 8    // stands for a file that is in no tree: the name is what /proc/PID/fd shows
+
+struct fs_statistics {
+    uint64_t magic, block_size, blocks, blocks_free, files, files_free, name_max;
+};
+struct superblock_ops {
+    void (*statistics)(struct superblock *sb, struct fs_statistics *st);
+    int (*populate)(struct dentry *dir);         // DENTRY_LAZY, see there; directory's inode locked
+    void (*release)(struct superblock *sb);      // may be NULL
+};
+#define SB_UNCACHED 1 // directory entries are looked up afresh each time (procfs)
+#define SB_COMPLETE 2 // the directory entries are the directory: what is not in the table does not exist
+struct superblock {
+    const struct superblock_ops *ops;
+    const struct fs_type *type;
+    struct dentry *root; // referenced
+    uint32_t refs;       // mounts and inodes' users
+    uint32_t flags;      // SB_*
+    uint64_t dev;        // st_dev
+    uint64_t next_ino;
+    void *data;
+};
+struct fs_type {
+    const char *name;
+    bool nodev; // needs no device, as /proc/filesystems shows it
+    struct superblock *(*mount)(const struct fs_type *type, const char *source, const char *options); // refs 1. ERR_PTR
+};
+const struct fs_type *fs_type_find(const char *name);
+const struct fs_type *fs_type_at(unsigned index); // NULL: no more
+struct superblock *superblock_alloc(const struct superblock_ops *ops, const struct fs_type *type, unsigned flags);
+void superblock_unref(struct superblock *sb);
+
+struct mount {
+    uint32_t refs;
+    int id;
+    uint32_t flags; // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME
+    struct superblock *sb;
+    struct dentry *root;       // what of the file system is visible
+    struct mount *parent;      // itself for the first one; NULL when detached
+    struct dentry *mountpoint; // in the parent
+    struct list link;          // of all mounts
+    const char *source;        // as /proc/mounts shows it; kmalloc'ed
+};
+// mount(2): source may be NULL; flags MS_*. umount(2): -EBUSY while files are open in it, unless MNT_DETACH.
+int vfs_mount(const char *source, const struct path *target, const char *type, unsigned long flags, const char *options);
+int vfs_umount(const struct path *target, int flags);
+// Walks over the mounts in order: NULL starts; the result is referenced, the argument's reference is dropped.
+struct mount *mount_next(struct mount *m);
+struct mount *mount_root(void); // the first one; lives for ever
+
+// --- Inodes ---
+// Fills in what all file systems need (number, times, owner from the current credentials, refs 1, nlink 1).
+void inode_init(struct inode *inode, struct superblock *sb, const struct inode_ops *ops, uint32_t mode);
+static inline struct inode *inode_ref(struct inode *i) { atomic_add(&i->refs, 1); return i; }
+void inode_unref(struct inode *inode);
+// An inode outside any tree, refs 1, for pipes, sockets, epoll instances...: mode is S_IFIFO | 0600 and the like. NULL: no
+// memory. With file_ops set, opening its /proc/PID/fd link makes another file with these operations and the inode's data.
+struct inode *inode_anonymous(uint32_t mode, uint64_t rdev);
+bool capable(unsigned cap); // the current process has CAP_...
+
+// --- Character devices: what opening a device node does. ---
+struct device {
+    uint64_t rdev;
+    const char *name; // in /dev; NULL: no node of its own
+    uint32_t mode;    // permissions of the node
+    const struct file_ops *ops;            // a file with these operations, or
+    struct file *(*open)(unsigned flags);  // a new file of the driver's. ERR_PTR. It gets the node's inode and path
+};
+const struct device *device_find(uint64_t rdev);
+#define MAKE_DEV(major, minor) ((((uint64_t)(major)&0xfff) << 8) | ((minor)&0xff) | (((uint64_t)(minor) & 0xfff00) << 12))
+#define DEV_MAJOR(dev) ((unsigned)((dev) >> 8) & 0xfff)
+#define DEV_MINOR(dev) ((unsigned)((dev)&0xff) | ((unsigned)((dev) >> 12) & 0xfff00))
 
 // --- Lookup. `at`: AT_FDCWD or a descriptor of the current process. Paths are kernel strings. ---
 #define LOOKUP_FOLLOW 1      // the last component, when it is a symlink
@@ -54,11 +153,15 @@ void path_unref(const struct path *p);
 struct inode *path_inode(const struct path *p);
 // The absolute path as the current process sees it; "(unreachable)"-prefixed outside its root. Length or -ENAMETOOLONG.
 long path_name(const struct path *p, char *buf, size_t size);
+bool path_deleted(const struct path *p); // its name was removed
+bool path_equal(const struct path *a, const struct path *b);
 
 // open(2) without the descriptor. ERR_PTR.
 struct file *vfs_open(int at, const char *name, unsigned flags, uint32_t mode);
 // For execve: checks that it is a regular file with execute permission. ERR_PTR(-EACCES, -ENOENT, ...).
 struct file *vfs_open_exec(int at, const char *name, unsigned lookup_flags);
+struct file *vfs_open_path(const struct path *p, unsigned flags); // what is already looked up; follows no links. ERR_PTR
+struct file *memfd_open(const char *name, unsigned flags, uint32_t mode); // a regular file without a name. ERR_PTR
 
 // Attributes as stat shows them.
 struct vfs_stat {
@@ -68,6 +171,8 @@ struct vfs_stat {
     uint64_t mount_id;
 };
 void vfs_stat_inode(struct inode *inode, struct vfs_stat *out);
+void vfs_stat_path(const struct path *p, struct vfs_stat *out); // also mount_id
+void vfs_stat_file(struct file *f, struct vfs_stat *out);
 int vfs_permission(struct inode *inode, unsigned mask); // 4 read, 2 write, 1 execute; current credentials. 0 or -EACCES
 
 int vfs_mkdir(int at, const char *name, uint32_t mode);
@@ -80,7 +185,11 @@ long vfs_readlink(int at, const char *name, char *buf, size_t size);
 int vfs_truncate(struct inode *inode, uint64_t size);
 int vfs_chmod(struct inode *inode, uint32_t mode);
 int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid); // ~0: unchanged
-int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime); // NSEC_MAX: unchanged
+// NSEC_MAX: unchanged
+int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime);
+int vfs_touch(struct inode *inode);                // both times now: write permission suffices
+int vfs_access(struct inode *inode, unsigned mask, bool effective); // access(2): by the real ids unless effective
+bool path_read_only(const struct path *p);         // by its mount
 
 // Root, working directory, umask of a process (CLONE_FS shares it).
 struct fs_context {
@@ -92,6 +201,8 @@ struct fs_context {
 struct fs_context *fs_context_create(void); // at the root of the first mount
 struct fs_context *fs_context_copy(struct fs_context *from);
 void fs_context_unref(struct fs_context *fs);
+int fs_set_cwd(const struct path *p);  // chdir(2): a directory that may be searched
+int fs_set_root(const struct path *p); // chroot(2)
 
 // Called for each path that was looked for and is absent (--missing-files); NULL: nobody listens.
 extern void (*vfs_missing_hook)(const char *name);
