@@ -30,6 +30,8 @@ void machine_exit(enum exit_kind kind, int code) NORETURN;
 // Called once by machine_exit when the program ended (not for EXIT_KNARR), before the log is flushed; logs what was asked for
 // (statistics). Must not sleep. NULL: nobody wants to.
 extern void (*machine_exit_hook)(void);
+// How to switch the machine off (ACPI S5), where it is known; tried before a reset. Returns when it did not work.
+void machine_set_poweroff(void (*fn)(void));
 // A line for the person who typed the command (frame 'M'; the log in plain mode). Before machine_exit.
 void machine_message(const char *fmt, ...) PRINTF(1, 2);
 // What the console (fs/console.c) does for the two above. Any context, also with locks of its own held by a CPU that has

@@ -36,9 +36,13 @@ static inline bool spin_trylock(struct spinlock *l) {
 static inline void spin_unlock(struct spinlock *l) { store_release(&l->owner, (uint16_t)(l->owner + 1)); }
 static inline bool spin_is_locked(const struct spinlock *l) { return READ_ONCE(l->owner) != READ_ONCE(l->next); }
 
-// Interrupt state; kernel/x86/cpu.h has them inline. `flags` is what irq_save returned.
+// Interrupt state. `flags` is what irq_save returned.
+#ifdef KNARR_UNIT_TEST
 uint64_t irq_save(void);          // disables interrupts on this CPU, returns the state before
 void irq_restore(uint64_t flags); // back to that state
+#else
+#include "kernel/x86/cpu.h" // both, inline
+#endif
 
 static inline uint64_t spin_lock_irqsave(struct spinlock *l) {
     uint64_t flags = irq_save();

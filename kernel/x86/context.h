@@ -48,7 +48,7 @@ struct cpu {
 extern struct cpu *cpus[MAX_CPUS]; // by id; NULL: not started
 extern unsigned cpu_count;         // CPUs that run
 
-#ifdef KNARR_HOST_TEST // unit tests on the host provide these
+#ifdef KNARR_UNIT_TEST // unit tests on the host provide these
 struct cpu *cpu_this(void);
 struct thread *thread_current(void);
 #else
@@ -75,6 +75,8 @@ void context_load(struct thread *t);       // and of one that starts: also TSS.R
 void context_release(struct thread *t);
 int context_copy_fpu(struct thread *child, struct thread *parent); // clone, fork
 void context_reset_fpu(struct thread *t);  // exec: the state a new program finds
+// A new thread's first steps call sched_first_run() (kernel/sched.c): what a switch leaves to be done by whom it switched to.
+void sched_first_run(void);
 // Into the application with the registers of the frame (exec, first start of a thread).
 void context_enter_user(struct trapframe *frame) NORETURN;
 int arch_kernel_stack_alloc(struct thread *t); // t->stack with a guard page below; 0 or -ENOMEM

@@ -1,0 +1,28 @@
+// The doors between application and kernel (entry.S) and what stands behind them.
+#ifndef KERNEL_X86_ENTRY_H
+#define KERNEL_X86_ENTRY_H
+
+#include "kernel/types.h"
+
+struct trapframe;
+
+// What syscall_fast[] holds for calls marked SC_FULL_FRAME: completes the frame with the callee-saved registers, calls
+// syscall_table[number].fn, and returns to the application with every register as the frame has it then.
+long syscall_full_frame(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+
+// trap.c, called by entry.S. Interrupts are off.
+void trap_from_user(struct trapframe *f);
+void trap_from_kernel(struct trapframe *f);
+void trap_paranoid(struct trapframe *f); // NMI, #DF, #MC: on a stack of their own, anything may have been interrupted
+void exit_to_user(struct trapframe *f);  // with work to do: until there is none
+
+// A registered interrupt handler (irq.c).
+void irq_dispatch(unsigned vector);
+
+// ELF-like table in section .ex_table: an instruction that may fault on a user address, and where to go on then.
+struct ex_entry {
+    uint64_t rip, fixup;
+};
+uint64_t ex_table_find(uint64_t rip); // 0: none
+
+#endif

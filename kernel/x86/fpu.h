@@ -1,0 +1,18 @@
+// The application's floating point and vector registers, as XSAVE stores them (standard format; FXSAVE's on old CPUs).
+// The kernel itself uses none of them, so they are loaded while an application thread is current, kernel code included.
+#ifndef KERNEL_X86_FPU_H
+#define KERNEL_X86_FPU_H
+
+#include "kernel/types.h"
+
+extern uint32_t fpu_area_size; // bytes of a save area, 64-byte aligned; known after cpu_init
+extern uint64_t fpu_features;  // XCR0: the components that are saved; 0 when there is no XSAVE
+
+void fpu_init_cpu(void);             // CR4, XCR0: every CPU
+void fpu_area_reset(void *area);     // the state that a new program finds
+void fpu_save(void *area);           // registers -> area
+void fpu_load(const void *area);     // area -> registers; the area is the kernel's own work
+// For areas that the application had in its hands (sigreturn): makes header and MXCSR valid, so that fpu_load cannot fault.
+void fpu_area_sanitize(void *area);
+
+#endif
