@@ -1,5 +1,6 @@
 // Processes: an address space, open files, signal handlers, credentials, and the threads that share them.
-// Locks: process_table_lock (parents, children, pids) > process.signal_lock.
+// Locks: process_table_lock (interrupt-safe: parents, children, groups, sessions, zombies) > process.signal_lock (interrupt-safe)
+// > wait queues > run queues. The table of numbers has a leaf lock of its own.
 #ifndef KERNEL_PROCESS_H
 #define KERNEL_PROCESS_H
 
@@ -47,6 +48,10 @@ struct process {
     bool exiting;        // exit_group is in progress
     uint32_t exit_status; // as wait(2) shows it: code << 8, or signal
     bool zombie;
+    // Job control, under signal_lock: what wait(2) with WUNTRACED or WCONTINUED is still to be told.
+    bool stopped, stop_unreported, continue_unreported;
+    int stop_signal;
+    bool vfork_waiting;       // the parent sleeps on its child_wait until this process lets its address space go
 
     struct process *parent;
     struct list children, sibling, all_link;
@@ -59,7 +64,11 @@ struct process {
     struct timer itimer_real;
     nsec_t itimer_real_interval;
     nsec_t itimer_cpu_deadline[2], itimer_cpu_interval[2]; // ITIMER_VIRTUAL, ITIMER_PROF; on CPU time
-    nsec_t dead_user_ns, dead_system_ns; // of threads that have ended
+    struct timer cpu_timer;   // looks after itimer_cpu_deadline and RLIMIT_CPU
+    uint64_t dead_user_cycles, dead_system_cycles; // of threads that have ended
+    uint64_t dead_minor_faults, dead_major_faults, dead_voluntary_switches, dead_involuntary_switches;
+    struct list posix_timers; // timer_create(2), under signal_lock
+    int next_timer_id;
     nsec_t children_user_ns, children_system_ns;
     nsec_t start_time;
     uint64_t peak_resident;
@@ -70,7 +79,7 @@ struct process {
 
 extern struct process kernel_process; // pid 0: owner of kernel threads
 extern struct process *init_process;  // pid 1: when it ends, the machine stops with its status
-extern struct mutex process_table_lock;
+extern struct spinlock process_table_lock;
 extern struct list process_list;
 
 static inline struct process *process_current(void) { return thread_current()->process; }
@@ -86,6 +95,21 @@ struct process *process_create(void); // pid given, nothing else filled in; NULL
 void process_ref(struct process *p);
 void process_unref(struct process *p);
 struct process *process_find(int pid); // with a reference, or NULL
+// For procfs: the process with the smallest pid >= `pid`, and the thread of p with the smallest tid >= `tid`; referenced, or NULL.
+struct process *process_next(int pid);
+struct thread *process_next_thread(struct process *p, int tid);
+// CPU time of all threads, ended ones included.
+void process_times(struct process *p, nsec_t *user, nsec_t *system);
+// The letter that /proc/PID/stat shows: R S D T Z.
+char process_state(struct process *p);
+char thread_state_letter(struct thread *t);
+// A signal to all processes of a group (-ESRCH: there is none); any context. Terminals use it.
+int process_group_signal(int pgid, int sig, const siginfo_t *info);
+// The current process lets go of the address space that its vfork(2) parent lent it: called by exec and exit.
+void process_vfork_done(struct process *p);
+// Copies what a child inherits in this layer: credentials, limits, group, session, terminal, names; adds it to the parent's
+// children. The caller has filled in aspace, files, fs, handlers.
+void process_inherit(struct process *child, struct process *parent);
 int pid_alloc(void);                   // process and thread numbers come from one space; -EAGAIN when exhausted
 void pid_free(int pid);
 

@@ -48,6 +48,11 @@ void signal_set_mask(uint64_t mask); // the current thread's; unblockable bits a
 // Takes one pending signal of `set` for sigtimedwait(2) and signalfd. The number, or 0 when there is none.
 int signal_take(uint64_t set, siginfo_t *info);
 uint64_t signal_pending_set(void); // sigpending(2)
+void signal_update_work(void);     // after a change of the current thread's mask: sets or clears WORK_SIGNAL
+struct signal_handlers *signal_handlers_create(void);                     // all default; NULL: no memory
+struct signal_handlers *signal_handlers_copy(struct signal_handlers *from); // fork
+void signal_handlers_unref(struct signal_handlers *h);
+void signal_reset_handlers(struct process *p); // exec: what was caught becomes default; un-shares
 
 // On the way to the application with WORK_SIGNAL: delivers what is pending, restarts or interrupts the system call.
 void signal_deliver(void);

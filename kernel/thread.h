@@ -1,5 +1,7 @@
 // Threads and the scheduler: what runs. One run queue a CPU, round robin with a time slice, work stealing when idle.
-// Locks: runqueue.lock (interrupt-safe) is a leaf lock; thread.state changes under it.
+// Locks: runqueue.lock (interrupt-safe) comes after all others but the timer heap's. A thread marks itself as about to sleep
+// without it; every other change of thread.state is made under the lock of the run queue of thread.cpu, which is held across
+// the switch itself: whoever has it and finds a thread that is not that CPU's current one knows that its registers are saved.
 #ifndef KERNEL_THREAD_H
 #define KERNEL_THREAD_H
 
@@ -13,6 +15,12 @@
 
 struct process;
 struct aspace;
+
+// A call that gave -ERESTART_BLOCK goes on with restart.fn when the application makes restart_syscall(2).
+struct restart {
+    long (*fn)(struct restart *r);
+    uint64_t args[5];
+};
 
 enum thread_state { THREAD_RUNNING, THREAD_READY, THREAD_SLEEPING, THREAD_SLEEPING_INTERRUPTIBLE, THREAD_STOPPED, THREAD_DEAD };
 
@@ -41,8 +49,7 @@ struct thread {
     int cpu;                  // where it runs or ran last
     struct list run_link;     // in a run queue
     uint64_t affinity;        // bitmap of allowed CPUs
-    nsec_t slice_end;
-    nsec_t user_ns, system_ns; // CPU time used
+    uint64_t user_cycles, system_cycles; // CPU time used, up to `accounted`; see thread_times
     uint64_t accounted;       // cycles at the last accounting
     int8_t nice;
     bool idle, kernel;        // the CPU's idle thread; a thread without an application
@@ -63,7 +70,9 @@ struct thread {
     uaddr_t robust_list;
     uint64_t robust_len;
     struct waitq *sleeping_on; // for reports
-    void *restart; // restart_syscall(2)'s state, owned by syscall/
+    struct restart restart; // what restart_syscall(2) continues
+    nsec_t start_time;      // monotonic
+    int parent_death_signal; // PR_SET_PDEATHSIG
     uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
 };
 
@@ -84,6 +93,7 @@ void thread_interrupt(struct thread *t);           // wakes it when it sleeps in
 void thread_prepare_sleep(bool interruptible);     // then check the condition, then thread_sleep_until
 void thread_yield(void);                           // sched_yield(2)
 bool thread_signal_pending(void);                  // an unmasked signal (or WORK_EXIT) for the current thread
+void thread_add_work(struct thread *t, uint32_t work); // WORK_*; makes a running thread notice it soon
 // A voluntary preemption point in long loops of the kernel: switches when the slice is over. No spinlock held.
 static inline void sched_point(void);
 void sched_yield_now(void);
@@ -94,6 +104,7 @@ void sched_idle_loop(void) NORETURN;   // what a CPU does in the end
 void sched_tick(void);                 // from the timer interrupt
 void sched_exit_to_user(void);         // WORK_RESCHED on the way to the application
 int thread_set_affinity(struct thread *t, uint64_t cpus); // 0, -EINVAL
+void sched_kicked(void);      // the interrupt that cpu_kick() sends: nothing but a look at the run queue
 struct thread *thread_find(int tid);   // with a reference, or NULL
 uint64_t sched_load(void);             // ready and running threads, for /proc/loadavg
 // CPU time of a thread up to now, split as far as it is known.

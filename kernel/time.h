@@ -11,6 +11,8 @@ int time_set_realtime(nsec_t ns); // clock_settime(2), settimeofday(2)
 // Precise raw cycles for measuring (TSC), and their conversion.
 uint64_t time_cycles(void);
 nsec_t time_cycles_to_ns(uint64_t cycles);
+uint64_t time_ns_to_cycles(nsec_t ns);
+int64_t rtc_read(void); // drivers/rtc.c: seconds since the epoch, 0 when there is no clock. Declared here by its user
 
 struct timer;
 typedef void (*timer_fn)(struct timer *t); // in interrupt context, interrupts off, no lock held; may re-add the timer
@@ -18,7 +20,7 @@ struct timer {
     nsec_t deadline; // absolute, monotonic
     timer_fn fn;
     int cpu;         // where it is queued, -1: it is not
-    uint32_t slot;   // in that CPU's heap
+    struct timer *child, *next, *prev; // the heap's: timer.c
 };
 void timer_init(struct timer *t, timer_fn fn);
 void timer_add(struct timer *t, nsec_t deadline); // (re)arms it on this CPU
@@ -35,7 +37,7 @@ struct vdso_data {
     uint32_t seq;       // odd while being written
     uint32_t mode;      // 0: make the system call; 1: the TSC is good
     uint64_t tsc_base;
-    uint64_t mult;      // ns = ((tsc - tsc_base) * mult) >> shift
+    uint64_t mult;      // ns = ((tsc - tsc_base) * mult) >> shift, the product in 128 bits
     uint32_t shift;
     uint32_t pad;
     nsec_t mono_base;   // monotonic time at tsc_base

@@ -48,6 +48,8 @@ typedef int64_t nsec_t;   // nanoseconds; signed, so that differences work
 #define ERESTARTSYS 512
 // The same, but always EINTR when a handler runs; restarted when none does (nanosleep, poll, futex with timeouts: signal(7)).
 #define ERESTARTNOHAND 514
+// The same, but the restart is restart_syscall(2), which calls thread.restart.fn (sleeps with a relative timeout).
+#define ERESTART_BLOCK 516
 
 // Pointers that can carry a negative errno.
 #define ERR_PTR(err) ((void *)(intptr_t)(err))
