@@ -1,0 +1,117 @@
+// Page tables: the kernel's own (upper half: direct map of RAM, kernel image, stacks, device memory) and the mechanics of the
+// application's (lower half), whose policy is kernel/aspace*.c's.
+// Locks: kernel_table_lock inside for the upper half; aspace.table_lock for a lower half.
+#ifndef KERNEL_X86_PAGETABLE_H
+#define KERNEL_X86_PAGETABLE_H
+
+#include "kernel/aspace.h"
+#include "kernel/page.h"
+#include "kernel/types.h"
+#include "kernel/x86/pte.h"
+
+// --- The kernel's half ---
+extern phys_t kernel_root; // the kernel's own table, with an empty lower half; every CPU starts on it after boot.S
+
+// Builds the final kernel table (W^X) and loads it. After page_init; needs boot.S's map of the first GiB.
+void pagetable_init(void);
+void pagetable_init_cpu(void); // every other CPU: loads it
+// Shows the RAM between start and end in the direct map, writable and not executable. False: no memory for tables.
+// Called by page.c when it opens a piece of RAM.
+bool direct_map(phys_t start, phys_t end);
+// Direct-maps what firmware left in RAM or beside it (ACPI and MP tables) for reading. NULL: no memory.
+void *direct_map_firmware(phys_t pa, size_t len);
+// Device memory: uncached, not executable, for good. The same page asked for again gives the same address. NULL: no memory.
+void *mmio_map(phys_t pa, size_t len);
+// A kernel stack (KERNEL_STACK_SIZE bytes) with an unmapped guard area below it: its lowest address. NULL: no memory.
+// Freed stacks are kept mapped, for the next thread.
+void *kernel_stack_alloc(void);
+void kernel_stack_free(void *stack);
+// Is it in the guard area below a kernel stack? For the report of an overflow.
+bool kernel_stack_guard(uint64_t va);
+
+// --- An application's half. table_lock held unless said otherwise. ---
+phys_t user_root_alloc(void);      // an empty one that shares the kernel's half; 0: no memory. No lock
+void user_root_free(phys_t root);  // with all tables below it; the pages they map are gone already. No lock
+
+// The entry for the page at va, with the tables above it made when they are missing; NULL: no memory, or (level 1) the
+// entry above is large. as->table_pages counts.
+pte_t *user_entry_make(struct aspace *as, uaddr_t va, unsigned level);
+// The entry that maps va and its level (1, or 2 when it is large), or the level 2 entry (level 2, not used) when there is no
+// table below; NULL when not even that exists.
+pte_t *user_entry_find(struct aspace *as, uaddr_t va, unsigned *level);
+// Turns a large entry into a table of 512 small ones with the same rights. The caller has split the page block (page_split)
+// and flushes. False: no memory.
+bool user_entry_split(struct aspace *as, pte_t *entry);
+
+// Calls fn for every used entry of level 1 or large entry of level 2 in [start, end), in order. A large entry is passed as a
+// whole even when the range covers a part of it: `va` is its own start. fn returns false to stop the walk. Inlined, so that fn is too.
+#define WALK_INLINE static inline __attribute__((always_inline))
+typedef bool (*walk_fn)(void *ctx, pte_t *entry, uaddr_t va, unsigned level);
+WALK_INLINE bool user_walk(struct aspace *as, uaddr_t start, uaddr_t end, walk_fn fn, void *ctx)
+{
+    uaddr_t va = start;
+    while (va < end) {
+        pte_t *table = phys_to_virt(as->root), e = 0;
+        unsigned level = 4;
+        for (; level >= 2; level--) {
+            e = table[level_index(va, level)];
+            if (!(e & PTE_PRESENT) || (e & PTE_LARGE))
+                break;
+            table = phys_to_virt(pte_frame(e));
+        }
+        if (level >= 2) {
+            uaddr_t next = (va | ((1UL << level_shift(level)) - 1)) + 1;
+            if (level == 2 && (e & PTE_LARGE) && pte_used(e) &&
+                !fn(ctx, &table[level_index(va, 2)], ALIGN_DOWN(va, HUGE_PAGE_SIZE), 2))
+                return false;
+            va = next;
+            continue;
+        }
+        uaddr_t stop = MIN(end, (va | (HUGE_PAGE_SIZE - 1)) + 1);
+        for (pte_t *p = &table[level_index(va, 1)]; va < stop; p++, va += PAGE_SIZE)
+            if (pte_used(*p) && !fn(ctx, p, va, 1))
+                return false;
+    }
+    return true;
+}
+
+// Frees the tables that lie wholly between floor and ceiling and serve only [start, end), which is empty by now. They go to
+// the batch, to be freed after its flush.
+struct tlb_batch;
+void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling);
+
+// --- TLB. Collects what a change of entries makes stale, and the pages that may be freed only after the flush. ---
+#define TLB_BATCH_PAGES 64
+#define TLB_FLUSH_SINGLE 32 // more pages than this: the whole TLB
+struct tlb_batch {
+    struct aspace *as;
+    bool local;                // no other CPU has the address space loaded: pages may go at once
+    unsigned flush_count;      // pages to flush, those of `flush`; above TLB_FLUSH_SINGLE: everything
+    unsigned page_count;
+    struct page *tables;       // page table pages, linked through page.private
+    uaddr_t flush[TLB_FLUSH_SINGLE];
+    struct page *pages[TLB_BATCH_PAGES];
+};
+void tlb_batch_begin(struct tlb_batch *b, struct aspace *as); // table_lock held from here to the end
+void tlb_batch_end(struct tlb_batch *b);                      // flushes on every CPU that needs it, then frees
+
+void tlb_batch_flush(struct tlb_batch *b);
+static inline void tlb_batch_stale(struct tlb_batch *b, uaddr_t va)
+{
+    if (b->flush_count < TLB_FLUSH_SINGLE)
+        b->flush[b->flush_count] = va;
+    b->flush_count++;
+}
+static inline void tlb_batch_release(struct tlb_batch *b, struct page *p) // its reference is dropped after the flush
+{
+    if (b->local) {
+        page_unref(p);
+        return;
+    }
+    if (b->page_count == TLB_BATCH_PAGES)
+        tlb_batch_flush(b);
+    b->pages[b->page_count++] = p;
+}
+void tlb_flush_user(struct aspace *as, uaddr_t va); // one page, on every CPU that has it loaded
+
+#endif
