@@ -11,4 +11,11 @@ uint64_t random_u64(void);
 bool random_ready(void);                          // at least 256 bits were credited
 int random_wait_ready(void);                      // getrandom(2) without GRND_NONBLOCK: 0, or -ERESTARTSYS
 
+// A device that delivers entropy (virtio-rng). The generator asks at the first use and now and then afterwards; the device
+// answers whenever it likes through random_add.
+struct entropy_source {
+    void (*request)(void); // any context; must not call back at once
+};
+void random_set_source(const struct entropy_source *source);
+
 #endif
