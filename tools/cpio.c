@@ -40,12 +40,13 @@ uint64_t cpio_header(struct cpio *cpio, const struct cpio_member *member)
 void cpio_add(struct cpio *cpio, const struct cpio_member *member, const void *data)
 {
     cpio_header(cpio, member);
-    cpio_data(cpio, data, member->size);
+    if (member->size > 0)
+        cpio_data(cpio, data, member->size);
     cpio_pad(cpio);
 }
 
 bool cpio_end(struct cpio *cpio)
 {
-    cpio_add(cpio, &(struct cpio_member){.path = "TRAILER!!!", .nlink = 1}, NULL);
+    cpio_add(cpio, &(struct cpio_member){.path = "TRAILER!!!", .nlink = 1}, "");
     return fflush(cpio->file) == 0 && !ferror(cpio->file);
 }

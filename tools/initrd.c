@@ -1,0 +1,137 @@
+/*
+ * Puts the initrd together; see the header.
+ */
+#include "tools/initrd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BUFFER = 256 << 10 };
+
+static void add_parents(struct initrd *initrd, const char *path)
+{
+    char *parent = xstrdup(path);
+    char *slash = strrchr(parent, '/');
+
+    if (slash) {
+        *slash = '\0';
+        if (!tree_find(&initrd->tree, parent)) {
+            struct cpio_member member = {.path = parent, .mode = S_IFDIR | 0755, .nlink = 2};
+            initrd_begin(initrd, &member, NULL);
+        }
+    }
+    free(parent);
+}
+
+struct node *initrd_begin(struct initrd *initrd, struct cpio_member *member, const char *link)
+{
+    if (member->size > UINT32_MAX)
+        die(STATUS_FAILED, "/%s: files of 4 GiB and more do not fit into an initrd", member->path);
+    add_parents(initrd, member->path);
+
+    struct node *node = tree_node(&initrd->tree, member->path);
+    free(node->link);
+    member->ino = member->ino ? member->ino : ++initrd->last_ino;
+    node->link = link ? xstrdup(link) : NULL;
+    node->ino = member->ino;
+    node->mode = member->mode;
+    node->nlink = 1;
+    node->size = member->size;
+    node->header = initrd->cpio.offset;
+    node->data = cpio_header(&initrd->cpio, member);
+    return node;
+}
+
+/* Puts the count of names into the header that the target was written with, so that the guest expects more of them. */
+static void set_nlink(struct initrd *initrd, struct node *target)
+{
+    enum { NLINK = 6 + 4 * 8 }; /* the fifth field of eight digits behind the magic number */
+    char digits[9];
+
+    snprintf(digits, sizeof(digits), "%08X", ++target->nlink);
+    if (fflush(initrd->cpio.file) != 0 || pwrite(initrd->fd, digits, 8, (off_t)(target->header + NLINK)) != 8)
+        die(STATUS_FAILED, "cannot write the initrd: %s", strerror(errno));
+}
+
+void initrd_hardlink(struct initrd *initrd, const char *path, struct node *target)
+{
+    if (strcmp(path, target->path) == 0)
+        return;
+    add_parents(initrd, path);
+    set_nlink(initrd, target);
+
+    struct node *node = tree_node(&initrd->tree, path);
+    node->ino = target->ino;
+    node->mode = target->mode;
+    node->size = target->size;
+    node->data = target->data;
+    cpio_add(&initrd->cpio,
+             &(struct cpio_member){.path = path, .ino = target->ino, .mode = target->mode, .nlink = target->nlink},
+             NULL);
+}
+
+static void add_config(struct initrd *initrd, const struct run_options *options, const struct stdio_kinds *stdio,
+                       const char *executable)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *config = open_memstream(&text, &size);
+
+    if (!config)
+        die(STATUS_FAILED, "out of memory");
+    for (char **arg = options->argv; *arg; arg++)
+        fprintf(config, "arg=%s%c", *arg, 0);
+    fprintf(config, "exec=%s%c", executable, 0);
+    for (size_t i = 0; i < options->environment.count; i++)
+        fprintf(config, "env=%s%c", options->environment.item[i], 0);
+    fprintf(config, "cwd=%s%chostname=%s%c", options->directory, 0, options->hostname, 0);
+    fprintf(config, "stdin=%s%cstdout=%s%cstderr=%s%c", stdio->in, 0, stdio->out, 0, stdio->error, 0);
+    if (stdio->rows > 0)
+        fprintf(config, "winsize=%ux%u%c", stdio->rows, stdio->columns, 0);
+    if (fclose(config) != 0)
+        die(STATUS_FAILED, "out of memory");
+
+    struct cpio_member member = {
+        .path = ".knarr/config", .ino = ++initrd->last_ino, .mode = S_IFREG | 0600, .nlink = 1, .size = size};
+    cpio_add(&initrd->cpio, &member, text);
+    free(text);
+}
+
+static void fill_root(struct initrd *initrd, const char *root)
+{
+    struct stat status;
+
+    if (stat(root, &status) != 0)
+        die(STATUS_FAILED, "--root %s: %s", root, strerror(errno));
+    if (S_ISDIR(status.st_mode))
+        root_from_directory(initrd, root);
+    else
+        root_from_archive(initrd, root);
+}
+
+int initrd_build(const struct run_options *options, const struct stdio_kinds *stdio)
+{
+    struct initrd initrd = {.fd = -1};
+
+    /* QEMU opens it through /proc/self/fd, so it stays open across exec. */
+    initrd.fd = options->save_initrd ? open(options->save_initrd, O_RDWR | O_CREAT | O_TRUNC, 0666)
+                                     : memfd_create("knarr-initrd", 0);
+    if (initrd.fd < 0 || !(initrd.cpio.file = fdopen(initrd.fd, "w+")))
+        die(STATUS_FAILED, "%s: %s", options->save_initrd ? options->save_initrd : "initrd", strerror(errno));
+    setvbuf(initrd.cpio.file, NULL, _IOFBF, BUFFER);
+    tree_node(&initrd.tree, "")->mode = S_IFDIR | 0755;
+
+    if (options->root)
+        fill_root(&initrd, options->root);
+    char *executable = program_find(&initrd, options);
+    add_config(&initrd, options, stdio, executable);
+    free(executable);
+    if (!cpio_end(&initrd.cpio))
+        die(STATUS_FAILED, "cannot write the initrd: %s", strerror(errno));
+    return initrd.fd; /* the stream on it stays open: closing it would close the descriptor */
+}

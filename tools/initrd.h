@@ -1,0 +1,41 @@
+/*
+ * Builds the initrd: the guest's root filesystem and .knarr/config, which says what to run in it
+ * (docs/boot-protocol.md). It lies in memory (memfd), so nothing is left behind however knarr ends.
+ */
+#pragma once
+
+#include "tools/cpio.h"
+#include "tools/options.h"
+#include "tools/tree.h"
+
+struct initrd {
+    struct cpio cpio;
+    struct tree tree;
+    int fd;
+    uint32_t last_ino;
+};
+
+/* How the program's standard streams are connected, and the terminal's size. */
+struct stdio_kinds {
+    const char *in, *out, *error; /* "tty", "stream", "null" */
+    unsigned rows, columns;       /* 0: unknown */
+};
+
+/* The whole: root, program, configuration. Returns the file descriptor. Dies with the right status when it cannot. */
+int initrd_build(const struct run_options *options, const struct stdio_kinds *stdio);
+
+/*
+ * Begins a member: member->path must be normalized; link is a symbolic link's target or NULL. Missing parent directories
+ * are added. The caller writes member->size bytes of data and calls cpio_pad(). Gives it an inode number when it has none.
+ */
+struct node *initrd_begin(struct initrd *initrd, struct cpio_member *member, const char *link);
+
+/* Adds another name of a regular file that was added before. */
+void initrd_hardlink(struct initrd *initrd, const char *path, struct node *target);
+
+/* rootdir.c, rootarchive.c: fill the root from a directory or from an archive. */
+void root_from_directory(struct initrd *initrd, const char *directory);
+void root_from_archive(struct initrd *initrd, const char *file);
+
+/* program.c: finds the program, adds it when it comes from the host. Returns its path in the guest. */
+char *program_find(struct initrd *initrd, const struct run_options *options);

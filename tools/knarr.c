@@ -1,0 +1,37 @@
+/*
+ * knarr: runs Linux programs in virtual machines of their own. Finds the command and leaves the rest to it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/common.h"
+#include "tools/run.h"
+
+static const char usage[] = "Usage: knarr COMMAND\n"
+                            "\n"
+                            "  run [OPTIONS] PROGRAM [ARG...]   run a Linux program (knarr run --help)\n"
+                            "  version                          print the version\n"
+                            "  help                             print this\n";
+
+static bool is(const char *word, const char *command)
+{
+    return strcmp(word, command) == 0 || (strncmp(word, "--", 2) == 0 && strcmp(word + 2, command) == 0);
+}
+
+static int print(const char *text)
+{
+    return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? 0 : STATUS_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        die(STATUS_FAILED, "which command? (knarr help)");
+    if (strcmp(argv[1], "run") == 0)
+        return run_main(argc - 1, argv + 1);
+    if (is(argv[1], "version"))
+        return print("knarr " KNARR_VERSION "\n");
+    if (is(argv[1], "help"))
+        return print(usage);
+    die(STATUS_FAILED, "%s: no such command (knarr help)", argv[1]);
+}

@@ -1,0 +1,266 @@
+/*
+ * Parses the options of `knarr run`. They are docker's where docker has them, with its defaults for the environment.
+ */
+#include "tools/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+enum {
+    MEMORY_DEFAULT = 512 << 20,
+    MEMORY_LEAST = 2 << 20,
+    CPUS_MOST = 255,
+};
+
+static const char usage[] =
+    "Usage: knarr run [OPTIONS] PROGRAM [ARG...]\n"
+    "\n"
+    "Runs an unmodified Linux program in a virtual machine of its own. PROGRAM is looked up in the guest's root first,\n"
+    "then on the host. The exit status is the program's, 128+N when signal N killed it, 125 when Knarr failed, 126 when\n"
+    "PROGRAM cannot be executed, 127 when it was not found.\n"
+    "\n"
+    "  -m, --memory SIZE        memory of the machine, as 64M or 2G (default 512M)\n"
+    "      --cpus N             number of CPUs (default 1)\n"
+    "  -e, --env K=V            set an environment variable; K alone takes the host's value\n"
+    "      --env-file FILE      the same from the lines of a file\n"
+    "  -w, --workdir DIR        working directory in the guest (default /)\n"
+    "  -h, --hostname NAME      host name of the guest (default knarr)\n"
+    "      --root DIR|FILE      root filesystem: a directory, a tar archive in any compression, or a cpio archive\n"
+    "  -t, --tty                give the program a terminal even when knarr has none\n"
+    "      --accel KIND         auto, kvm or tcg (default auto: kvm where it works)\n"
+    "      --machine KIND       microvm or q35 (default microvm)\n"
+    "      --kernel FILE        the kernel (default: knarr.elf beside knarr)\n"
+    "      --kernel-arg WORD    one more word on the kernel's command line\n"
+    "      --qemu-arg WORD      one more argument for QEMU\n"
+    "      --save-initrd FILE   keep the initial RAM disk in FILE\n"
+    "      --dry-run            print the QEMU command instead of running it\n"
+    "      --gdb[=PORT]         wait for gdb on a local port (default 1234)\n"
+    "      --trace              print each system call on stderr, as strace does\n"
+    "      --stats              print at the end which system calls were made\n"
+    "      --missing-files      print at the end which files were looked for and absent\n"
+    "  -v, --verbose            print the kernel's log on stderr; -vv prints more\n"
+    "      --help               print this\n"
+    "\n"
+    "In a terminal all keys go to the program; Ctrl-] three times within a second ends a machine that hangs. Without one,\n"
+    "a third SIGINT or SIGTERM within two seconds does. KNARR_QEMU and KNARR_KERNEL name another QEMU and kernel.\n";
+
+enum { OPT_CPUS = 256, OPT_ENV_FILE, OPT_ROOT, OPT_ACCEL, OPT_MACHINE, OPT_KERNEL, OPT_KERNEL_ARG, OPT_QEMU_ARG,
+       OPT_SAVE_INITRD, OPT_DRY_RUN, OPT_GDB, OPT_TRACE, OPT_STATS, OPT_MISSING_FILES, OPT_RM, OPT_HELP };
+
+static const struct option long_options[] = {
+    {"memory", required_argument, NULL, 'm'},
+    {"cpus", required_argument, NULL, OPT_CPUS},
+    {"env", required_argument, NULL, 'e'},
+    {"env-file", required_argument, NULL, OPT_ENV_FILE},
+    {"workdir", required_argument, NULL, 'w'},
+    {"hostname", required_argument, NULL, 'h'},
+    {"root", required_argument, NULL, OPT_ROOT},
+    {"tty", no_argument, NULL, 't'},
+    {"interactive", no_argument, NULL, 'i'},
+    {"rm", no_argument, NULL, OPT_RM},
+    {"accel", required_argument, NULL, OPT_ACCEL},
+    {"machine", required_argument, NULL, OPT_MACHINE},
+    {"kernel", required_argument, NULL, OPT_KERNEL},
+    {"kernel-arg", required_argument, NULL, OPT_KERNEL_ARG},
+    {"qemu-arg", required_argument, NULL, OPT_QEMU_ARG},
+    {"save-initrd", required_argument, NULL, OPT_SAVE_INITRD},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN},
+    {"gdb", optional_argument, NULL, OPT_GDB},
+    {"trace", no_argument, NULL, OPT_TRACE},
+    {"stats", no_argument, NULL, OPT_STATS},
+    {"missing-files", no_argument, NULL, OPT_MISSING_FILES},
+    {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+bool parse_size(const char *text, uint64_t *bytes)
+{
+    static const char units[] = "bkmgt";
+    char *end;
+
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    long double number = strtold(text, &end);
+    if (*end != '\0') {
+        const char *unit = strchr(units, tolower((unsigned char)*end));
+        if (!unit)
+            return false;
+        number *= (long double)(1ULL << 10 * (unit - units));
+        end++;
+        if (unit != units && tolower((unsigned char)*end) == 'b') /* 64MB, as docker takes it */
+            end++;
+    }
+    if (errno || *end != '\0' || number >= 0x1p63L)
+        return false;
+    *bytes = (uint64_t)number;
+    return true;
+}
+
+static unsigned parse_cpus(const char *text)
+{
+    char *end;
+    double number = strtod(text, &end);
+
+    /* docker takes fractions; a machine has whole processors. */
+    if (end == text || *end != '\0' || !(number > 0) || number > CPUS_MOST)
+        die(STATUS_FAILED, "--cpus %s: not a number from 1 to %d", text, CPUS_MOST);
+    unsigned whole = (unsigned)number;
+    return whole < number ? whole + 1 : whole;
+}
+
+static int parse_choice(const char *option, const char *text, const char *const choices[])
+{
+    for (int i = 0; choices[i]; i++) {
+        if (strcmp(text, choices[i]) == 0)
+            return i;
+    }
+    die(STATUS_FAILED, "--%s %s: no such choice (knarr run --help)", option, text);
+}
+
+static void add_environment(struct strings *environment, const char *setting)
+{
+    const char *equals = strchr(setting, '=');
+
+    if (equals == setting || *setting == '\0')
+        die(STATUS_FAILED, "-e %s: no name", setting);
+    if (equals) {
+        environment_set(environment, setting);
+    } else if (getenv(setting)) {
+        char *inherited = xasprintf("%s=%s", setting, getenv(setting));
+        environment_set(environment, inherited);
+        free(inherited);
+    }
+}
+
+static void add_environment_file(struct strings *environment, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t length;
+
+    if (!file)
+        die(STATUS_FAILED, "--env-file %s: %s", path, strerror(errno));
+    while ((length = getline(&line, &size, file)) > 0) {
+        if (line[length - 1] == '\n')
+            line[length - 1] = '\0';
+        const char *text = line + strspn(line, " \t");
+        if (*text != '\0' && *text != '#')
+            add_environment(environment, text);
+    }
+    free(line);
+    fclose(file);
+}
+
+static const char *default_kernel(void)
+{
+    const char *chosen = getenv("KNARR_KERNEL");
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (chosen && *chosen)
+        return chosen;
+    self[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = '\0';
+
+    char *beside = xasprintf("%s/knarr.elf", self);
+    if (access(beside, F_OK) == 0)
+        return beside;
+    char *installed = xasprintf("%s/../lib/knarr/knarr.elf", self);
+    return access(installed, F_OK) == 0 ? installed : beside;
+}
+
+static void check_port(const char *port)
+{
+    char *end;
+    unsigned long number = strtoul(port, &end, 10);
+
+    if (!isdigit((unsigned char)*port) || *end != '\0' || number < 1 || number > 65535)
+        die(STATUS_FAILED, "--gdb=%s: not a port", port);
+}
+
+void options_parse(struct run_options *options, int argc, char **argv)
+{
+    static const char *const accels[] = {"auto", "kvm", "tcg", NULL};
+    static const char *const machines[] = {"microvm", "q35", NULL};
+    struct strings settings = {0};
+    int option;
+
+    *options = (struct run_options){
+        .memory = MEMORY_DEFAULT,
+        .cpus = 1,
+        .directory = "/",
+        .hostname = "knarr",
+    };
+    opterr = 0;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "+:m:e:w:h:tiv", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'm':
+            if (!parse_size(optarg, &options->memory) || options->memory < MEMORY_LEAST)
+                die(STATUS_FAILED, "-m %s: not a size of at least 2M", optarg);
+            break;
+        case OPT_CPUS: options->cpus = parse_cpus(optarg); break;
+        case 'e': add_environment(&settings, optarg); break;
+        case OPT_ENV_FILE: add_environment_file(&settings, optarg); break;
+        case 'w':
+            if (*optarg != '/')
+                die(STATUS_FAILED, "-w %s: not an absolute path", optarg);
+            options->directory = optarg;
+            break;
+        case 'h': options->hostname = optarg; break;
+        case OPT_ROOT: options->root = optarg; break;
+        case 't': options->terminal = true; break;
+        case 'i':    /* standard input is always connected, */
+        case OPT_RM: /* and nothing is ever left behind */
+            break;
+        case OPT_ACCEL: options->accel = (enum accel)parse_choice("accel", optarg, accels); break;
+        case OPT_MACHINE: options->machine = (enum machine)parse_choice("machine", optarg, machines); break;
+        case OPT_KERNEL: options->kernel = optarg; break;
+        case OPT_KERNEL_ARG: strings_add(&options->kernel_args, "%s", optarg); break;
+        case OPT_QEMU_ARG: strings_add(&options->qemu_args, "%s", optarg); break;
+        case OPT_SAVE_INITRD: options->save_initrd = optarg; break;
+        case OPT_DRY_RUN: options->dry_run = true; break;
+        case OPT_GDB:
+            options->gdb = optarg ? optarg : "1234";
+            check_port(options->gdb);
+            break;
+        case OPT_TRACE: options->trace = true; break;
+        case OPT_STATS: options->stats = true; break;
+        case OPT_MISSING_FILES: options->missing_files = true; break;
+        case 'v': options->verbose++; break;
+        case OPT_HELP:
+            fputs(usage, stdout);
+            exit(fflush(stdout) == 0 ? 0 : STATUS_FAILED);
+        case ':': die(STATUS_FAILED, "%s needs a value (knarr run --help)", argv[optind - 1]);
+        default:
+            if (optopt && optopt < 256 && argv[optind - 1][1] != '-')
+                die(STATUS_FAILED, "-%c: no such option (knarr run --help)", optopt);
+            die(STATUS_FAILED, "%s: no such option (knarr run --help)", argv[optind - 1]);
+        }
+    }
+    if (optind == argc || argv[optind][0] == '\0')
+        die(STATUS_FAILED, "which program? (knarr run --help)");
+    options->argv = argv + optind;
+    if (!options->kernel)
+        options->kernel = default_kernel();
+
+    environment_set(&options->environment, "PATH=" DEFAULT_PATH);
+    strings_add(&options->environment, "HOSTNAME=%s", options->hostname);
+    if (options->terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)))
+        environment_set(&options->environment, "TERM=xterm");
+    environment_set(&options->environment, "HOME=/root");
+    for (size_t i = 0; i < settings.count; i++)
+        environment_set(&options->environment, settings.item[i]);
+}

@@ -1,0 +1,171 @@
+/*
+ * Fills the guest's root from a tar archive in any compression or from a cpio archive, with libarchive. The library is
+ * loaded only here, when it is needed: with all that it needs itself it would double the time that knarr takes.
+ */
+#include <archive.h>
+#include <archive_entry.h>
+#include <dlfcn.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tools/initrd.h"
+
+enum { BLOCK = 256 << 10 };
+
+#define LIBRARY "libarchive.so.13"
+
+#define FUNCTIONS(USE)                                                                                                 \
+    USE(archive_read_new)                                                                                              \
+    USE(archive_read_support_filter_all)                                                                               \
+    USE(archive_read_support_format_tar)                                                                               \
+    USE(archive_read_support_format_cpio)                                                                              \
+    USE(archive_read_open_filename)                                                                                    \
+    USE(archive_read_next_header)                                                                                      \
+    USE(archive_read_data)                                                                                             \
+    USE(archive_read_free)                                                                                             \
+    USE(archive_error_string)                                                                                          \
+    USE(archive_entry_pathname)                                                                                        \
+    USE(archive_entry_hardlink)                                                                                        \
+    USE(archive_entry_symlink)                                                                                         \
+    USE(archive_entry_size)                                                                                            \
+    USE(archive_entry_mode)                                                                                            \
+    USE(archive_entry_uid)                                                                                             \
+    USE(archive_entry_gid)                                                                                             \
+    USE(archive_entry_mtime)                                                                                           \
+    USE(archive_entry_rdevmajor)                                                                                       \
+    USE(archive_entry_rdevminor)
+
+/* Each function of the library is called through a pointer of its name: lib.archive_read_new(). */
+static struct {
+#define DECLARE(function) __typeof__(function) *function;
+    FUNCTIONS(DECLARE)
+} lib;
+
+static void load_library(void)
+{
+    void *library = dlopen(LIBRARY, RTLD_NOW);
+
+    if (!library)
+        die(STATUS_FAILED, "--root with an archive needs %s (Debian: apt-get install libarchive13)", LIBRARY);
+#define LOAD(function)                                                                                                 \
+    if (!(lib.function = (__typeof__(function) *)dlsym(library, #function)))                                           \
+        die(STATUS_FAILED, "%s has no %s", LIBRARY, #function);
+    FUNCTIONS(LOAD)
+}
+
+_Noreturn static void fail(const char *file, struct archive *archive)
+{
+    const char *reason = lib.archive_error_string(archive);
+
+    die(STATUS_FAILED, "--root %s: %s", file, reason ? reason : "not an archive");
+}
+
+static void copy_data(struct initrd *initrd, struct archive *archive, const char *file, uint64_t size)
+{
+    char *buffer = xmalloc(BLOCK);
+
+    while (size > 0) {
+        la_ssize_t got = lib.archive_read_data(archive, buffer, size < BLOCK ? size : BLOCK);
+        if (got < 0)
+            fail(file, archive);
+        if (got == 0)
+            die(STATUS_FAILED, "--root %s: the archive ends early", file);
+        cpio_data(&initrd->cpio, buffer, (size_t)got);
+        size -= (uint64_t)got;
+    }
+    free(buffer);
+}
+
+/* Names of the file that came before its bytes: cpio(1) writes the bytes of a file with several names with the last one. */
+static void share_data(const void *visited, VISIT order, void *late)
+{
+    struct node *node = *(struct node *const *)visited;
+    const struct node *last = late;
+
+    if ((order == postorder || order == leaf) && node->ino == last->ino && node != last) {
+        node->size = last->size;
+        node->data = last->data;
+    }
+}
+
+static void add_entry(struct initrd *initrd, struct archive *archive, struct archive_entry *entry, const char *file)
+{
+    const char *name = lib.archive_entry_pathname(entry);
+    const char *hardlink = lib.archive_entry_hardlink(entry);
+    const char *link = lib.archive_entry_symlink(entry);
+    char *path = name ? path_normalize(name) : NULL;
+
+    if (!path)
+        die(STATUS_FAILED, "--root %s: %s: the name leads out of the root", file, name ? name : "(unreadable)");
+    if (*path == '\0' || strcmp(path, ".knarr") == 0 || strncmp(path, ".knarr/", 7) == 0) {
+        free(path);
+        return;
+    }
+
+    if (hardlink && lib.archive_entry_size(entry) == 0) {
+        char *target = path_normalize(hardlink);
+        struct node *node = target ? tree_find(&initrd->tree, target) : NULL;
+        if (!node)
+            die(STATUS_FAILED, "--root %s: %s: a hard link to %s, which is not in the archive", file, name, hardlink);
+        initrd_hardlink(initrd, path, node);
+        free(target);
+        free(path);
+        return;
+    }
+
+    struct cpio_member member = {
+        .path = path,
+        .mode = lib.archive_entry_mode(entry),
+        .uid = (uint32_t)lib.archive_entry_uid(entry),
+        .gid = (uint32_t)lib.archive_entry_gid(entry),
+        .nlink = 1,
+        .mtime = (uint32_t)lib.archive_entry_mtime(entry),
+    };
+    if (S_ISREG(member.mode)) {
+        member.size = (uint64_t)lib.archive_entry_size(entry);
+    } else if (S_ISLNK(member.mode)) {
+        link = link ? link : "";
+        member.size = strlen(link);
+    } else if (S_ISCHR(member.mode) || S_ISBLK(member.mode)) {
+        member.rdev_major = (uint32_t)lib.archive_entry_rdevmajor(entry);
+        member.rdev_minor = (uint32_t)lib.archive_entry_rdevminor(entry);
+    }
+    struct node *first = hardlink ? tree_find(&initrd->tree, hardlink) : NULL;
+    if (first) {
+        member.ino = first->ino;
+        member.nlink = 2;
+    }
+    struct node *node = initrd_begin(initrd, &member, link);
+    if (first)
+        twalk_r(initrd->tree.nodes, share_data, node);
+    if (S_ISREG(member.mode))
+        copy_data(initrd, archive, file, member.size);
+    else if (member.size > 0)
+        cpio_data(&initrd->cpio, link, member.size);
+    cpio_pad(&initrd->cpio);
+    free(path);
+}
+
+void root_from_archive(struct initrd *initrd, const char *file)
+{
+    load_library();
+    struct archive *archive = lib.archive_read_new();
+    struct archive_entry *entry;
+    int status;
+
+    if (!archive)
+        die(STATUS_FAILED, "out of memory");
+    lib.archive_read_support_filter_all(archive);
+    lib.archive_read_support_format_tar(archive);
+    lib.archive_read_support_format_cpio(archive);
+    if (lib.archive_read_open_filename(archive, file, BLOCK) != ARCHIVE_OK)
+        fail(file, archive);
+    while ((status = lib.archive_read_next_header(archive, &entry)) != ARCHIVE_EOF) {
+        if (status < ARCHIVE_WARN) /* a warning is about a name's character set: the bytes are right */
+            fail(file, archive);
+        add_entry(initrd, archive, entry, file);
+    }
+    lib.archive_read_free(archive);
+}
