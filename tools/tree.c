@@ -38,16 +38,15 @@ struct node *tree_node(struct tree *tree, const char *path)
     return node;
 }
 
-/* Puts text before what is left of a path; false when that grows too long. */
+/* Puts text before what is left of a path, which is empty or begins with a slash; false when that grows too long. */
 static bool prepend(char *rest, const char *text)
 {
     size_t length = strlen(text), old = strlen(rest);
 
-    if (length + 1 + old + 1 > PATH_MAX)
+    if (length + old + 1 > PATH_MAX)
         return false;
-    memmove(rest + length + 1, rest, old + 1);
+    memmove(rest + length, rest, old + 1);
     memcpy(rest, text, length);
-    rest[length] = '/';
     return true;
 }
 
