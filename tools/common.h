@@ -18,12 +18,13 @@ enum {
 };
 
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define NORETURN __attribute__((noreturn))
 
 /* Prints "knarr: TEXT" as one line on stderr. */
 void say(const char *fmt, ...) PRINTF(1, 2);
 
 /* say() and exit with that status; what atexit() was told is done. */
-_Noreturn void die(int status, const char *fmt, ...) PRINTF(2, 3);
+void die(int status, const char *fmt, ...) PRINTF(2, 3) NORETURN;
 
 /* Set while the terminal on stderr is in raw mode, where a line must end with a carriage return too. */
 extern bool stderr_is_raw;

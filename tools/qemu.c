@@ -121,7 +121,7 @@ struct strings qemu_command(const struct qemu_setup *setup)
 }
 
 /* In the child: only async-signal-safe calls, and descriptors that are meant for QEMU. */
-_Noreturn static void run_child(char **command, pid_t parent, int errors)
+NORETURN static void run_child(char **command, pid_t parent, int errors)
 {
     int null = open("/dev/null", O_RDWR);
 

@@ -55,7 +55,7 @@ static void load_library(void)
     FUNCTIONS(LOAD)
 }
 
-_Noreturn static void fail(const char *file, struct archive *archive)
+NORETURN static void fail(const char *file, struct archive *archive)
 {
     const char *reason = lib.archive_error_string(archive);
 

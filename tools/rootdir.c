@@ -32,7 +32,7 @@ struct walk {
 
 enum { BUFFER = 1 << 20 };
 
-_Noreturn static void fail(const struct walk *walk, const char *path)
+NORETURN static void fail(const struct walk *walk, const char *path)
 {
     die(STATUS_FAILED, "--root %s: /%s: %s", walk->root, path, strerror(errno));
 }
