@@ -38,7 +38,7 @@ struct vdso_data {
     uint32_t mode;      // 0: make the system call; 1: the TSC is good
     uint64_t tsc_base;
     uint64_t mult;      // ns = ((tsc - tsc_base) * mult) >> shift, the product in 128 bits
-    uint32_t shift;
+    uint32_t shift;     // 1 to 63
     uint32_t cpu_in_tsc_aux; // the kernel keeps every CPU's number in its TSC_AUX: RDTSCP tells it
     nsec_t mono_base;   // monotonic time at tsc_base
     nsec_t real_offset; // realtime - monotonic
