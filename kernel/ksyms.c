@@ -17,8 +17,7 @@ _Static_assert(offsetof(struct ksyms, offsets) == 12, "scripts/ksyms.sh writes t
 
 extern const struct ksyms ksyms_start;
 
-const char *ksym_lookup(uint64_t addr, uint64_t *offset)
-{
+const char *ksym_lookup(uint64_t addr, uint64_t *offset) {
     const struct ksyms *t = &ksyms_start;
 
     if (t->count == 0 || addr < t->base || addr - t->base > UINT32_MAX)

@@ -23,16 +23,14 @@
 enum { PROBE_MS = 1000 };
 
 /* FNV-1a: not against malice, only against mistaking one build for another. */
-static void hash(uint64_t *state, const void *data, size_t size)
-{
+static void hash(uint64_t *state, const void *data, size_t size) {
     const uint8_t *bytes = data;
 
     for (size_t i = 0; i < size; i++)
         *state = (*state ^ bytes[i]) * 0x100000001b3;
 }
 
-static void hash_file(uint64_t *state, const char *path)
-{
+static void hash_file(uint64_t *state, const char *path) {
     uint8_t buffer[64 << 10];
     ssize_t got;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -44,8 +42,7 @@ static void hash_file(uint64_t *state, const char *path)
 }
 
 /* QEMU is known by its file: asking it for its version would take longer than the guest. */
-static void hash_identity(uint64_t *state, const char *path)
-{
+static void hash_identity(uint64_t *state, const char *path) {
     struct stat status;
 
     hash(state, path, strlen(path) + 1);
@@ -56,8 +53,7 @@ static void hash_identity(uint64_t *state, const char *path)
     }
 }
 
-static uint64_t make_key(const struct run_options *options)
-{
+static uint64_t make_key(const struct run_options *options) {
     uint64_t state = 0xcbf29ce484222325;
     struct utsname host;
 
@@ -70,8 +66,7 @@ static uint64_t make_key(const struct run_options *options)
     return state;
 }
 
-static char *cache_directory(void)
-{
+static char *cache_directory(void) {
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
 
@@ -80,15 +75,14 @@ static char *cache_directory(void)
     return home && *home == '/' ? xasprintf("%s/.cache/knarr", home) : NULL;
 }
 
-static bool recall(const char *directory, uint64_t key, enum accel *accel)
-{
+static bool recall(const char *directory, uint64_t key, enum accel *accel) {
     char *path = xasprintf("%s/accel", directory);
     char line[64] = "";
     char answer[8];
     uint64_t known;
     FILE *file = fopen(path, "re");
-    bool found = file && fgets(line, sizeof(line), file) && sscanf(line, "%" SCNx64 " %7s", &known, answer) == 2 &&
-                 known == key;
+    bool found =
+        file && fgets(line, sizeof(line), file) && sscanf(line, "%" SCNx64 " %7s", &known, answer) == 2 && known == key;
 
     if (file)
         fclose(file);
@@ -98,8 +92,7 @@ static bool recall(const char *directory, uint64_t key, enum accel *accel)
     return found;
 }
 
-static void make_directories(char *path)
-{
+static void make_directories(char *path) {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         mkdir(path, 0700);
@@ -109,8 +102,7 @@ static void make_directories(char *path)
 }
 
 /* Through a file of its own and rename(2): others may be doing the same. */
-static void remember(char *directory, uint64_t key, enum accel accel)
-{
+static void remember(char *directory, uint64_t key, enum accel accel) {
     char *path = xasprintf("%s/accel", directory);
     char *fresh = xasprintf("%s/accel.%d", directory, (int)getpid());
     char *line = xasprintf("%016" PRIx64 " %s\n", key, accel == ACCEL_KVM ? "kvm" : "tcg");
@@ -128,8 +120,7 @@ static void remember(char *directory, uint64_t key, enum accel accel)
     free(path);
 }
 
-static int ms_since(const struct timespec *start)
-{
+static int ms_since(const struct timespec *start) {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -137,8 +128,7 @@ static int ms_since(const struct timespec *start)
 }
 
 /* Boots the kernel with `probe`: it works when the guest says so in time. */
-static bool probe(const struct run_options *options)
-{
+static bool probe(const struct run_options *options) {
     static struct frame_decoder decoder;
     struct run_options tiny = {.memory = 64 << 20, .cpus = 1, .machine = MACHINE_MICROVM, .kernel = options->kernel};
     struct qemu_setup setup = {.options = &tiny, .accel = ACCEL_KVM, .append = "console=framed probe"};
@@ -175,8 +165,7 @@ static bool probe(const struct run_options *options)
     return works;
 }
 
-enum accel accel_choose(const struct run_options *options)
-{
+enum accel accel_choose(const struct run_options *options) {
     enum accel accel;
 
     if (options->accel != ACCEL_AUTO)

@@ -13,8 +13,7 @@
 bool stderr_is_raw;
 
 PRINTF(1, 0)
-static void say_va(const char *fmt, va_list args)
-{
+static void say_va(const char *fmt, va_list args) {
     char *text;
     char *line;
     const char *end = stderr_is_raw ? "\r\n" : "\n";
@@ -28,8 +27,7 @@ static void say_va(const char *fmt, va_list args)
     free(text);
 }
 
-void say(const char *fmt, ...)
-{
+void say(const char *fmt, ...) {
     va_list args;
 
     va_start(args, fmt);
@@ -37,8 +35,7 @@ void say(const char *fmt, ...)
     va_end(args);
 }
 
-void die(int status, const char *fmt, ...)
-{
+void die(int status, const char *fmt, ...) {
     va_list args;
 
     va_start(args, fmt);
@@ -47,13 +44,9 @@ void die(int status, const char *fmt, ...)
     exit(status);
 }
 
-void *xmalloc(size_t size)
-{
-    return xrealloc(NULL, size);
-}
+void *xmalloc(size_t size) { return xrealloc(NULL, size); }
 
-void *xrealloc(void *old, size_t size)
-{
+void *xrealloc(void *old, size_t size) {
     void *memory = realloc(old, size ? size : 1);
 
     if (!memory)
@@ -61,13 +54,9 @@ void *xrealloc(void *old, size_t size)
     return memory;
 }
 
-char *xstrdup(const char *text)
-{
-    return strcpy(xmalloc(strlen(text) + 1), text);
-}
+char *xstrdup(const char *text) { return strcpy(xmalloc(strlen(text) + 1), text); }
 
-char *xasprintf(const char *fmt, ...)
-{
+char *xasprintf(const char *fmt, ...) {
     va_list args;
     char *text;
 
@@ -79,8 +68,7 @@ char *xasprintf(const char *fmt, ...)
     return text;
 }
 
-void strings_add(struct strings *list, const char *fmt, ...)
-{
+void strings_add(struct strings *list, const char *fmt, ...) {
     va_list args;
     char *text;
 
@@ -94,8 +82,7 @@ void strings_add(struct strings *list, const char *fmt, ...)
     list->item[list->count] = NULL;
 }
 
-void environment_set(struct strings *environment, const char *setting)
-{
+void environment_set(struct strings *environment, const char *setting) {
     size_t name = strcspn(setting, "=") + 1;
 
     for (size_t i = 0; i < environment->count; i++) {
@@ -108,8 +95,7 @@ void environment_set(struct strings *environment, const char *setting)
     strings_add(environment, "%s", setting);
 }
 
-const char *environment_get(const struct strings *environment, const char *name)
-{
+const char *environment_get(const struct strings *environment, const char *name) {
     size_t length = strlen(name);
 
     for (size_t i = 0; i < environment->count; i++) {
@@ -120,8 +106,7 @@ const char *environment_get(const struct strings *environment, const char *name)
     return NULL;
 }
 
-char *shell_quote(const char *word)
-{
+char *shell_quote(const char *word) {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
 
     if (*word != '\0' && strspn(word, plain) == strlen(word))
@@ -142,8 +127,7 @@ char *shell_quote(const char *word)
     return quoted;
 }
 
-bool write_all(int fd, const void *data, size_t size)
-{
+bool write_all(int fd, const void *data, size_t size) {
     const char *next = data;
 
     while (size > 0) {

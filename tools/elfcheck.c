@@ -11,8 +11,7 @@
 
 enum { HEAD = 64 << 10 }; /* so much of a file holds its headers; others are left to the kernel */
 
-static const char *machine_name(unsigned machine)
-{
+static const char *machine_name(unsigned machine) {
     switch (machine) {
     case EM_386: return "an ELF file for 32-bit x86, not for x86-64";
     case EM_ARM: return "an ELF file for 32-bit ARM, not for x86-64";
@@ -25,8 +24,7 @@ static const char *machine_name(unsigned machine)
 }
 
 static const char *check_segments(const char *head, size_t length, uint64_t size, const GElf_Ehdr *header,
-                                  char **interpreter)
-{
+                                  char **interpreter) {
     bool loads = false;
 
     if (header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum == 0)
@@ -52,8 +50,7 @@ static const char *check_segments(const char *head, size_t length, uint64_t size
     return loads ? NULL : "an ELF file with nothing to load";
 }
 
-static const char *check_head(char *head, size_t length, uint64_t size, char **interpreter)
-{
+static const char *check_head(char *head, size_t length, uint64_t size, char **interpreter) {
     if (size == 0)
         return "an empty file";
     if (length >= 2 && memcmp(head, "#!", 2) == 0)
@@ -83,8 +80,7 @@ static const char *check_head(char *head, size_t length, uint64_t size, char **i
     return check_segments(head, length, size, &header, interpreter);
 }
 
-const char *elf_check(int fd, uint64_t offset, uint64_t size, char **interpreter)
-{
+const char *elf_check(int fd, uint64_t offset, uint64_t size, char **interpreter) {
     char *head = xmalloc(HEAD);
     ssize_t length = pread(fd, head, size < HEAD ? size : HEAD, (off_t)offset);
 

@@ -7,8 +7,7 @@
 
 #include "tools/common.h"
 
-uint8_t *frame_space(struct frame_decoder *decoder, size_t *size)
-{
+uint8_t *frame_space(struct frame_decoder *decoder, size_t *size) {
     /* The tail is moved only when the space behind it could not hold a whole frame: seldom. */
     if (sizeof(decoder->bytes) - decoder->end < FRAME_HEADER + FRAME_PAYLOAD_MAX) {
         memmove(decoder->bytes, decoder->bytes + decoder->start, decoder->end - decoder->start);
@@ -19,8 +18,7 @@ uint8_t *frame_space(struct frame_decoder *decoder, size_t *size)
     return decoder->bytes + decoder->end;
 }
 
-int frame_next(struct frame_decoder *decoder, struct frame *frame)
-{
+int frame_next(struct frame_decoder *decoder, struct frame *frame) {
     const uint8_t *bytes = decoder->bytes + decoder->start;
     size_t available = decoder->end - decoder->start;
 
@@ -37,8 +35,7 @@ int frame_next(struct frame_decoder *decoder, struct frame *frame)
     return 1;
 }
 
-size_t frame_put(uint8_t *out, uint8_t type, const void *payload, uint16_t length)
-{
+size_t frame_put(uint8_t *out, uint8_t type, const void *payload, uint16_t length) {
     out[0] = type;
     out[1] = 0;
     out[2] = (uint8_t)length;
@@ -48,32 +45,25 @@ size_t frame_put(uint8_t *out, uint8_t type, const void *payload, uint16_t lengt
     return FRAME_HEADER + (size_t)length;
 }
 
-static uint32_t le32(const uint8_t *bytes)
-{
-    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-           (uint32_t)bytes[3] << 24;
+static uint32_t le32(const uint8_t *bytes) {
+    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
-int frame_exit_status(const struct frame *frame)
-{
+int frame_exit_status(const struct frame *frame) {
     if (frame->type != FRAME_EXIT || frame->length != 8)
         return -1;
 
     uint32_t code = le32(frame->payload + 4);
     switch (frame->payload[0]) {
-    case EXIT_KIND_EXITED:
-        return code & 0xff;
-    case EXIT_KIND_SIGNALED:
-        return code >= 1 && code <= 64 ? STATUS_SIGNAL + (int)code : -1;
+    case EXIT_KIND_EXITED: return code & 0xff;
+    case EXIT_KIND_SIGNALED: return code >= 1 && code <= 64 ? STATUS_SIGNAL + (int)code : -1;
     case EXIT_KIND_KNARR:
         /* 0 is the answer to a probe. */
         return code == 0 || (code >= STATUS_FAILED && code <= STATUS_NOT_FOUND) ? (int)code : -1;
-    default:
-        return -1;
+    default: return -1;
     }
 }
 
-uint32_t frame_window(const struct frame *frame)
-{
+uint32_t frame_window(const struct frame *frame) {
     return frame->type == FRAME_WINDOW && frame->length == 4 ? le32(frame->payload) : 0;
 }

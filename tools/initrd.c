@@ -13,8 +13,7 @@
 
 enum { BUFFER = 256 << 10 };
 
-static void add_parents(struct initrd *initrd, const char *path)
-{
+static void add_parents(struct initrd *initrd, const char *path) {
     char *parent = xstrdup(path);
     char *slash = strrchr(parent, '/');
 
@@ -28,8 +27,7 @@ static void add_parents(struct initrd *initrd, const char *path)
     free(parent);
 }
 
-struct node *initrd_begin(struct initrd *initrd, struct cpio_member *member, const char *link)
-{
+struct node *initrd_begin(struct initrd *initrd, struct cpio_member *member, const char *link) {
     if (member->size > UINT32_MAX)
         die(STATUS_FAILED, "/%s: files of 4 GiB and more do not fit into an initrd", member->path);
     add_parents(initrd, member->path);
@@ -48,8 +46,7 @@ struct node *initrd_begin(struct initrd *initrd, struct cpio_member *member, con
 }
 
 /* Puts the count of names into the header that the target was written with, so that the guest expects more of them. */
-static void set_nlink(struct initrd *initrd, struct node *target)
-{
+static void set_nlink(struct initrd *initrd, struct node *target) {
     enum { NLINK = 6 + 4 * 8 }; /* the fifth field of eight digits behind the magic number */
     char digits[9];
 
@@ -58,8 +55,7 @@ static void set_nlink(struct initrd *initrd, struct node *target)
         die(STATUS_FAILED, "cannot write the initrd: %s", strerror(errno));
 }
 
-void initrd_hardlink(struct initrd *initrd, const char *path, struct node *target)
-{
+void initrd_hardlink(struct initrd *initrd, const char *path, struct node *target) {
     if (strcmp(path, target->path) == 0)
         return;
     add_parents(initrd, path);
@@ -76,8 +72,7 @@ void initrd_hardlink(struct initrd *initrd, const char *path, struct node *targe
 }
 
 static void add_config(struct initrd *initrd, const struct run_options *options, const struct stdio_kinds *stdio,
-                       const char *executable)
-{
+                       const char *executable) {
     char *text = NULL;
     size_t size = 0;
     FILE *config = open_memstream(&text, &size);
@@ -102,8 +97,7 @@ static void add_config(struct initrd *initrd, const struct run_options *options,
     free(text);
 }
 
-static void fill_root(struct initrd *initrd, const char *root)
-{
+static void fill_root(struct initrd *initrd, const char *root) {
     struct stat status;
 
     if (stat(root, &status) != 0)
@@ -114,8 +108,7 @@ static void fill_root(struct initrd *initrd, const char *root)
         root_from_archive(initrd, root);
 }
 
-int initrd_build(const struct run_options *options, const struct stdio_kinds *stdio)
-{
+int initrd_build(const struct run_options *options, const struct stdio_kinds *stdio) {
     struct initrd initrd = {.fd = -1};
 
     /* QEMU opens it through /proc/self/fd, so it stays open across exec. */

@@ -13,18 +13,13 @@ static const char usage[] = "Usage: knarr COMMAND\n"
                             "  version                          print the version\n"
                             "  help                             print this\n";
 
-static bool is(const char *word, const char *command)
-{
+static bool is(const char *word, const char *command) {
     return strcmp(word, command) == 0 || (strncmp(word, "--", 2) == 0 && strcmp(word + 2, command) == 0);
 }
 
-static int print(const char *text)
-{
-    return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? 0 : STATUS_FAILED;
-}
+static int print(const char *text) { return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? 0 : STATUS_FAILED; }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 2)
         die(STATUS_FAILED, "which command? (knarr help)");
     if (strcmp(argv[1], "run") == 0)

@@ -12,8 +12,7 @@
 enum { LINES_LAST = 40 };
 
 /* Prints text; in raw mode a line feed needs its carriage return. */
-static void print(const char *text, size_t length)
-{
+static void print(const char *text, size_t length) {
     while (stderr_is_raw && length > 0) {
         const char *feed = memchr(text, '\n', length);
         if (!feed)
@@ -26,8 +25,7 @@ static void print(const char *text, size_t length)
     write_all(STDERR_FILENO, text, length);
 }
 
-static void keep(struct log *log, const char *text, size_t length)
-{
+static void keep(struct log *log, const char *text, size_t length) {
     if (length >= LOG_KEPT) {
         text += length - LOG_KEPT / 2;
         length = LOG_KEPT / 2;
@@ -42,8 +40,7 @@ static void keep(struct log *log, const char *text, size_t length)
     log->length += length;
 }
 
-bool log_read(struct log *log, int fd)
-{
+bool log_read(struct log *log, int fd) {
     char buffer[4096];
 
     /* Not without end: the program's output must not wait for a log that never pauses. */
@@ -61,8 +58,7 @@ bool log_read(struct log *log, int fd)
     return true;
 }
 
-void log_print_last(const struct log *log)
-{
+void log_print_last(const struct log *log) {
     size_t start = log->length;
     int lines = 0;
 

@@ -22,8 +22,10 @@ enum {
 static const char usage[] =
     "Usage: knarr run [OPTIONS] PROGRAM [ARG...]\n"
     "\n"
-    "Runs an unmodified Linux program in a virtual machine of its own. PROGRAM is looked up in the guest's root first,\n"
-    "then on the host. The exit status is the program's, 128+N when signal N killed it, 125 when Knarr failed, 126 when\n"
+    "Runs an unmodified Linux program in a virtual machine of its own. PROGRAM is looked up in the guest's root "
+    "first,\n"
+    "then on the host. The exit status is the program's, 128+N when signal N killed it, 125 when Knarr failed, 126 "
+    "when\n"
     "PROGRAM cannot be executed, 127 when it was not found.\n"
     "\n"
     "  -m, --memory SIZE        memory of the machine, as 64M or 2G (default 512M)\n"
@@ -48,11 +50,28 @@ static const char usage[] =
     "  -v, --verbose            print the kernel's log on stderr; -vv prints more\n"
     "      --help               print this\n"
     "\n"
-    "In a terminal all keys go to the program; Ctrl-] three times within a second ends a machine that hangs. Without one,\n"
+    "In a terminal all keys go to the program; Ctrl-] three times within a second ends a machine that hangs. Without "
+    "one,\n"
     "a third SIGINT or SIGTERM within two seconds does. KNARR_QEMU and KNARR_KERNEL name another QEMU and kernel.\n";
 
-enum { OPT_CPUS = 256, OPT_ENV_FILE, OPT_ROOT, OPT_ACCEL, OPT_MACHINE, OPT_KERNEL, OPT_KERNEL_ARG, OPT_QEMU_ARG,
-       OPT_SAVE_INITRD, OPT_DRY_RUN, OPT_GDB, OPT_TRACE, OPT_STATS, OPT_MISSING_FILES, OPT_RM, OPT_HELP };
+enum {
+    OPT_CPUS = 256,
+    OPT_ENV_FILE,
+    OPT_ROOT,
+    OPT_ACCEL,
+    OPT_MACHINE,
+    OPT_KERNEL,
+    OPT_KERNEL_ARG,
+    OPT_QEMU_ARG,
+    OPT_SAVE_INITRD,
+    OPT_DRY_RUN,
+    OPT_GDB,
+    OPT_TRACE,
+    OPT_STATS,
+    OPT_MISSING_FILES,
+    OPT_RM,
+    OPT_HELP
+};
 
 static const struct option long_options[] = {
     {"memory", required_argument, NULL, 'm'},
@@ -81,8 +100,7 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-bool parse_size(const char *text, uint64_t *bytes)
-{
+bool parse_size(const char *text, uint64_t *bytes) {
     static const char units[] = "bkmgt";
     char *end;
 
@@ -105,8 +123,7 @@ bool parse_size(const char *text, uint64_t *bytes)
     return true;
 }
 
-static unsigned parse_cpus(const char *text)
-{
+static unsigned parse_cpus(const char *text) {
     char *end;
     double number = strtod(text, &end);
 
@@ -117,8 +134,7 @@ static unsigned parse_cpus(const char *text)
     return whole < number ? whole + 1 : whole;
 }
 
-static int parse_choice(const char *option, const char *text, const char *const choices[])
-{
+static int parse_choice(const char *option, const char *text, const char *const choices[]) {
     for (int i = 0; choices[i]; i++) {
         if (strcmp(text, choices[i]) == 0)
             return i;
@@ -126,8 +142,7 @@ static int parse_choice(const char *option, const char *text, const char *const 
     die(STATUS_FAILED, "--%s %s: no such choice (knarr run --help)", option, text);
 }
 
-static void add_environment(struct strings *environment, const char *setting)
-{
+static void add_environment(struct strings *environment, const char *setting) {
     const char *equals = strchr(setting, '=');
 
     if (equals == setting || *setting == '\0')
@@ -141,8 +156,7 @@ static void add_environment(struct strings *environment, const char *setting)
     }
 }
 
-static void add_environment_file(struct strings *environment, const char *path)
-{
+static void add_environment_file(struct strings *environment, const char *path) {
     FILE *file = fopen(path, "re");
     char *line = NULL;
     size_t size = 0;
@@ -161,8 +175,7 @@ static void add_environment_file(struct strings *environment, const char *path)
     fclose(file);
 }
 
-static const char *default_kernel(void)
-{
+static const char *default_kernel(void) {
     const char *chosen = getenv("KNARR_KERNEL");
     char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -181,8 +194,7 @@ static const char *default_kernel(void)
     return access(installed, F_OK) == 0 ? installed : beside;
 }
 
-static void check_port(const char *port)
-{
+static void check_port(const char *port) {
     char *end;
     unsigned long number = strtoul(port, &end, 10);
 
@@ -190,8 +202,7 @@ static void check_port(const char *port)
         die(STATUS_FAILED, "--gdb=%s: not a port", port);
 }
 
-void options_parse(struct run_options *options, int argc, char **argv)
-{
+void options_parse(struct run_options *options, int argc, char **argv) {
     static const char *const accels[] = {"auto", "kvm", "tcg", NULL};
     static const char *const machines[] = {"microvm", "q35", NULL};
     struct strings settings = {0};
@@ -222,9 +233,8 @@ void options_parse(struct run_options *options, int argc, char **argv)
         case 'h': options->hostname = optarg; break;
         case OPT_ROOT: options->root = optarg; break;
         case 't': options->terminal = true; break;
-        case 'i':    /* standard input is always connected, */
-        case OPT_RM: /* and nothing is ever left behind */
-            break;
+        case 'i': /* standard input is always connected, */
+        case OPT_RM: /* and nothing is ever left behind */ break;
         case OPT_ACCEL: options->accel = (enum accel)parse_choice("accel", optarg, accels); break;
         case OPT_MACHINE: options->machine = (enum machine)parse_choice("machine", optarg, machines); break;
         case OPT_KERNEL: options->kernel = optarg; break;
@@ -240,9 +250,7 @@ void options_parse(struct run_options *options, int argc, char **argv)
         case OPT_STATS: options->stats = true; break;
         case OPT_MISSING_FILES: options->missing_files = true; break;
         case 'v': options->verbose++; break;
-        case OPT_HELP:
-            fputs(usage, stdout);
-            exit(fflush(stdout) == 0 ? 0 : STATUS_FAILED);
+        case OPT_HELP: fputs(usage, stdout); exit(fflush(stdout) == 0 ? 0 : STATUS_FAILED);
         case ':': die(STATUS_FAILED, "%s needs a value (knarr run --help)", argv[optind - 1]);
         default:
             if (optopt && optopt < 256 && argv[optind - 1][1] != '-')

@@ -14,8 +14,7 @@
 #include "tools/initrd.h"
 
 /* The dynamic linker that a program names must be in the guest too. */
-static void check_interpreter(const struct initrd *initrd, const char *program, char *interpreter)
-{
+static void check_interpreter(const struct initrd *initrd, const char *program, char *interpreter) {
     if (interpreter && !tree_lookup(&initrd->tree, interpreter)) {
         die(STATUS_NOT_FOUND, "%s: it is dynamically linked, and its linker %s is not in the guest (see --root)",
             program, interpreter);
@@ -23,8 +22,7 @@ static void check_interpreter(const struct initrd *initrd, const char *program, 
     free(interpreter);
 }
 
-static void check_in_root(struct initrd *initrd, const char *path, const struct node *node)
-{
+static void check_in_root(struct initrd *initrd, const char *path, const struct node *node) {
     char *interpreter;
 
     if (S_ISDIR(node->mode))
@@ -41,8 +39,7 @@ static void check_in_root(struct initrd *initrd, const char *path, const struct 
 }
 
 /* The path in the root, or NULL when it is not there. */
-static char *find_in_root(struct initrd *initrd, const struct run_options *options)
-{
+static char *find_in_root(struct initrd *initrd, const struct run_options *options) {
     const char *program = options->argv[0];
     const char *search = environment_get(&options->environment, "PATH");
     char *candidate;
@@ -61,9 +58,9 @@ static char *find_in_root(struct initrd *initrd, const struct run_options *optio
 
     while (search && *search != '\0') {
         size_t length = strcspn(search, ":");
-        candidate = length > 0 && *search == '/' ? xasprintf("%.*s/%s", (int)length, search, program)
-                                                 : xasprintf("%s/%.*s/%s", options->directory, (int)length, search,
-                                                             program);
+        candidate = length > 0 && *search == '/'
+                        ? xasprintf("%.*s/%s", (int)length, search, program)
+                        : xasprintf("%s/%.*s/%s", options->directory, (int)length, search, program);
         const struct node *node = tree_lookup(&initrd->tree, candidate);
         if (node && S_ISREG(node->mode) && (node->mode & 0111)) {
             check_in_root(initrd, candidate, node);
@@ -82,8 +79,7 @@ static char *find_in_root(struct initrd *initrd, const struct run_options *optio
     return NULL;
 }
 
-static void copy_program(struct initrd *initrd, const char *program, int fd, struct cpio_member *member)
-{
+static void copy_program(struct initrd *initrd, const char *program, int fd, struct cpio_member *member) {
     void *bytes = mmap(NULL, member->size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
 
     if (bytes == MAP_FAILED)
@@ -97,8 +93,7 @@ static void copy_program(struct initrd *initrd, const char *program, int fd, str
     munmap(bytes, member->size);
 }
 
-static char *take_from_host(struct initrd *initrd, const struct run_options *options)
-{
+static char *take_from_host(struct initrd *initrd, const struct run_options *options) {
     const char *program = options->argv[0];
     struct stat status;
     char *interpreter;
@@ -134,8 +129,7 @@ static char *take_from_host(struct initrd *initrd, const struct run_options *opt
     return path;
 }
 
-char *program_find(struct initrd *initrd, const struct run_options *options)
-{
+char *program_find(struct initrd *initrd, const struct run_options *options) {
     char *path = options->root ? find_in_root(initrd, options) : NULL;
 
     return path ? path : take_from_host(initrd, options);

@@ -15,8 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char *qemu_program(void)
-{
+const char *qemu_program(void) {
     static const char name[] = "qemu-system-x86_64";
     const char *chosen = getenv("KNARR_QEMU");
     const char *path = getenv("PATH");
@@ -38,8 +37,7 @@ const char *qemu_program(void)
     die(STATUS_FAILED, "%s: not found (Debian: apt-get install qemu-system-x86)", name);
 }
 
-static void add_machine(struct strings *command, const struct qemu_setup *setup)
-{
+static void add_machine(struct strings *command, const struct qemu_setup *setup) {
     const struct run_options *options = setup->options;
 
     strings_add(command, "-M");
@@ -64,8 +62,7 @@ static void add_machine(struct strings *command, const struct qemu_setup *setup)
         strings_add(command, "%juK", (uintmax_t)((options->memory + 1023) >> 10));
 }
 
-static void add_channel(struct strings *command, const char *id, int fd, const char *plain)
-{
+static void add_channel(struct strings *command, const char *id, int fd, const char *plain) {
     strings_add(command, "-chardev");
     if (fd >= 0)
         strings_add(command, "socket,id=%s,fd=%d", id, fd);
@@ -73,8 +70,7 @@ static void add_channel(struct strings *command, const char *id, int fd, const c
         strings_add(command, "%s,id=%s", plain, id);
 }
 
-static void add_devices(struct strings *command, const struct qemu_setup *setup)
-{
+static void add_devices(struct strings *command, const struct qemu_setup *setup) {
     const char *bus = setup->options->machine == MACHINE_MICROVM ? "device" : "pci";
     const char *modern = setup->options->machine == MACHINE_MICROVM ? "" : ",disable-legacy=on";
 
@@ -90,8 +86,7 @@ static void add_devices(struct strings *command, const struct qemu_setup *setup)
     strings_add(command, "chardev:log");
 }
 
-struct strings qemu_command(const struct qemu_setup *setup)
-{
+struct strings qemu_command(const struct qemu_setup *setup) {
     struct strings command = {0};
 
     strings_add(&command, "%s", qemu_program());
@@ -121,8 +116,7 @@ struct strings qemu_command(const struct qemu_setup *setup)
 }
 
 /* In the child: only async-signal-safe calls, and descriptors that are meant for QEMU. */
-NORETURN static void run_child(char **command, pid_t parent, int errors)
-{
+NORETURN static void run_child(char **command, pid_t parent, int errors) {
     int null = open("/dev/null", O_RDWR);
 
     /* A process group of its own: Ctrl-C in the terminal is for the program, not for QEMU. */
@@ -139,8 +133,7 @@ NORETURN static void run_child(char **command, pid_t parent, int errors)
     _exit(STATUS_FAILED);
 }
 
-static void make_socket(int *ours, int *theirs)
-{
+static void make_socket(int *ours, int *theirs) {
     int pair[2];
 
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
@@ -151,8 +144,7 @@ static void make_socket(int *ours, int *theirs)
     *theirs = pair[1];
 }
 
-struct qemu qemu_start(struct qemu_setup *setup)
-{
+struct qemu qemu_start(struct qemu_setup *setup) {
     struct qemu qemu;
     int errors[2];
 
@@ -179,8 +171,7 @@ struct qemu qemu_start(struct qemu_setup *setup)
     return qemu;
 }
 
-int qemu_stop(struct qemu *qemu)
-{
+int qemu_stop(struct qemu *qemu) {
     int status = 0;
 
     if (qemu->pid <= 0)

@@ -40,25 +40,24 @@ struct relay {
     struct frame output; /* being written when output_fd is not -1 */
     size_t output_done;
     int output_fd;
-    bool discard[3];   /* by descriptor: whoever read it has gone */
-    bool is_file[3];   /* never blocks */
+    bool discard[3]; /* by descriptor: whoever read it has gone */
+    bool is_file[3]; /* never blocks */
     uint8_t input[INPUT_CHUNK];
     size_t input_start, input_end;
-    bool in_open;      /* stdin may have more */
-    uint32_t window;   /* so many bytes of input the guest takes */
+    bool in_open;    /* stdin may have more */
+    uint32_t window; /* so many bytes of input the guest takes */
     uint8_t to_guest[TO_GUEST];
     size_t to_start, to_end;
     struct log log;
-    bool said;         /* the guest sent a line for the person */
-    int status;        /* -1 until it is known */
+    bool said;  /* the guest sent a line for the person */
+    int status; /* -1 until it is known */
     struct triple escapes, interrupts;
 };
 
 static int signal_pipe[2];
 static struct relay relay;
 
-static void on_signal(int number)
-{
+static void on_signal(int number) {
     int error = errno;
     uint8_t byte = (uint8_t)number;
 
@@ -68,9 +67,9 @@ static void on_signal(int number)
     errno = error;
 }
 
-void relay_signals(void)
-{
-    static const int relayed[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT, SIGCHLD};
+void relay_signals(void) {
+    static const int relayed[] = {SIGHUP,  SIGINT,   SIGQUIT, SIGTERM, SIGUSR1,
+                                  SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT, SIGCHLD};
     struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: a write that waits must end */
 
     if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
@@ -84,8 +83,7 @@ void relay_signals(void)
     }
 }
 
-static int64_t now_ms(void)
-{
+static int64_t now_ms(void) {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -93,8 +91,7 @@ static int64_t now_ms(void)
 }
 
 /* Counts an event; true when it is the third within so many milliseconds. */
-static bool third(struct triple *triple, int within)
-{
+static bool third(struct triple *triple, int within) {
     int64_t now = now_ms() + within + 1; /* so that the zeros at the beginning are long ago */
     bool is_third = now - triple->before_last <= within;
 
@@ -103,23 +100,20 @@ static bool third(struct triple *triple, int within)
     return is_third;
 }
 
-static void to_guest(uint8_t type, const void *payload, uint16_t length)
-{
+static void to_guest(uint8_t type, const void *payload, uint16_t length) {
     if (relay.to_start == relay.to_end)
         relay.to_start = relay.to_end = 0;
     if (TO_GUEST - relay.to_end >= FRAME_HEADER + (size_t)length)
         relay.to_end += frame_put(relay.to_guest + relay.to_end, type, payload, length);
 }
 
-static void send_signal(int number)
-{
+static void send_signal(int number) {
     uint8_t byte = (uint8_t)number;
 
     to_guest(FRAME_SIGNAL, &byte, 1);
 }
 
-static void send_size(void)
-{
+static void send_size(void) {
     unsigned rows, columns;
 
     if (relay.options->raw && terminal_size(STDIN_FILENO, &rows, &columns)) {
@@ -129,23 +123,20 @@ static void send_size(void)
 }
 
 /* Ctrl-Z from outside: the machine stops with knarr, and the terminal is the shell's meanwhile. */
-static void suspend(void)
-{
+static void suspend(void) {
     terminal_restore();
     kill(relay.qemu->pid, SIGSTOP);
     raise(SIGSTOP);
 }
 
-static void resume(void)
-{
+static void resume(void) {
     kill(relay.qemu->pid, SIGCONT);
     if (relay.options->raw)
         terminal_raw();
     send_size();
 }
 
-static void take_signals(void)
-{
+static void take_signals(void) {
     uint8_t number;
 
     while (read(signal_pipe[0], &number, 1) == 1) {
@@ -168,8 +159,7 @@ static void take_signals(void)
     }
 }
 
-static void read_input(void)
-{
+static void read_input(void) {
     uint8_t scratch[INPUT_CHUNK];
     size_t room = sizeof(relay.input) - relay.input_end;
 
@@ -199,8 +189,7 @@ static void read_input(void)
     relay.input_end += taken;
 }
 
-static void pass_input(void)
-{
+static void pass_input(void) {
     size_t waiting = relay.input_end - relay.input_start;
     size_t count = waiting < relay.window ? waiting : relay.window;
 
@@ -219,8 +208,7 @@ static void pass_input(void)
     }
 }
 
-static void write_to_guest(void)
-{
+static void write_to_guest(void) {
     ssize_t done = send(relay.qemu->console, relay.to_guest + relay.to_start, relay.to_end - relay.to_start,
                         MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -231,8 +219,7 @@ static void write_to_guest(void)
 }
 
 /* Whoever reads the output has gone: the program gets what it would get from Linux when it writes on. */
-static void output_closed(int fd)
-{
+static void output_closed(int fd) {
     relay.discard[fd] = true;
     if (errno == EPIPE) {
         send_signal(SIGPIPE);
@@ -243,8 +230,7 @@ static void output_closed(int fd)
 }
 
 /* Writes of the current output what can be written without waiting. */
-static void write_output(void)
-{
+static void write_output(void) {
     while (relay.output_fd >= 0 && relay.status < 0) {
         int fd = relay.output_fd;
         size_t left = relay.output.length - relay.output_done;
@@ -269,8 +255,7 @@ static void write_output(void)
     }
 }
 
-static void print_message(const struct frame *frame)
-{
+static void print_message(const struct frame *frame) {
     size_t length = frame->length;
 
     while (length > 0 && (frame->payload[length - 1] == '\n' || frame->payload[length - 1] == '\r'))
@@ -279,8 +264,7 @@ static void print_message(const struct frame *frame)
     relay.said = true;
 }
 
-static void take_frame(const struct frame *frame)
-{
+static void take_frame(const struct frame *frame) {
     switch (frame->type) {
     case FRAME_OUTPUT:
     case FRAME_ERROR:
@@ -310,8 +294,7 @@ static void take_frame(const struct frame *frame)
 }
 
 /* All frames that are complete, as long as their output can be written. */
-static void take_frames(void)
-{
+static void take_frames(void) {
     struct frame frame;
     int got = 0;
 
@@ -325,8 +308,7 @@ static void take_frames(void)
 }
 
 /* Reads the console. False at its end. */
-static bool read_console(void)
-{
+static bool read_console(void) {
     size_t space;
     uint8_t *to = frame_space(&relay.decoder, &space);
     ssize_t got = read(relay.qemu->console, to, space);
@@ -336,21 +318,20 @@ static bool read_console(void)
     return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-static void close_fd(int *fd)
-{
+static void close_fd(int *fd) {
     close(*fd);
     *fd = -1;
 }
 
 /* One round of the loop: waits for something to do and does it. */
-static void round_trip(void)
-{
+static void round_trip(void) {
     enum { SIGNALS, CONSOLE, LOG, ERRORS, IN, OUT, COUNT };
     bool wants_input = relay.in_open && (relay.options->raw || (relay.window > 0 && relay.input_end == 0));
     struct pollfd fds[COUNT] = {
         [SIGNALS] = {.fd = signal_pipe[0], .events = POLLIN},
         [CONSOLE] = {.fd = relay.qemu->console,
-                     .events = (short)((relay.output_fd < 0 ? POLLIN : 0) | (relay.to_start < relay.to_end ? POLLOUT : 0))},
+                     .events =
+                         (short)((relay.output_fd < 0 ? POLLIN : 0) | (relay.to_start < relay.to_end ? POLLOUT : 0))},
         [LOG] = {.fd = relay.qemu->log, .events = POLLIN},
         [ERRORS] = {.fd = relay.qemu->errors, .events = POLLIN},
         [IN] = {.fd = wants_input ? STDIN_FILENO : -1, .events = POLLIN},
@@ -383,8 +364,7 @@ static void round_trip(void)
 }
 
 /* The machine is ending: takes what its log still says, until its end or for a while. */
-static void finish_log(int milliseconds)
-{
+static void finish_log(int milliseconds) {
     int64_t end = now_ms() + milliseconds;
     int *const sources[] = {&relay.qemu->log, &relay.qemu->errors};
 
@@ -400,8 +380,7 @@ static void finish_log(int milliseconds)
     }
 }
 
-static void explain_end(int wait_status)
-{
+static void explain_end(int wait_status) {
     if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) != SIGKILL)
         say("QEMU was killed by signal %d (%s)", WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
     else if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != 0)
@@ -410,15 +389,13 @@ static void explain_end(int wait_status)
         say("the machine stopped without an exit status of the program");
 }
 
-static bool is_file(int fd)
-{
+static bool is_file(int fd) {
     struct stat status;
 
     return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-int relay_run(struct qemu *qemu, const struct relay_options *options)
-{
+int relay_run(struct qemu *qemu, const struct relay_options *options) {
     relay.qemu = qemu;
     relay.options = options;
     relay.output_fd = -1;

@@ -43,8 +43,7 @@ static struct {
     FUNCTIONS(DECLARE)
 } lib;
 
-static void load_library(void)
-{
+static void load_library(void) {
     void *library = dlopen(LIBRARY, RTLD_NOW);
 
     if (!library)
@@ -55,15 +54,13 @@ static void load_library(void)
     FUNCTIONS(LOAD)
 }
 
-NORETURN static void fail(const char *file, struct archive *archive)
-{
+NORETURN static void fail(const char *file, struct archive *archive) {
     const char *reason = lib.archive_error_string(archive);
 
     die(STATUS_FAILED, "--root %s: %s", file, reason ? reason : "not an archive");
 }
 
-static void copy_data(struct initrd *initrd, struct archive *archive, const char *file, uint64_t size)
-{
+static void copy_data(struct initrd *initrd, struct archive *archive, const char *file, uint64_t size) {
     char *buffer = xmalloc(BLOCK);
 
     while (size > 0) {
@@ -79,8 +76,7 @@ static void copy_data(struct initrd *initrd, struct archive *archive, const char
 }
 
 /* Names of the file that came before its bytes: cpio(1) writes the bytes of a file with several names with the last one. */
-static void share_data(const void *visited, VISIT order, void *late)
-{
+static void share_data(const void *visited, VISIT order, void *late) {
     struct node *node = *(struct node *const *)visited;
     const struct node *last = late;
 
@@ -90,8 +86,7 @@ static void share_data(const void *visited, VISIT order, void *late)
     }
 }
 
-static void add_entry(struct initrd *initrd, struct archive *archive, struct archive_entry *entry, const char *file)
-{
+static void add_entry(struct initrd *initrd, struct archive *archive, struct archive_entry *entry, const char *file) {
     const char *name = lib.archive_entry_pathname(entry);
     const char *hardlink = lib.archive_entry_hardlink(entry);
     const char *link = lib.archive_entry_symlink(entry);
@@ -148,8 +143,7 @@ static void add_entry(struct initrd *initrd, struct archive *archive, struct arc
     free(path);
 }
 
-void root_from_archive(struct initrd *initrd, const char *file)
-{
+void root_from_archive(struct initrd *initrd, const char *file) {
     load_library();
     struct archive *archive = lib.archive_read_new();
     struct archive_entry *entry;

@@ -32,13 +32,11 @@ struct walk {
 
 enum { BUFFER = 1 << 20 };
 
-NORETURN static void fail(const struct walk *walk, const char *path)
-{
+NORETURN static void fail(const struct walk *walk, const char *path) {
     die(STATUS_FAILED, "--root %s: /%s: %s", walk->root, path, strerror(errno));
 }
 
-static int compare_linked(const void *a, const void *b)
-{
+static int compare_linked(const void *a, const void *b) {
     const struct linked *x = a, *y = b;
 
     if (x->dev != y->dev)
@@ -47,8 +45,7 @@ static int compare_linked(const void *a, const void *b)
 }
 
 /* Exactly member->size bytes: a file that shrinks meanwhile ends in zeros, one that grows is cut. */
-static void copy_file(struct walk *walk, int directory, const char *name, const struct cpio_member *member)
-{
+static void copy_file(struct walk *walk, int directory, const char *name, const struct cpio_member *member) {
     uint64_t left = member->size;
     int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 
@@ -71,8 +68,7 @@ static void copy_file(struct walk *walk, int directory, const char *name, const 
 
 static void walk_directory(struct walk *walk, int directory, const char *path);
 
-static void add(struct walk *walk, int directory, const char *name, const char *path)
-{
+static void add(struct walk *walk, int directory, const char *name, const char *path) {
     struct stat status;
     char target[PATH_MAX] = "";
 
@@ -130,14 +126,10 @@ static void add(struct walk *walk, int directory, const char *name, const char *
         free(same);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 /* Takes over the descriptor. */
-static void walk_directory(struct walk *walk, int directory, const char *path)
-{
+static void walk_directory(struct walk *walk, int directory, const char *path) {
     struct strings names = {0};
     DIR *stream = fdopendir(directory);
     struct dirent *entry;
@@ -164,8 +156,7 @@ static void walk_directory(struct walk *walk, int directory, const char *path)
     closedir(stream);
 }
 
-void root_from_directory(struct initrd *initrd, const char *directory)
-{
+void root_from_directory(struct initrd *initrd, const char *directory) {
     struct walk walk = {.initrd = initrd, .root = directory, .buffer = xmalloc(BUFFER)};
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 

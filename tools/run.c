@@ -22,8 +22,7 @@
 /* Descriptors 0 to 2 must be taken, or those that are opened next would become them. */
 static bool was_closed[3];
 
-static void fill_closed_streams(void)
-{
+static void fill_closed_streams(void) {
     for (int fd = 0; fd < 3; fd++) {
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
             was_closed[fd] = true;
@@ -33,8 +32,7 @@ static void fill_closed_streams(void)
     }
 }
 
-static bool is_null(int fd)
-{
+static bool is_null(int fd) {
     struct stat status;
 
     return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
@@ -44,11 +42,12 @@ static bool is_null(int fd)
  * What the program sees on its streams. A terminal on both sides is relayed raw, as one terminal in the guest. A terminal
  * on stdin alone (`knarr run ... | less`) keeps its line editing here, and the program sees a stream.
  */
-static struct stdio_kinds find_stdio(const struct run_options *options)
-{
+static struct stdio_kinds find_stdio(const struct run_options *options) {
     bool in = isatty(STDIN_FILENO), out = isatty(STDOUT_FILENO), error = isatty(STDERR_FILENO);
     struct stdio_kinds kinds = {
-        .in = in && out ? "tty" : is_null(STDIN_FILENO) ? "null" : "stream",
+        .in = in && out               ? "tty"
+              : is_null(STDIN_FILENO) ? "null"
+                                      : "stream",
         .out = out ? "tty" : "stream",
         .error = error && out ? "tty" : "stream",
     };
@@ -63,8 +62,7 @@ static struct stdio_kinds find_stdio(const struct run_options *options)
     return kinds;
 }
 
-static char *kernel_command_line(const struct run_options *options)
-{
+static char *kernel_command_line(const struct run_options *options) {
     struct strings words = {0};
     size_t length = 1;
 
@@ -97,8 +95,7 @@ static char *kernel_command_line(const struct run_options *options)
 }
 
 /* Words of --kernel-arg that ask for something to be printed ask for the log. */
-static bool log_is_wanted(const struct run_options *options)
-{
+static bool log_is_wanted(const struct run_options *options) {
     static const char *const printing[] = {"loglevel=", "trace=", "stats", "missing-files", "boot=chart"};
 
     if (options->verbose || options->trace || options->stats || options->missing_files)
@@ -112,8 +109,7 @@ static bool log_is_wanted(const struct run_options *options)
     return false;
 }
 
-static int print_command(struct qemu_setup *setup)
-{
+static int print_command(struct qemu_setup *setup) {
     setup->console_fd = setup->log_fd = -1;
     struct strings command = qemu_command(setup);
 
@@ -130,8 +126,7 @@ static int print_command(struct qemu_setup *setup)
     return 0;
 }
 
-static void print_gdb_command(const struct run_options *options)
-{
+static void print_gdb_command(const struct run_options *options) {
     char *symbols = xstrdup(options->kernel);
     size_t length = strlen(symbols);
 
@@ -145,8 +140,7 @@ static void print_gdb_command(const struct run_options *options)
     free(symbols);
 }
 
-int run_main(int argc, char **argv)
-{
+int run_main(int argc, char **argv) {
     struct run_options options;
 
     fill_closed_streams();

@@ -14,8 +14,7 @@
 static struct termios former;
 static volatile sig_atomic_t is_raw;
 
-void terminal_restore(void)
-{
+void terminal_restore(void) {
     if (is_raw) {
         tcsetattr(STDIN_FILENO, TCSADRAIN, &former);
         is_raw = 0;
@@ -24,15 +23,13 @@ void terminal_restore(void)
 }
 
 /* A crash of knarr itself must not leave a raw terminal. */
-static void restore_and_die(int number)
-{
+static void restore_and_die(int number) {
     terminal_restore();
     signal(number, SIG_DFL);
     raise(number);
 }
 
-bool terminal_raw(void)
-{
+bool terminal_raw(void) {
     static bool registered;
     struct termios raw;
 
@@ -56,8 +53,7 @@ bool terminal_raw(void)
     return true;
 }
 
-bool terminal_size(int fd, unsigned *rows, unsigned *columns)
-{
+bool terminal_size(int fd, unsigned *rows, unsigned *columns) {
     struct winsize size;
 
     if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0)

@@ -12,21 +12,18 @@
 
 enum { LINKS_MOST = 40 }; /* as path_resolution(7) has it */
 
-static int compare(const void *a, const void *b)
-{
+static int compare(const void *a, const void *b) {
     return strcmp(((const struct node *)a)->path, ((const struct node *)b)->path);
 }
 
-struct node *tree_find(const struct tree *tree, const char *path)
-{
+struct node *tree_find(const struct tree *tree, const char *path) {
     struct node key = {.path = (char *)path};
     struct node **found = tfind(&key, &tree->nodes, compare);
 
     return found ? *found : NULL;
 }
 
-struct node *tree_node(struct tree *tree, const char *path)
-{
+struct node *tree_node(struct tree *tree, const char *path) {
     struct node *node = tree_find(tree, path);
 
     if (!node) {
@@ -39,8 +36,7 @@ struct node *tree_node(struct tree *tree, const char *path)
 }
 
 /* Puts text before what is left of a path, which is empty or begins with a slash; false when that grows too long. */
-static bool prepend(char *rest, const char *text)
-{
+static bool prepend(char *rest, const char *text) {
     size_t length = strlen(text), old = strlen(rest);
 
     if (length + old + 1 > PATH_MAX)
@@ -50,8 +46,7 @@ static bool prepend(char *rest, const char *text)
     return true;
 }
 
-struct node *tree_lookup(const struct tree *tree, const char *path)
-{
+struct node *tree_lookup(const struct tree *tree, const char *path) {
     char rest[PATH_MAX], done[PATH_MAX] = "";
     struct node *node = NULL;
     int links = 0;
@@ -108,8 +103,7 @@ struct node *tree_lookup(const struct tree *tree, const char *path)
     return node;
 }
 
-char *path_normalize(const char *path)
-{
+char *path_normalize(const char *path) {
     char *clean = xmalloc(strlen(path) + 1);
     char *out = clean;
 

@@ -9,8 +9,8 @@
 #include <sys/types.h>
 
 struct node {
-    char *path;      /* no leading slash; "" is the root */
-    char *link;      /* where a symbolic link points, or NULL */
+    char *path; /* no leading slash; "" is the root */
+    char *link; /* where a symbolic link points, or NULL */
     uint32_t ino, mode, nlink;
     uint64_t header; /* offset of the member's header in the initrd */
     uint64_t data;   /* offset of the file's bytes in the initrd */

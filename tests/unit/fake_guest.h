@@ -18,16 +18,14 @@
 
 static int fake_console, fake_log;
 
-static void fake_send(uint8_t type, const void *payload, size_t length)
-{
+static void fake_send(uint8_t type, const void *payload, size_t length) {
     static uint8_t frame[FRAME_HEADER + FRAME_PAYLOAD_MAX];
 
     if (!write_all(fake_console, frame, frame_put(frame, type, payload, (uint16_t)length)))
         _exit(3);
 }
 
-static void fake_exit(int kind, int code)
-{
+static void fake_exit(int kind, int code) {
     uint8_t payload[8] = {(uint8_t)kind, 0, 0, 0, (uint8_t)code, (uint8_t)(code >> 8)};
 
     fake_send(FRAME_EXIT, payload, sizeof(payload));
@@ -35,16 +33,14 @@ static void fake_exit(int kind, int code)
     _exit(0);
 }
 
-static void fake_grant(uint32_t count)
-{
+static void fake_grant(uint32_t count) {
     uint8_t payload[4] = {(uint8_t)count, (uint8_t)(count >> 8), (uint8_t)(count >> 16), (uint8_t)(count >> 24)};
 
     fake_send(FRAME_WINDOW, payload, sizeof(payload));
 }
 
 /* Reads one frame from the host, which the decoder of the tool would refuse: it knows the other direction. */
-static uint8_t fake_receive(uint8_t *payload, size_t *length)
-{
+static uint8_t fake_receive(uint8_t *payload, size_t *length) {
     uint8_t header[FRAME_HEADER];
 
     for (size_t got = 0; got < sizeof(header);) {
@@ -64,8 +60,7 @@ static uint8_t fake_receive(uint8_t *payload, size_t *length)
 }
 
 /* Echoes the input, a little at a time, until its end; a signal ends it as it would a program. */
-static void fake_echo(uint32_t window)
-{
+static void fake_echo(uint32_t window) {
     static uint8_t payload[FRAME_PAYLOAD_MAX];
     uint32_t granted = window;
 
@@ -92,8 +87,7 @@ static void fake_echo(uint32_t window)
 }
 
 /* Prints the records of .knarr/config, a line each. It is the last file of the initrd. */
-static void fake_config(const char *initrd)
-{
+static void fake_config(const char *initrd) {
     FILE *file = fopen(initrd, "re");
     static char image[1 << 20], text[1 << 16];
     size_t size = file ? fread(image, 1, sizeof(image), file) : 0;
@@ -111,8 +105,7 @@ static void fake_config(const char *initrd)
     fake_exit(EXIT_KIND_EXITED, 0);
 }
 
-static const char *fake_option(int argc, char **argv, const char *option)
-{
+static const char *fake_option(int argc, char **argv, const char *option) {
     for (int i = 1; i + 1 < argc; i++) {
         if (strcmp(argv[i], option) == 0)
             return argv[i + 1];
@@ -120,8 +113,7 @@ static const char *fake_option(int argc, char **argv, const char *option)
     return "";
 }
 
-static int fake_fd(int argc, char **argv, const char *id)
-{
+static int fake_fd(int argc, char **argv, const char *id) {
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], id, strlen(id)) == 0)
             return atoi(argv[i] + strlen(id));
@@ -129,8 +121,7 @@ static int fake_fd(int argc, char **argv, const char *id)
     return -1;
 }
 
-static int fake_main(int argc, char **argv)
-{
+static int fake_main(int argc, char **argv) {
     const char *append = fake_option(argc, argv, "-append");
     const char *what = strstr(append, "fake=");
     int kind, code;

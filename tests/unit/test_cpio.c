@@ -15,8 +15,7 @@
 
 #include "tools/cpio.h"
 
-static void is_read_back_the_same(void **state)
-{
+static void is_read_back_the_same(void **state) {
     char *image;
     size_t size;
     struct cpio cpio = {.file = open_memstream(&image, &size)};
@@ -29,15 +28,23 @@ static void is_read_back_the_same(void **state)
         char name[64];
         memset(name, 'n', sizeof(name));
         snprintf(name + i, sizeof(name) - i, "%d", i);
-        at[i] = cpio_header(&cpio, &(struct cpio_member){.path = name, .ino = 2 + i, .mode = S_IFREG | 04751,
-                .uid = 12, .gid = 34, .nlink = 1, .mtime = 1234567890, .size = sizeof(big) - i});
+        at[i] = cpio_header(&cpio, &(struct cpio_member){.path = name,
+                                                         .ino = 2 + i,
+                                                         .mode = S_IFREG | 04751,
+                                                         .uid = 12,
+                                                         .gid = 34,
+                                                         .nlink = 1,
+                                                         .mtime = 1234567890,
+                                                         .size = sizeof(big) - i});
         cpio_data(&cpio, big, sizeof(big) - i);
         cpio_pad(&cpio);
     }
     cpio_add(&cpio, &(struct cpio_member){.path = "sh", .ino = 99, .mode = S_IFLNK | 0777, .nlink = 1, .size = 4},
              "bash");
-    cpio_add(&cpio, &(struct cpio_member){.path = "tty", .ino = 100, .mode = S_IFCHR | 0620, .nlink = 1,
-             .rdev_major = 4, .rdev_minor = 65}, NULL);
+    cpio_add(&cpio,
+             &(struct cpio_member){
+                 .path = "tty", .ino = 100, .mode = S_IFCHR | 0620, .nlink = 1, .rdev_major = 4, .rdev_minor = 65},
+             NULL);
     assert_true(cpio_end(&cpio));
     fclose(cpio.file);
     assert_int_equal(size, cpio.offset);
@@ -69,16 +76,14 @@ static void is_read_back_the_same(void **state)
     free(image);
 }
 
-static void reports_a_full_disk(void **state)
-{
+static void reports_a_full_disk(void **state) {
     struct cpio cpio = {.file = fopen("/dev/full", "w")};
     assert_non_null(cpio.file);
     assert_false(cpio_end(&cpio));
     fclose(cpio.file);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_read_back_the_same),
         cmocka_unit_test(reports_a_full_disk),

@@ -11,8 +11,7 @@
 
 #include "tools/frame.h"
 
-static struct frame_decoder *feed(struct frame_decoder *decoder, const void *bytes, size_t count)
-{
+static struct frame_decoder *feed(struct frame_decoder *decoder, const void *bytes, size_t count) {
     size_t space;
     uint8_t *to = frame_space(decoder, &space);
     assert_true(space >= count);
@@ -21,8 +20,7 @@ static struct frame_decoder *feed(struct frame_decoder *decoder, const void *byt
     return decoder;
 }
 
-static void decodes_byte_by_byte(void **state)
-{
+static void decodes_byte_by_byte(void **state) {
     struct frame_decoder *decoder = calloc(1, sizeof(*decoder));
     uint8_t stream[64];
     struct frame frame;
@@ -47,8 +45,7 @@ static void decodes_byte_by_byte(void **state)
     free(decoder);
 }
 
-static void decodes_many_of_the_largest(void **state)
-{
+static void decodes_many_of_the_largest(void **state) {
     struct frame_decoder *decoder = calloc(1, sizeof(*decoder));
     uint8_t *one = malloc(FRAME_HEADER + FRAME_PAYLOAD_MAX);
     struct frame frame;
@@ -71,8 +68,7 @@ static void decodes_many_of_the_largest(void **state)
     free(decoder);
 }
 
-static void refuses_what_is_not_a_frame(void **state)
-{
+static void refuses_what_is_not_a_frame(void **state) {
     static const char *const bad[] = {"SeaBIOS", "I\0\1\0x", "O\1\1\0x", "\0\0\0\0"};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -83,19 +79,18 @@ static void refuses_what_is_not_a_frame(void **state)
     }
 }
 
-static void knows_the_exit_statuses(void **state)
-{
+static void knows_the_exit_statuses(void **state) {
     static const struct {
         uint8_t payload[8];
         uint16_t length;
         int status;
     } cases[] = {
-        {{0, 0, 0, 0, 0, 0, 0, 0}, 8, 0},        {{0, 0, 0, 0, 42, 0, 0, 0}, 8, 42},
-        {{0, 0, 0, 0, 0, 1, 0, 0}, 8, 0},        {{1, 0, 0, 0, 9, 0, 0, 0}, 8, 137},
-        {{1, 0, 0, 0, 0, 0, 0, 0}, 8, -1},       {{1, 0, 0, 0, 65, 0, 0, 0}, 8, -1},
-        {{2, 0, 0, 0, 125, 0, 0, 0}, 8, 125},    {{2, 0, 0, 0, 127, 0, 0, 0}, 8, 127},
-        {{2, 0, 0, 0, 0, 0, 0, 0}, 8, 0},        {{2, 0, 0, 0, 3, 0, 0, 0}, 8, -1},
-        {{3, 0, 0, 0, 0, 0, 0, 0}, 8, -1},       {{0, 0, 0, 0, 42, 0, 0, 0}, 7, -1},
+        {{0, 0, 0, 0, 0, 0, 0, 0}, 8, 0},           {{0, 0, 0, 0, 42, 0, 0, 0}, 8, 42},
+        {{0, 0, 0, 0, 0, 1, 0, 0}, 8, 0},           {{1, 0, 0, 0, 9, 0, 0, 0}, 8, 137},
+        {{1, 0, 0, 0, 0, 0, 0, 0}, 8, -1},          {{1, 0, 0, 0, 65, 0, 0, 0}, 8, -1},
+        {{2, 0, 0, 0, 125, 0, 0, 0}, 8, 125},       {{2, 0, 0, 0, 127, 0, 0, 0}, 8, 127},
+        {{2, 0, 0, 0, 0, 0, 0, 0}, 8, 0},           {{2, 0, 0, 0, 3, 0, 0, 0}, 8, -1},
+        {{3, 0, 0, 0, 0, 0, 0, 0}, 8, -1},          {{0, 0, 0, 0, 42, 0, 0, 0}, 7, -1},
         {{0, 0, 0, 0, 255, 255, 255, 255}, 8, 255},
     };
 
@@ -105,19 +100,19 @@ static void knows_the_exit_statuses(void **state)
     }
 }
 
-static void reads_the_window(void **state)
-{
+static void reads_the_window(void **state) {
     struct frame frame = {'W', 4, (const uint8_t *)"\x01\x02\x00\x80"};
     assert_int_equal(frame_window(&frame), 0x80000201);
     frame.length = 3;
     assert_int_equal(frame_window(&frame), 0);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decodes_byte_by_byte),        cmocka_unit_test(decodes_many_of_the_largest),
-        cmocka_unit_test(refuses_what_is_not_a_frame), cmocka_unit_test(knows_the_exit_statuses),
+        cmocka_unit_test(decodes_byte_by_byte),
+        cmocka_unit_test(decodes_many_of_the_largest),
+        cmocka_unit_test(refuses_what_is_not_a_frame),
+        cmocka_unit_test(knows_the_exit_statuses),
         cmocka_unit_test(reads_the_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

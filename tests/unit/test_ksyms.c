@@ -20,8 +20,7 @@ __asm__(".section .rodata\n"
         ".asciz \"end\"\n"
         ".text\n");
 
-static void finds_the_function_and_the_offset(void **state)
-{
+static void finds_the_function_and_the_offset(void **state) {
     uint64_t offset = 99;
     assert_string_equal(ksym_lookup(0xffffffff80100000, &offset), "start");
     assert_int_equal(offset, 0);
@@ -34,14 +33,12 @@ static void finds_the_function_and_the_offset(void **state)
     assert_int_equal(offset, 0x23);
 }
 
-static void knows_nothing_outside(void **state)
-{
+static void knows_nothing_outside(void **state) {
     assert_null(ksym_lookup(0, NULL));
     assert_null(ksym_lookup(0xffffffff800fffff, NULL));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_function_and_the_offset),
         cmocka_unit_test(knows_nothing_outside),

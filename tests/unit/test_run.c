@@ -27,10 +27,7 @@ int knarr_main(int argc, char **argv);
 const char *__asan_default_options(void);
 
 /* knarr leaves its memory to its end. */
-const char *__asan_default_options(void)
-{
-    return "detect_leaks=0";
-}
+const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
 static char directory[] = "/tmp/knarr-test-XXXXXX";
 static char program[64]; /* a file that looks like a static program */
@@ -41,8 +38,7 @@ struct result {
     size_t out_size, err_size;
 };
 
-static void slurp(FILE *file, char *to, size_t *size)
-{
+static void slurp(FILE *file, char *to, size_t *size) {
     rewind(file);
     *size = fread(to, 1, (1 << 16) - 1, file);
     to[*size] = '\0';
@@ -50,8 +46,7 @@ static void slurp(FILE *file, char *to, size_t *size)
 }
 
 /* In the child: becomes knarr with the words of a command line. */
-static void become_knarr(const char *words)
-{
+static void become_knarr(const char *words) {
     static char copy[4096];
     char *argv[64] = {"knarr"};
     int argc = 1;
@@ -65,8 +60,7 @@ static void become_knarr(const char *words)
 }
 
 /* Runs knarr with its input from a string, and waits. */
-static struct result *run(const void *input, size_t size, const char *fmt, ...)
-{
+static struct result *run(const void *input, size_t size, const char *fmt, ...) {
     static struct result result;
     char words[4096];
     va_list args;
@@ -97,8 +91,7 @@ static struct result *run(const void *input, size_t size, const char *fmt, ...)
 
 #define FAKE "run --accel tcg --kernel-arg fake="
 
-static void gives_the_exit_status(void **state)
-{
+static void gives_the_exit_status(void **state) {
     assert_int_equal(WEXITSTATUS(run("", 0, FAKE "exit:0:0 %s", program)->status), 0);
     assert_int_equal(WEXITSTATUS(run("", 0, FAKE "exit:0:42 %s", program)->status), 42);
     assert_int_equal(WEXITSTATUS(run("", 0, FAKE "exit:1:11 %s", program)->status), 139);
@@ -109,8 +102,7 @@ static void gives_the_exit_status(void **state)
     assert_string_equal(result->err, "knarr: the kernel failed\na line of the log\n");
 }
 
-static void separates_the_streams(void **state)
-{
+static void separates_the_streams(void **state) {
     struct result *result = run("", 0, FAKE "both %s", program);
 
     assert_int_equal(WEXITSTATUS(result->status), 3);
@@ -123,8 +115,7 @@ static void separates_the_streams(void **state)
     assert_memory_equal(result->out, "out\0\n", 5);
 }
 
-static void relays_input_byte_for_byte(void **state)
-{
+static void relays_input_byte_for_byte(void **state) {
     static uint8_t input[50000];
 
     for (size_t i = 0; i < sizeof(input); i++)
@@ -136,8 +127,7 @@ static void relays_input_byte_for_byte(void **state)
     assert_string_equal(result->err, "");
 }
 
-static void says_why_the_machine_failed(void **state)
-{
+static void says_why_the_machine_failed(void **state) {
     struct result *result = run("", 0, FAKE "silent %s", program);
     assert_int_equal(WEXITSTATUS(result->status), 125);
     assert_non_null(strstr(result->err, "knarr: QEMU failed\n"));
@@ -148,8 +138,7 @@ static void says_why_the_machine_failed(void **state)
     assert_non_null(strstr(result->err, "does not speak the protocol"));
 }
 
-static void hands_over_the_configuration(void **state)
-{
+static void hands_over_the_configuration(void **state) {
     char expected[1024];
     struct result *result = run("", 0, FAKE "config -e A=1 -e A=2 -e PATH=/x -w /tmp -h ship %s one -m", program);
 
@@ -164,8 +153,7 @@ static void hands_over_the_configuration(void **state)
     assert_non_null(strstr(result->out, "stdin=tty\nstdout=tty\nstderr=tty\nwinsize=24x80\n"));
 }
 
-static void write_file(const char *name, const void *bytes, size_t size, mode_t mode)
-{
+static void write_file(const char *name, const void *bytes, size_t size, mode_t mode) {
     char path[128];
 
     snprintf(path, sizeof(path), "%s/%s", directory, name);
@@ -190,18 +178,22 @@ static struct {
     .segment = {.p_type = PT_LOAD, .p_filesz = sizeof(elf), .p_memsz = sizeof(elf)},
 };
 
-static void refuses_bad_programs(void **state)
-{
+static void refuses_bad_programs(void **state) {
     static const struct {
         const char *name;
         int status;
         const char *reason;
     } cases[] = {
-        {"missing", 127, "not found"},       {"prog/x", 127, "not found"},
-        {"empty", 126, "an empty file"},     {"text", 126, "not an ELF file"},
-        {"plain", 126, "not executable"},    {"short", 126, "a truncated ELF file"},
-        {"cut", 126, "behind its end"},      {"arm", 126, "64-bit ARM"},
-        {"i386", 126, "32-bit x86"},         {"", 126, "a directory"},
+        {"missing", 127, "not found"},
+        {"prog/x", 127, "not found"},
+        {"empty", 126, "an empty file"},
+        {"text", 126, "not an ELF file"},
+        {"plain", 126, "not executable"},
+        {"short", 126, "a truncated ELF file"},
+        {"cut", 126, "behind its end"},
+        {"arm", 126, "64-bit ARM"},
+        {"i386", 126, "32-bit x86"},
+        {"", 126, "a directory"},
         {"dynamic", 127, "/lib/ld.so is not in the guest"},
     };
     struct {
@@ -237,8 +229,7 @@ static void refuses_bad_programs(void **state)
     }
 }
 
-static void looks_into_the_root_first(void **state)
-{
+static void looks_into_the_root_first(void **state) {
     char command[512], expected[64];
 
     snprintf(command, sizeof(command),
@@ -249,12 +240,15 @@ static void looks_into_the_root_first(void **state)
     assert_int_equal(system(command), 0);
     static const char *const roots[] = {"root", "root.tar.xz", "root.cpio"};
     static const char *const programs[][2] = {
-        {"box", "/usr/bin/box"}, {"sh", "/usr/bin/sh"}, {"/bin/sh", "/bin/sh"}, {"./other", "/home/./other"},
+        {"box", "/usr/bin/box"},
+        {"sh", "/usr/bin/sh"},
+        {"/bin/sh", "/bin/sh"},
+        {"./other", "/home/./other"},
     };
     for (size_t r = 0; r < 3; r++) {
         for (size_t p = 0; p < 4; p++) {
-            struct result *result = run("", 0, FAKE "config -w /home --root %s/%s %s", directory, roots[r],
-                                        programs[p][0]);
+            struct result *result =
+                run("", 0, FAKE "config -w /home --root %s/%s %s", directory, roots[r], programs[p][0]);
             snprintf(expected, sizeof(expected), "\nexec=%s\n", programs[p][1]);
             if (!strstr(result->out, expected))
                 fail_msg("%s in %s: %s%s", programs[p][0], roots[r], result->out, result->err);
@@ -267,8 +261,7 @@ static void looks_into_the_root_first(void **state)
 }
 
 /* Starts knarr with pipes or a terminal and gives back its process. */
-static pid_t start(int in, int out, const char *fmt, ...)
-{
+static pid_t start(int in, int out, const char *fmt, ...) {
     char words[4096];
     va_list args;
 
@@ -286,8 +279,7 @@ static pid_t start(int in, int out, const char *fmt, ...)
     return pid;
 }
 
-static int wait_for(pid_t pid)
-{
+static int wait_for(pid_t pid) {
     int status = -1;
 
     alarm(30);
@@ -296,8 +288,7 @@ static int wait_for(pid_t pid)
     return status;
 }
 
-static void ends_when_nobody_reads(void **state)
-{
+static void ends_when_nobody_reads(void **state) {
     int out[2];
     char some[100];
 
@@ -309,8 +300,7 @@ static void ends_when_nobody_reads(void **state)
     assert_int_equal(WEXITSTATUS(wait_for(pid)), 128 + SIGPIPE);
 }
 
-static void forwards_signals(void **state)
-{
+static void forwards_signals(void **state) {
     int in[2], out[2];
     char byte;
 
@@ -323,8 +313,7 @@ static void forwards_signals(void **state)
     close(in[0]), close(in[1]), close(out[0]), close(out[1]);
 }
 
-static void ends_what_hangs_at_the_third_signal(void **state)
-{
+static void ends_what_hangs_at_the_third_signal(void **state) {
     int out[2];
     char line[8];
 
@@ -339,8 +328,7 @@ static void ends_what_hangs_at_the_third_signal(void **state)
     close(out[0]), close(out[1]);
 }
 
-static void leaves_no_machine_behind(void **state)
-{
+static void leaves_no_machine_behind(void **state) {
     int out[2];
     char line[8];
 
@@ -357,8 +345,7 @@ static void leaves_no_machine_behind(void **state)
     close(out[0]);
 }
 
-static void restores_the_terminal(void **state)
-{
+static void restores_the_terminal(void **state) {
     int master, terminal;
     struct termios before = {0}, during = {0}, after = {0};
     struct winsize size = {.ws_row = 33, .ws_col = 99};
@@ -385,28 +372,27 @@ static void restores_the_terminal(void **state)
     close(master), close(terminal);
 }
 
-static void prints_the_command(void **state)
-{
-    struct result *result = run("", 0, "run --dry-run --accel tcg -m 64M --cpus 2 --machine q35 --kernel-arg a'b %s", program);
+static void prints_the_command(void **state) {
+    struct result *result =
+        run("", 0, "run --dry-run --accel tcg -m 64M --cpus 2 --machine q35 --kernel-arg a'b %s", program);
     assert_int_equal(WEXITSTATUS(result->status), 0);
     assert_non_null(strstr(result->out, " -M q35 -accel tcg -cpu max -smp 2 -m 64M "));
     assert_non_null(strstr(result->out, " -append 'a'\\''b'\n"));
 }
 
-static void refuses_wrong_options(void **state)
-{
-    static const char *const wrong[] = {"-m 1", "-m x", "--cpus 0", "--cpus 1000", "--accel x", "--what", "-w rel",
-                                        "-e =x", "--gdb=0", "--root /nowhere", "-m"};
+static void refuses_wrong_options(void **state) {
+    static const char *const wrong[] = {"-m 1",   "-m x",  "--cpus 0", "--cpus 1000",     "--accel x", "--what",
+                                        "-w rel", "-e =x", "--gdb=0",  "--root /nowhere", "-m"};
 
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        struct result *result = run("", 0, "run %s %s", wrong[i], i + 1 < sizeof(wrong) / sizeof(wrong[0]) ? program : "");
+        struct result *result =
+            run("", 0, "run %s %s", wrong[i], i + 1 < sizeof(wrong) / sizeof(wrong[0]) ? program : "");
         if (WEXITSTATUS(result->status) != 125 || strncmp(result->err, "knarr: ", 7) != 0)
             fail_msg("%s: %d: %s", wrong[i], result->status, result->err);
     }
 }
 
-static int set_up(void **state)
-{
+static int set_up(void **state) {
     if (!mkdtemp(directory))
         return -1;
     snprintf(program, sizeof(program), "%s/prog", directory);
@@ -414,16 +400,14 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
+static int tear_down(void **state) {
     char command[128];
 
     snprintf(command, sizeof(command), "rm -rf %s", directory);
     return system(command);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_the_exit_status),
         cmocka_unit_test(separates_the_streams),
