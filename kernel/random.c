@@ -94,7 +94,12 @@ void random_init(void) {
     rng.nonce[2] = (uint32_t)(rng.reseed_cycles >> 32);
 }
 
-void random_set_source(const struct entropy_source *source) { WRITE_ONCE(rng.source, source); }
+void random_set_source(const struct entropy_source *source) {
+    WRITE_ONCE(rng.source, source);
+    // Somebody wanted numbers before and the processor had none: the device is needed now, not at the next reseed.
+    if (READ_ONCE(rng.started) && READ_ONCE(rng.bits) < READY_BITS)
+        source->request();
+}
 
 void random_add(const void *data, size_t len, unsigned entropy_bits) {
     const uint8_t *p = data;

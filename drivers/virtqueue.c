@@ -1,0 +1,182 @@
+// Split virtqueues, virtio 1.2 section 2.7: three tables in one page of guest memory. The driver puts chains of descriptors
+// into the available ring, the device returns them through the used ring in any order.
+//
+// Nothing that the device writes is believed: of the used ring only `index`, `id` and `len` are read, each once, and
+// checked against state[], which is private memory. The descriptor table and the available ring are written only.
+#include "drivers/virtio.h"
+
+#include "kernel/log.h"
+#include "kernel/page.h"
+#include "kernel/slab.h"
+#include "kernel/string.h"
+#include "kernel/x86/io.h"
+
+#define DESC_F_NEXT 1
+#define DESC_F_WRITE 2
+#define AVAIL_F_NO_INTERRUPT 1
+#define USED_F_NO_NOTIFY 1
+
+// Offsets in the page: the descriptors (alignment 16), the available ring (2), the used ring (4).
+#define AVAIL_OFFSET(size) ((size_t)(size) * 16)
+#define AVAIL_BYTES(size) (6 + 2 * (size_t)(size))
+#define USED_OFFSET(size) ALIGN_UP(AVAIL_OFFSET(size) + AVAIL_BYTES(size), (size_t)64)
+#define USED_BYTES(size) (6 + 8 * (size_t)(size))
+_Static_assert(USED_OFFSET(VIRTQ_MAX_SIZE) + USED_BYTES(VIRTQ_MAX_SIZE) <= PAGE_SIZE, "a queue is one page");
+
+static inline volatile uint16_t *used_event(struct virtqueue *q) { return &q->avail->ring[q->size]; }
+static inline volatile uint16_t *avail_event(struct virtqueue *q) { return (volatile uint16_t *)&q->used->ring[q->size]; }
+
+struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsigned size, void (*callback)(void *), void *arg) {
+    // 7. Per queue: its size is ours to reduce (section 4.1.5.1.3), a power of two.
+    uint16_t max = dev->transport->queue_max(dev, index);
+    if (index >= VIRTIO_MAX_QUEUES || max == 0) {
+        log_err("%s: has no queue %u", dev->name, index);
+        return NULL;
+    }
+    size = MIN(size, VIRTQ_MAX_SIZE);
+    while (size > max)
+        size /= 2;
+    struct virtqueue *q = kzalloc(sizeof(*q));
+    struct page *page = page_alloc(0, PA_ZERO);
+    if (!q || !page) {
+        log_err("%s: no memory for queue %u", dev->name, index);
+        kfree(q);
+        if (page)
+            page_unref(page);
+        return NULL;
+    }
+    uint8_t *base = page_to_virt(page);
+    q->dev = dev;
+    q->index = (uint16_t)index;
+    q->size = (uint16_t)size;
+    q->desc = (struct virtq_desc *)base;
+    q->avail = (struct virtq_avail *)(base + AVAIL_OFFSET(size));
+    q->used = (struct virtq_used *)(base + USED_OFFSET(size));
+    q->event_index = dev->features & VIRTIO_RING_F_EVENT_IDX;
+    q->callback = callback;
+    q->callback_arg = arg;
+    q->free_count = q->size;
+    for (unsigned i = 0; i < size; i++)
+        q->state[i].next = (uint16_t)(i + 1);
+    int err = dev->transport->queue_enable(dev, q);
+    if (err < 0) {
+        log_err("%s: queue %u cannot be enabled (error %d)", dev->name, index, -err);
+        page_unref(page);
+        kfree(q);
+        return NULL;
+    }
+    dev->queues[index] = q;
+    return q;
+}
+
+int virtq_add(struct virtqueue *q, const struct virtq_buffer *buffers, unsigned out, unsigned in, void *cookie) {
+    unsigned count = out + in;
+    if (unlikely(q->dev->broken))
+        return -EIO;
+    if (count == 0 || count > q->free_count)
+        return -ENOSPC;
+    uint16_t head = q->free_head, i = head, last = head;
+    uint32_t in_bytes = 0;
+    for (unsigned n = 0; n < count; n++) {
+        uint16_t next = q->state[i].next;
+        uint16_t flags = (n >= out ? DESC_F_WRITE : 0) | (n + 1 < count ? DESC_F_NEXT : 0);
+        q->desc[i] = (struct virtq_desc){virt_to_phys(buffers[n].data), buffers[n].len, flags, next};
+        if (n >= out)
+            in_bytes += buffers[n].len;
+        last = i;
+        i = next;
+    }
+    q->free_head = q->state[last].next;
+    q->free_count = (uint16_t)(q->free_count - count);
+    q->state[head].cookie = cookie;
+    q->state[head].in_bytes = in_bytes;
+    q->state[head].count = (uint16_t)count;
+    WRITE_ONCE(q->avail->ring[q->avail_index % q->size], head);
+    q->avail_index++;
+    // The descriptors and the ring entry must be visible before the index that announces them (section 2.7.13.3).
+    barrier_write();
+    WRITE_ONCE(q->avail->index, q->avail_index);
+    return 0;
+}
+
+void virtq_kick(struct virtqueue *q) {
+    uint16_t old = q->kicked_index, now = q->avail_index;
+    if (old == now || unlikely(q->dev->broken))
+        return;
+    q->kicked_index = now;
+    // The index must be visible before the device's wish is read: it writes its wish, then looks at the index again. With
+    // the load done first, both could miss each other and the chain would lie there for ever (section 2.7.13.4).
+    barrier_full();
+    bool wanted;
+    if (q->event_index)
+        wanted = (uint16_t)(now - *avail_event(q) - 1) < (uint16_t)(now - old); // section 2.7.10
+    else
+        wanted = !(READ_ONCE(q->used->flags) & USED_F_NO_NOTIFY);
+    if (wanted)
+        q->dev->transport->notify(q);
+}
+
+void *virtq_take(struct virtqueue *q, uint32_t *written) {
+    uint16_t pending = (uint16_t)(READ_ONCE(q->used->index) - q->used_index);
+    if (pending == 0 || unlikely(q->dev->broken))
+        return NULL;
+    if (unlikely(pending > q->size)) {
+        virtio_break(q->dev, "the used ring has more entries than the queue");
+        return NULL;
+    }
+    // The element, and the buffer's contents, must be read after the index that announced them (section 2.7.14).
+    barrier_read();
+    uint32_t id = READ_ONCE(q->used->ring[q->used_index % q->size].id);
+    uint32_t len = READ_ONCE(q->used->ring[q->used_index % q->size].len);
+    if (unlikely(id >= q->size || !q->state[id].cookie)) {
+        virtio_break(q->dev, "a used buffer that was never offered");
+        return NULL;
+    }
+    if (unlikely(len > q->state[id].in_bytes)) {
+        // Buffers for the device to read have nothing written to them, yet devices of old report their length; harmless.
+        if (q->state[id].in_bytes) {
+            virtio_break(q->dev, "a used buffer that is longer than it was offered");
+            return NULL;
+        }
+        len = 0;
+    }
+    q->used_index++;
+    void *cookie = q->state[id].cookie;
+    q->state[id].cookie = NULL;
+    // Back to the free list, as a chain.
+    uint16_t last = (uint16_t)id;
+    for (unsigned n = 1; n < q->state[id].count; n++)
+        last = q->state[last].next;
+    q->state[last].next = q->free_head;
+    q->free_head = (uint16_t)id;
+    q->free_count = (uint16_t)(q->free_count + q->state[id].count);
+    if (written)
+        *written = len;
+    return cookie;
+}
+
+void virtq_interrupts_off(struct virtqueue *q) {
+    if (q->event_index)
+        *used_event(q) = (uint16_t)(q->used_index - 1); // the device will not pass there for 65535 entries
+    else
+        WRITE_ONCE(q->avail->flags, AVAIL_F_NO_INTERRUPT);
+}
+
+bool virtq_interrupts_on(struct virtqueue *q) {
+    if (q->event_index)
+        *used_event(q) = q->used_index; // the next one
+    else
+        WRITE_ONCE(q->avail->flags, 0);
+    // The wish must be visible before the index is looked at again, or a buffer that the device returns in between comes
+    // without an interrupt and is not seen here either.
+    barrier_full();
+    return READ_ONCE(q->used->index) == q->used_index;
+}
+
+unsigned virtq_free(const struct virtqueue *q) { return q->free_count; }
+
+void virtq_interrupt(void *queue) {
+    struct virtqueue *q = queue;
+    if (READ_ONCE(q->used->index) != q->used_index && !q->dev->broken)
+        q->callback(q->callback_arg);
+}
