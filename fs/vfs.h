@@ -50,6 +50,10 @@ struct inode_ops {
 // keeps it alive. In a file system that lives in memory these entries are the directory; otherwise they are a cache, with
 // negative entries (inode NULL) for names that do not exist.
 // Locks: directory's inode.lock (changes) > parent dentry.lock > dentry.lock > tree_lock (names and parents, see dentry.c).
+struct dir_node {
+    uint64_t cookie; // the seek position behind it: grows with each entry, never reused. 0: somebody's place in the listing
+    struct list link;
+};
 struct dentry {
     struct dentry *hash_next; // in the parent's table
     uint32_t hash, refs;
@@ -61,8 +65,7 @@ struct dentry {
     struct superblock *sb;
     struct dentry_children *children; // NULL until there is one
     char *name;               // NUL-terminated; short_name when it fits
-    uint64_t cookie;          // of the parent's listing: grows with each entry, never reused
-    struct list sibling;      // in the parent's listing
+    struct dir_node node;     // in the parent's listing
     struct list alias_link;   // inode.aliases
     char short_name[32];
 };
@@ -160,6 +163,7 @@ bool path_equal(const struct path *a, const struct path *b);
 struct file *vfs_open(int at, const char *name, unsigned flags, uint32_t mode);
 // For execve: checks that it is a regular file with execute permission. ERR_PTR(-EACCES, -ENOENT, ...).
 struct file *vfs_open_exec(int at, const char *name, unsigned lookup_flags);
+struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve); // RESOLVE_*
 struct file *vfs_open_path(const struct path *p, unsigned flags); // what is already looked up; follows no links. ERR_PTR
 struct file *memfd_open(const char *name, unsigned flags, uint32_t mode); // a regular file without a name. ERR_PTR
 

@@ -1,0 +1,152 @@
+// Open files: their life, and the checks that every read, write and seek shares.
+// A file's position is under position_lock, which is taken only for files where Linux promises atomic positions (regular files
+// and directories) and only when somebody else can hold the same file.
+#include "fs/internal.h"
+#include "fs/poll.h"
+#include "kernel/signal.h"
+#include "kernel/string.h"
+#include <linux/fs.h> // SEEK_*
+
+static struct slab_cache file_cache = SLAB_CACHE("file", sizeof(struct file), 64);
+uint64_t file_count; // for /proc/sys/fs/file-nr
+
+struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigned flags)
+{
+    struct file *f = slab_alloc(&file_cache);
+    if (unlikely(!f))
+        return ERR_PTR(-ENOMEM);
+    atomic_add(&file_count, 1);
+    f->ops = ops;
+    f->refs = 1;
+    f->flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+    f->stream = false;
+    unsigned access = flags & O_ACCMODE;
+    f->readable = access == O_RDONLY || access == O_RDWR;
+    f->writable = access == O_WRONLY || access == O_RDWR;
+    f->path_only = f->lock_position = f->has_flock = false;
+    f->position = 0;
+    mutex_init(&f->position_lock);
+    f->path = (struct path){NULL, NULL};
+    f->inode = inode_ref(inode);
+    f->data = NULL;
+    f->signal_owner = 0;
+    f->epoll = NULL;
+    return f;
+}
+
+void file_release(struct file *f)
+{
+    if (unlikely(f->epoll != NULL))
+        epoll_file_released(f);
+    if (unlikely(f->has_flock))
+        lock_release_owner(f->inode, f, true);
+    if (f->ops->release)
+        f->ops->release(f);
+    path_unref(&f->path);
+    inode_unref(f->inode);
+    slab_free(&file_cache, f);
+    atomic_sub(&file_count, 1);
+}
+
+// One reference is the descriptor's, one that of the call in progress.
+static bool position_shared(struct file *f)
+{
+    return READ_ONCE(f->refs) > 2 || process_current()->thread_count > 1;
+}
+
+int64_t file_read(struct file *f, struct uio *u, uint64_t *pos)
+{
+    if (unlikely(!f->readable))
+        return -EBADF;
+    if (unlikely(!f->ops->read))
+        return -EINVAL;
+    if (f->stream)
+        return pos ? -ESPIPE : f->ops->read(f, u, NULL);
+    if (pos)
+        return (int64_t)*pos < 0 ? -EINVAL : f->ops->read(f, u, pos);
+    if (!f->lock_position || !position_shared(f))
+        return f->ops->read(f, u, &f->position);
+    mutex_lock(&f->position_lock);
+    int64_t n = f->ops->read(f, u, &f->position);
+    mutex_unlock(&f->position_lock);
+    return n;
+}
+
+// O_APPEND is the write function's business: only it knows the size under its lock.
+int64_t file_write(struct file *f, struct uio *u, uint64_t *pos)
+{
+    if (unlikely(!f->writable))
+        return -EBADF;
+    if (unlikely(!f->ops->write))
+        return -EINVAL;
+    if (f->stream)
+        return pos ? -ESPIPE : f->ops->write(f, u, NULL);
+    if (pos)
+        return (int64_t)*pos < 0 ? -EINVAL : f->ops->write(f, u, pos);
+    if (!f->lock_position || !position_shared(f))
+        return f->ops->write(f, u, &f->position);
+    mutex_lock(&f->position_lock);
+    int64_t n = f->ops->write(f, u, &f->position);
+    mutex_unlock(&f->position_lock);
+    return n;
+}
+
+int64_t file_read_kernel(struct file *f, void *buf, size_t n, uint64_t pos)
+{
+    struct uio_vec vec;
+    struct uio u = uio_one(&vec, (uint64_t)(uintptr_t)buf, n, false);
+    return f->ops->read ? f->ops->read(f, &u, f->stream ? NULL : &pos) : -EINVAL;
+}
+
+int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *pos)
+{
+    struct uio_vec vec;
+    struct uio u = uio_one(&vec, (uint64_t)(uintptr_t)buf, n, false);
+    return file_write(f, &u, f->stream ? NULL : pos);
+}
+
+int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size)
+{
+    int64_t base = 0;
+    switch (whence) {
+    case SEEK_SET:
+        break;
+    case SEEK_CUR:
+        base = f->position;
+        break;
+    case SEEK_END:
+        base = size;
+        break;
+    case SEEK_DATA:
+    case SEEK_HOLE:
+        if (offset < 0 || (uint64_t)offset >= size)
+            return -ENXIO;
+        if (whence == SEEK_HOLE)
+            offset = size;
+        break;
+    default:
+        return -EINVAL;
+    }
+    int64_t pos;
+    if (__builtin_add_overflow(base, offset, &pos))
+        return -EOVERFLOW;
+    if (pos < 0)
+        return -EINVAL;
+    f->position = pos;
+    return pos;
+}
+
+int64_t file_seek(struct file *f, int64_t offset, int whence)
+{
+    if (f->stream && !f->ops->seek)
+        return -ESPIPE;
+    mutex_lock(&f->position_lock);
+    int64_t pos = f->ops->seek ? f->ops->seek(f, offset, whence) : file_seek_sized(f, offset, whence, f->inode->size);
+    mutex_unlock(&f->position_lock);
+    return pos;
+}
+
+uint32_t file_poll(struct file *f, struct poll_table *pt)
+{
+    return f->ops->poll ? f->ops->poll(f, pt) : POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+}

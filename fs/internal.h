@@ -1,0 +1,129 @@
+// What the files of fs/ share with each other and with nobody else: directory entries, path walks, file systems' helpers.
+#ifndef FS_INTERNAL_H
+#define FS_INTERNAL_H
+
+#include "fs/vfs.h"
+#include "kernel/process.h"
+#include "kernel/slab.h"
+#include <linux/capability.h>
+
+#ifndef PATH_MAX
+#define PATH_MAX 4096
+#endif
+#ifndef NAME_MAX
+#define NAME_MAX 255
+#endif
+#define SYMLINKS_MAX 40
+
+// 4 KiB buffers for paths, and small objects that many files allocate.
+char *name_buffer_get(void); // NULL: no memory
+void name_buffer_put(char *buf);
+
+// --- dentry.c ---
+struct dentry_children {
+    struct dentry **table; // open hash, a power of two
+    uint32_t mask, count;
+    struct list list;      // struct dir_node.link of the entries in order of creation, and of cursors
+    uint64_t next_cookie;
+    struct dentry *first_table[8];
+};
+
+#define NAME_HASH_START 0x9e3779b9u
+static inline uint32_t name_hash_step(uint32_t h, unsigned char c) { return (h ^ c) * 0x01000193u; }
+static inline uint32_t name_hash(const char *name, size_t len)
+{
+    uint32_t h = NAME_HASH_START;
+    for (size_t i = 0; i < len; i++)
+        h = name_hash_step(h, (unsigned char)name[i]);
+    return h;
+}
+
+extern struct spinlock tree_lock; // dentry.parent and dentry.name, for those who walk up
+
+// The entry in the directory's table, referenced; NULL: not there. Takes no lock but the directory's spinlock.
+struct dentry *dentry_find(struct dentry *dir, const char *name, size_t len, uint32_t hash);
+// The child of a directory whatever its file system: 0 and a referenced positive entry, or -errno (-ENOENT). The directory's
+// inode must not be locked; with `locked` it must be.
+int dentry_lookup(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked, struct dentry **out);
+// A new entry, refs 1, not in the table. NULL: no memory.
+struct dentry *dentry_alloc(struct dentry *parent, const char *name, size_t len, uint32_t hash);
+struct dentry *dentry_alloc_root(struct superblock *sb, struct inode *inode); // takes over the inode's reference
+struct dentry *dentry_alloc_anonymous(struct inode *inode, const char *name); // the same; DENTRY_ANON
+void dentry_attach(struct dentry *d, struct inode *inode);                    // takes over the inode's reference
+// Changes of a directory; its inode is locked.
+void dentry_insert(struct dentry *d);
+void dentry_remove(struct dentry *d);
+// Renames: `from` becomes `to`'s name and place. An entry `to` that is in the table is removed. Both directories locked.
+int dentry_move(struct dentry *from, struct dentry *to);
+void dentry_exchange(struct dentry *a, struct dentry *b);
+bool dentry_has_children(struct dentry *d);
+void dentry_populate(struct dentry *dir, bool locked); // makes the entries of a DENTRY_LAZY directory
+void dentry_release(struct dentry *d);
+static inline struct dentry *dentry_ref(struct dentry *d)
+{
+    atomic_add(&d->refs, 1);
+    return d;
+}
+static inline void dentry_unref(struct dentry *d)
+{
+    if (atomic_sub(&d->refs, 1) == 1)
+        dentry_release(d);
+}
+struct dentry *dentry_parent(struct dentry *d); // referenced
+bool dentry_is_ancestor(struct dentry *ancestor, struct dentry *d); // or the same
+
+extern const struct file_ops directory_ops; // of directories whose entries are all in the table
+
+// --- mount.c ---
+void mount_ref(struct mount *m);
+void mount_unref(struct mount *m);
+bool mount_cross(struct path *p);   // onto what is mounted there: true when p changed (references are adjusted)
+bool mount_climb(struct path *p);   // from a mount's root to its mountpoint
+int mount_create_root(struct superblock *sb);
+int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags);
+struct mount *mount_anonymous(void); // where entries of files without a tree live
+
+// --- path.c ---
+enum last_type { LAST_NONE, LAST_NORMAL, LAST_DOT, LAST_DOTDOT };
+struct walk {
+    struct path path; // where we are; referenced
+    const char *last; // LOOKUP_PARENT: the last component, not NUL-terminated
+    uint32_t last_len, last_hash;
+    enum last_type last_type;
+    bool trailing_slash;
+    uint8_t links;
+    uint32_t resolve; // RESOLVE_*
+    char *buffer;     // holds the expanded names of symbolic links
+};
+int walk_start(struct walk *w, int at, const char *name, unsigned flags); // and goes: 0 or -errno (then nothing is held)
+// LOOKUP_PARENT stopped before a symbolic link: follows it, up to the last component of its target.
+// Magic links leave last_type LAST_NONE and path at the target.
+int walk_follow(struct walk *w, struct dentry *link);
+void walk_end(struct walk *w); // drops the references
+void path_get_cwd(struct path *out);
+void path_get_root(struct path *out);
+
+// --- inode.c ---
+uint32_t current_umask(void);
+nsec_t inode_now(void);
+bool inode_owned(const struct inode *inode); // by the current process, or it has CAP_FOWNER
+int permission_sticky(struct inode *dir, struct inode *victim); // -EPERM in sticky directories
+void inode_touch_change(struct inode *inode); // mtime and ctime: contents of a directory or file changed
+static inline int search_permission(struct inode *dir)
+{
+    return likely((dir->mode & 0111) == 0111) ? 0 : vfs_permission(dir, 1);
+}
+
+// --- tmpfs.c ---
+extern const struct fs_type tmpfs_type, proc_type, devfs_type;
+// Without permission checks, for the boot: names in a tmpfs directory (not there yet). Referenced entry or ERR_PTR.
+struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev, const char *target);
+int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page); // takes over the reference
+// Empty superblock with a root directory of this mode; refs 1. ERR_PTR.
+struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode);
+bool tmpfs_owns(const struct inode *inode);
+
+// --- open.c ---
+struct file *open_inode(const struct path *p, struct inode *inode, unsigned flags); // after the permission checks
+
+#endif

@@ -1,0 +1,299 @@
+// Mounts: file systems put together to one tree, and the table of file system types.
+// mount_lock (spinlock) protects the list, the tree of mounts and DENTRY_MOUNTED. A mount in the tree holds one reference of
+// itself; a path that leads into it holds another.
+#include "fs/internal.h"
+#include "kernel/log.h"
+#include "kernel/string.h"
+#include <linux/mount.h>
+
+#define MNT_FORCE      1
+#define MNT_DETACH     2
+#define MNT_EXPIRE     4
+#define UMOUNT_NOFOLLOW 8
+
+static struct spinlock mount_lock = SPINLOCK_INIT;
+static struct list mounts = LIST_INIT(mounts);
+static struct mount *root_mount;
+static uint32_t next_dev = 16;
+static int next_mount_id = 20;
+
+static const struct fs_type *const types[] = {&tmpfs_type, &proc_type, &devfs_type};
+
+const struct fs_type *fs_type_at(unsigned index)
+{
+    return index < ARRAY_SIZE(types) ? types[index] : NULL;
+}
+
+const struct fs_type *fs_type_find(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
+        if (strcmp(types[i]->name, name) == 0)
+            return types[i];
+    return NULL;
+}
+
+struct superblock *superblock_alloc(const struct superblock_ops *ops, const struct fs_type *type, unsigned flags)
+{
+    struct superblock *sb = kzalloc(sizeof(*sb));
+    if (sb) {
+        sb->ops = ops;
+        sb->type = type;
+        sb->refs = 1;
+        sb->flags = flags;
+        sb->dev = atomic_add(&next_dev, 1);
+        sb->next_ino = 1;
+    }
+    return sb;
+}
+
+// Unlinks everything below, deepest first, so that a memory file system gives its memory back.
+static void release_tree(struct dentry *dir)
+{
+    struct dentry *d = dir;
+    while (d) {
+        struct dentry *child = NULL;
+        if (d->children) {
+            struct dir_node *n;
+            list_for_each(n, &d->children->list, link)
+            {
+                if (n->cookie) {
+                    child = container_of(n, struct dentry, node);
+                    break;
+                }
+            }
+        }
+        if (child) {
+            d = child;
+        } else if (d == dir) {
+            d = NULL;
+        } else {
+            struct dentry *parent = d->parent;
+            dentry_remove(d);
+            d = parent;
+        }
+    }
+}
+
+void superblock_unref(struct superblock *sb)
+{
+    if (atomic_sub(&sb->refs, 1) != 1)
+        return;
+    if (sb->root) {
+        release_tree(sb->root);
+        dentry_unref(sb->root);
+    }
+    if (sb->ops->release)
+        sb->ops->release(sb);
+    kfree(sb);
+}
+
+void mount_ref(struct mount *m)
+{
+    atomic_add(&m->refs, 1);
+}
+
+void mount_unref(struct mount *m)
+{
+    if (atomic_sub(&m->refs, 1) != 1)
+        return;
+    dentry_unref(m->root);
+    superblock_unref(m->sb);
+    kfree((void *)m->source);
+    kfree(m);
+}
+
+static struct mount *mount_alloc(struct superblock *sb, struct dentry *root, const char *source, uint32_t flags)
+{
+    struct mount *m = kzalloc(sizeof(*m));
+    if (!m)
+        return NULL;
+    m->source = str_dup(source ? source : "none");
+    if (!m->source) {
+        kfree(m);
+        return NULL;
+    }
+    m->refs = 1;
+    m->id = atomic_add(&next_mount_id, 1);
+    m->flags = flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME);
+    m->sb = sb;
+    atomic_add(&sb->refs, 1);
+    m->root = dentry_ref(root);
+    return m;
+}
+
+int mount_create_root(struct superblock *sb)
+{
+    struct mount *m = mount_alloc(sb, sb->root, "rootfs", 0);
+    if (!m)
+        return -ENOMEM;
+    m->parent = m;
+    root_mount = m;
+    list_push_back(&mounts, &m->link);
+    return 0;
+}
+
+struct mount *mount_root(void)
+{
+    return root_mount;
+}
+
+// Puts a mount onto the topmost file system at the target. Takes over the reference.
+static void attach(struct mount *m, const struct path *target)
+{
+    spin_lock(&mount_lock);
+    m->parent = target->mount;
+    m->mountpoint = target->dentry;
+    target->dentry->flags |= DENTRY_MOUNTED;
+    list_push_back(&mounts, &m->link);
+    spin_unlock(&mount_lock);
+    mount_ref(target->mount);
+    dentry_ref(target->dentry);
+}
+
+int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags)
+{
+    struct mount *m = mount_alloc(sb, sb->root, source, flags);
+    if (!m)
+        return -ENOMEM;
+    attach(m, target);
+    return 0;
+}
+
+bool mount_cross(struct path *p)
+{
+    struct mount *found = NULL, *m;
+    spin_lock(&mount_lock);
+    list_for_each(m, &mounts, link)
+    {
+        if (m->parent == p->mount && m->mountpoint == p->dentry && m != p->mount) {
+            found = m;
+            mount_ref(m);
+            break;
+        }
+    }
+    spin_unlock(&mount_lock);
+    if (!found)
+        return false;
+    dentry_ref(found->root);
+    path_unref(p);
+    p->mount = found;
+    p->dentry = found->root;
+    return true;
+}
+
+bool mount_climb(struct path *p)
+{
+    struct path up = {NULL, NULL};
+    spin_lock(&mount_lock);
+    if (p->mount->parent && p->mount->parent != p->mount) {
+        up = (struct path){p->mount->parent, p->mount->mountpoint};
+        path_ref(&up);
+    }
+    spin_unlock(&mount_lock);
+    if (!up.mount)
+        return false;
+    path_unref(p);
+    *p = up;
+    return true;
+}
+
+struct mount *mount_next(struct mount *m)
+{
+    struct mount *next = NULL;
+    spin_lock(&mount_lock);
+    struct list *at = m ? m->link.next : mounts.next;
+    if (at != &mounts && at != (m ? &m->link : NULL)) {
+        next = list_entry(at, struct mount, link);
+        mount_ref(next);
+    }
+    spin_unlock(&mount_lock);
+    if (m)
+        mount_unref(m);
+    return next;
+}
+
+static int bind(const char *source, const struct path *target, unsigned long flags)
+{
+    struct path from;
+    int err = path_lookup(AT_FDCWD, source, LOOKUP_FOLLOW, &from);
+    if (err < 0)
+        return err;
+    struct mount *m = NULL;
+    if (S_ISDIR(from.dentry->inode->mode) != S_ISDIR(target->dentry->inode->mode))
+        err = -ENOTDIR;
+    else if (!(m = mount_alloc(from.mount->sb, from.dentry, from.mount->source, from.mount->flags | flags)))
+        err = -ENOMEM;
+    else
+        attach(m, target);
+    path_unref(&from);
+    return err;
+}
+
+int vfs_mount(const char *source, const struct path *target, const char *type, unsigned long flags, const char *options)
+{
+    if (!capable(CAP_SYS_ADMIN))
+        return -EPERM;
+    if (flags & (MS_PRIVATE | MS_SLAVE | MS_SHARED | MS_UNBINDABLE))
+        return 0; // there is one mount namespace: propagation has nothing to propagate to
+    if (flags & MS_REMOUNT) {
+        if (target->dentry != target->mount->root)
+            return -EINVAL;
+        target->mount->flags = flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_RELATIME);
+        return 0;
+    }
+    if (flags & MS_BIND)
+        return source ? bind(source, target, flags) : -EINVAL;
+    if (flags & MS_MOVE)
+        return -EINVAL;
+    if (!type)
+        return -EINVAL;
+    const struct fs_type *t = fs_type_find(type);
+    if (!t || !t->mount)
+        return -ENODEV;
+    if (!S_ISDIR(target->dentry->inode->mode))
+        return -ENOTDIR;
+    struct superblock *sb = t->mount(t, source, options ? options : "");
+    if (IS_ERR(sb))
+        return PTR_ERR(sb);
+    int err = mount_attach(sb, source, target, flags);
+    superblock_unref(sb);
+    return err;
+}
+
+int vfs_umount(const struct path *target, int flags)
+{
+    struct mount *m = target->mount, *other;
+    if (!capable(CAP_SYS_ADMIN))
+        return -EPERM;
+    if (flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW))
+        return -EINVAL;
+    if (target->dentry != m->root || m == root_mount)
+        return -EINVAL;
+    int err = 0;
+    struct dentry *point = NULL;
+    struct mount *parent = NULL;
+    spin_lock(&mount_lock);
+    // The caller's path holds one reference and the tree the other; anything mounted inside holds one more.
+    if (!m->parent) {
+        err = -EINVAL;
+    } else if (READ_ONCE(m->refs) > 2 && !(flags & MNT_DETACH)) {
+        err = -EBUSY;
+    } else {
+        list_remove(&m->link);
+        point = m->mountpoint;
+        parent = m->parent;
+        m->parent = NULL;
+        m->mountpoint = NULL;
+        bool still = false;
+        list_for_each(other, &mounts, link) still |= other->mountpoint == point;
+        if (!still)
+            point->flags &= ~DENTRY_MOUNTED;
+    }
+    spin_unlock(&mount_lock);
+    if (err == 0) {
+        dentry_unref(point);
+        mount_unref(parent);
+        mount_unref(m);
+    }
+    return err;
+}

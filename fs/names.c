@@ -1,0 +1,196 @@
+// Making and removing names: mkdir, mknod, symlink, link, unlink, rmdir.
+// Each walks to the parent, locks its inode, looks the name up again under the lock, checks, and lets the file system act.
+#include "fs/internal.h"
+#include "kernel/string.h"
+
+// Ready to make a new name: the parent is locked, `d` is an entry for it that is not in the table yet.
+struct creation {
+    struct walk walk;
+    struct inode *dir;
+    struct dentry *d;
+};
+
+static int creation_check(struct creation *c, bool may_end_in_slash)
+{
+    struct dentry *parent = c->walk.path.dentry, *existing;
+    int err = dentry_lookup(parent, c->walk.last, c->walk.last_len, c->walk.last_hash, true, &existing);
+    if (err == 0) {
+        dentry_unref(existing);
+        return -EEXIST;
+    }
+    if (err != -ENOENT)
+        return err;
+    if (c->dir->nlink == 0 || (c->walk.trailing_slash && !may_end_in_slash))
+        return -ENOENT;
+    if (path_read_only(&c->walk.path))
+        return -EROFS;
+    err = vfs_permission(c->dir, 3);
+    if (err < 0)
+        return err;
+    c->d = dentry_find(parent, c->walk.last, c->walk.last_len, c->walk.last_hash); // a negative entry
+    if (!c->d)
+        c->d = dentry_alloc(parent, c->walk.last, c->walk.last_len, c->walk.last_hash);
+    return c->d ? 0 : -ENOMEM;
+}
+
+static int creation_begin(struct creation *c, int at, const char *name, bool may_end_in_slash)
+{
+    c->walk.resolve = 0;
+    int err = walk_start(&c->walk, at, name, LOOKUP_PARENT);
+    if (err < 0)
+        return err;
+    if (c->walk.last_type != LAST_NORMAL) {
+        walk_end(&c->walk);
+        return -EEXIST;
+    }
+    c->dir = c->walk.path.dentry->inode;
+    mutex_lock(&c->dir->lock);
+    err = creation_check(c, may_end_in_slash);
+    if (err < 0) {
+        mutex_unlock(&c->dir->lock);
+        walk_end(&c->walk);
+    }
+    return err;
+}
+
+static int creation_end(struct creation *c, int err)
+{
+    if (err == 0) {
+        if (!(c->d->flags & DENTRY_HASHED))
+            dentry_insert(c->d);
+        inode_touch_change(c->dir);
+    }
+    dentry_unref(c->d);
+    mutex_unlock(&c->dir->lock);
+    walk_end(&c->walk);
+    return err;
+}
+
+int vfs_mkdir(int at, const char *name, uint32_t mode)
+{
+    struct creation c;
+    int err = creation_begin(&c, at, name, true);
+    if (err < 0)
+        return err;
+    mode = S_IFDIR | (mode & 01777 & ~current_umask()) | (c.dir->mode & S_ISGID);
+    return creation_end(&c, c.dir->ops->mkdir ? c.dir->ops->mkdir(c.dir, c.d, mode) : -EPERM);
+}
+
+int vfs_mknod(int at, const char *name, uint32_t mode, uint64_t rdev)
+{
+    if (!(mode & S_IFMT))
+        mode |= S_IFREG;
+    if (S_ISDIR(mode))
+        return -EPERM;
+    if (!S_ISREG(mode) && !S_ISCHR(mode) && !S_ISBLK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode))
+        return -EINVAL;
+    if ((S_ISCHR(mode) || S_ISBLK(mode)) && !capable(CAP_MKNOD))
+        return -EPERM;
+    struct creation c;
+    int err = creation_begin(&c, at, name, false);
+    if (err < 0)
+        return err;
+    mode = (mode & S_IFMT) | (mode & 07777 & ~current_umask());
+    return creation_end(&c, c.dir->ops->create ? c.dir->ops->create(c.dir, c.d, mode, rdev) : -EPERM);
+}
+
+int vfs_symlink(const char *target, int at, const char *name)
+{
+    if (!*target)
+        return -ENOENT;
+    struct creation c;
+    int err = creation_begin(&c, at, name, false);
+    if (err < 0)
+        return err;
+    return creation_end(&c, c.dir->ops->symlink ? c.dir->ops->symlink(c.dir, c.d, target) : -EPERM);
+}
+
+int vfs_link(int from_at, const char *from, int to_at, const char *to, unsigned flags)
+{
+    struct path old;
+    int err = path_lookup(from_at, from, flags, &old);
+    if (err < 0)
+        return err;
+    struct creation c;
+    err = creation_begin(&c, to_at, to, false);
+    if (err == 0) {
+        struct inode *inode = old.dentry->inode;
+        if (old.mount != c.walk.path.mount)
+            err = -EXDEV;
+        else if (S_ISDIR(inode->mode) || !c.dir->ops->link)
+            err = -EPERM;
+        else
+            err = c.dir->ops->link(c.dir, c.d, inode);
+        err = creation_end(&c, err);
+    }
+    path_unref(&old);
+    return err;
+}
+
+static int unlink_locked(struct walk *w, struct inode *dir, bool directory)
+{
+    struct dentry *d;
+    int err = dentry_lookup(w->path.dentry, w->last, w->last_len, w->last_hash, true, &d);
+    if (err < 0)
+        return err;
+    struct inode *inode = d->inode;
+    bool is_dir = S_ISDIR(inode->mode);
+    int (*op)(struct inode *, struct dentry *) = directory ? dir->ops->rmdir : dir->ops->unlink;
+    if (path_read_only(&w->path))
+        err = -EROFS;
+    else if ((err = vfs_permission(dir, 3)) < 0 || (err = permission_sticky(dir, inode)) < 0)
+        ;
+    else if (directory != is_dir || (w->trailing_slash && !is_dir))
+        err = is_dir ? -EISDIR : -ENOTDIR;
+    else if (d->flags & DENTRY_MOUNTED)
+        err = -EBUSY;
+    else if (!op)
+        err = -EPERM;
+    else {
+        if (directory)
+            mutex_lock(&inode->lock);
+        err = op(dir, d);
+        if (err == 0) {
+            dentry_remove(d);
+            inode_touch_change(dir);
+        }
+        if (directory)
+            mutex_unlock(&inode->lock);
+    }
+    dentry_unref(d);
+    return err;
+}
+
+int vfs_unlink(int at, const char *name, bool directory)
+{
+    struct walk w = {.resolve = 0};
+    int err = walk_start(&w, at, name, LOOKUP_PARENT);
+    if (err < 0)
+        return err;
+    if (w.last_type == LAST_NORMAL) {
+        struct inode *dir = w.path.dentry->inode;
+        mutex_lock(&dir->lock);
+        err = unlink_locked(&w, dir, directory);
+        mutex_unlock(&dir->lock);
+    } else if (!directory) {
+        err = -EISDIR;
+    } else {
+        err = w.last_type == LAST_DOT ? -EINVAL : w.last_type == LAST_DOTDOT ? -ENOTEMPTY : -EBUSY;
+    }
+    walk_end(&w);
+    return err;
+}
+
+long vfs_readlink(int at, const char *name, char *buf, size_t size)
+{
+    struct path p;
+    int err = path_lookup(at, name, *name ? 0 : LOOKUP_EMPTY, &p);
+    if (err < 0)
+        return err;
+    struct inode *inode = p.dentry->inode;
+    long n = *name ? -EINVAL : -ENOENT;
+    if (S_ISLNK(inode->mode) && inode->ops->readlink)
+        n = inode->ops->readlink(inode, buf, size);
+    path_unref(&p);
+    return n;
+}

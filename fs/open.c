@@ -1,0 +1,293 @@
+// open(2): the walk, creation, permission checks, and what kind of file an inode becomes.
+#include "fs/internal.h"
+#include "fs/poll.h"
+#include "kernel/string.h"
+
+// A device's or a FIFO's file, with the node's inode and path in place of what the driver used.
+static struct file *open_special(struct inode *inode, unsigned flags)
+{
+    if (S_ISFIFO(inode->mode))
+        return fifo_open(inode, flags);
+    if (S_ISSOCK(inode->mode))
+        return ERR_PTR(-ENXIO);
+    const struct device *dev = S_ISCHR(inode->mode) ? device_find(inode->rdev) : NULL;
+    if (!dev) {
+        if (!inode->file_ops)
+            return ERR_PTR(-ENXIO);
+        struct file *f = file_alloc(inode->file_ops, inode, flags);
+        if (!IS_ERR(f)) {
+            f->data = inode->data;
+            f->stream = true;
+        }
+        return f;
+    }
+    if (!dev->open)
+        return file_alloc(dev->ops, inode, flags);
+    struct file *f = dev->open(flags);
+    if (!IS_ERR(f) && f->inode != inode) {
+        struct inode *old = f->inode;
+        f->inode = inode_ref(inode);
+        if (old)
+            inode_unref(old);
+    }
+    return f;
+}
+
+struct file *open_inode(const struct path *p, struct inode *inode, unsigned flags)
+{
+    struct file *f;
+    if (likely(S_ISREG(inode->mode) || S_ISDIR(inode->mode))) {
+        if (unlikely(!inode->file_ops))
+            return ERR_PTR(-ENXIO);
+        f = file_alloc(inode->file_ops, inode, flags);
+        if (!IS_ERR(f))
+            f->lock_position = true;
+    } else {
+        f = open_special(inode, flags);
+    }
+    if (!IS_ERR(f) && !f->path.dentry) {
+        f->path = *p;
+        path_ref(p);
+    }
+    return f;
+}
+
+static int check_open(const struct path *p, struct inode *inode, unsigned flags)
+{
+    unsigned access = flags & O_ACCMODE;
+    bool write = access != O_RDONLY || (flags & O_TRUNC);
+    if (S_ISLNK(inode->mode))
+        return -ELOOP;
+    if (S_ISDIR(inode->mode)) {
+        if (write)
+            return -EISDIR;
+    } else if (flags & O_DIRECTORY) {
+        return -ENOTDIR;
+    }
+    if (write && path_read_only(p) && (S_ISREG(inode->mode) || S_ISDIR(inode->mode)))
+        return -EROFS;
+    if ((S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) && (p->mount->flags & 4)) // MS_NODEV
+        return -EACCES;
+    unsigned mask = (access != O_WRONLY ? 4 : 0) | (write ? 2 : 0);
+    int err = vfs_permission(inode, mask);
+    if (err == 0 && (flags & O_NOATIME) && !inode_owned(inode))
+        err = -EPERM;
+    return err;
+}
+
+static struct file *open_place(const struct path *p, unsigned flags)
+{
+    static const struct file_ops path_ops = {.name = NULL};
+    struct file *f = file_alloc(&path_ops, p->dentry->inode, flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    if (!IS_ERR(f)) {
+        f->path_only = true;
+        f->readable = f->writable = false;
+        f->path = *p;
+        path_ref(p);
+    }
+    return f;
+}
+
+struct file *vfs_open_path(const struct path *p, unsigned flags)
+{
+    struct inode *inode = p->dentry->inode;
+    if (flags & O_PATH)
+        return (flags & O_DIRECTORY) && !S_ISDIR(inode->mode) ? ERR_PTR(-ENOTDIR) : open_place(p, flags);
+    int err = check_open(p, inode, flags);
+    if (err < 0)
+        return ERR_PTR(err);
+    if ((flags & O_TRUNC) && S_ISREG(inode->mode)) {
+        err = vfs_truncate(inode, 0);
+        if (err < 0)
+            return ERR_PTR(err);
+    }
+    return open_inode(p, inode, flags);
+}
+
+static struct file *open_created(struct walk *w, struct dentry *d, unsigned flags)
+{
+    struct path p = {w->path.mount, d};
+    return open_inode(&p, d->inode, flags);
+}
+
+// Makes the last component: the parent is locked and the name is known to be absent.
+static struct file *create_locked(struct walk *w, struct inode *dir, unsigned flags, uint32_t mode)
+{
+    struct dentry *parent = w->path.dentry, *d;
+    if (w->trailing_slash)
+        return ERR_PTR(-EISDIR);
+    if (dir->nlink == 0)
+        return ERR_PTR(-ENOENT);
+    if (path_read_only(&w->path))
+        return ERR_PTR(-EROFS);
+    int err = vfs_permission(dir, 3);
+    if (err < 0)
+        return ERR_PTR(err);
+    if (!dir->ops->create)
+        return ERR_PTR(-EACCES);
+    d = dentry_find(parent, w->last, w->last_len, w->last_hash); // a negative entry
+    if (!d)
+        d = dentry_alloc(parent, w->last, w->last_len, w->last_hash);
+    if (!d)
+        return ERR_PTR(-ENOMEM);
+    err = dir->ops->create(dir, d, S_IFREG | (mode & 07777 & ~current_umask()), 0);
+    struct file *f = ERR_PTR(err);
+    if (err == 0) {
+        if (!(d->flags & DENTRY_HASHED))
+            dentry_insert(d);
+        inode_touch_change(dir);
+        f = open_created(w, d, flags); // whatever the new file's mode says
+    }
+    dentry_unref(d);
+    return f;
+}
+
+// After the walk to the parent: opens or creates the last component. Returns NULL when it was a symbolic link that the walk
+// has now followed to another last component.
+static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode)
+{
+    if (w->last_type != LAST_NORMAL) // "/", ".", "..", or the target of a magic link
+        return (flags & O_EXCL) && w->last_type != LAST_NONE ? ERR_PTR(-EEXIST) : ERR_PTR(-EISDIR);
+    struct inode *dir = w->path.dentry->inode;
+    struct dentry *d;
+    int err = dentry_lookup(w->path.dentry, w->last, w->last_len, w->last_hash, false, &d);
+    if (err == -ENOENT) {
+        mutex_lock(&dir->lock);
+        err = dentry_lookup(w->path.dentry, w->last, w->last_len, w->last_hash, true, &d);
+        struct file *f = err == -ENOENT ? create_locked(w, dir, flags, mode) : NULL;
+        mutex_unlock(&dir->lock);
+        if (f)
+            return f;
+    }
+    if (err < 0)
+        return ERR_PTR(err);
+    struct path p = {w->path.mount, d};
+    struct file *f;
+    if (flags & O_EXCL) {
+        f = ERR_PTR(-EEXIST);
+    } else if (S_ISLNK(d->inode->mode)) {
+        f = ERR_PTR(-ELOOP);
+        if (!(flags & O_NOFOLLOW)) {
+            err = walk_follow(w, d);
+            dentry_unref(d);
+            return err < 0 ? ERR_PTR(err) : NULL;
+        }
+    } else {
+        mount_ref(p.mount);
+        while ((p.dentry->flags & DENTRY_MOUNTED) && mount_cross(&p))
+            ;
+        if (S_ISDIR(p.dentry->inode->mode)) {
+            f = ERR_PTR(-EISDIR);
+        } else if (w->trailing_slash) {
+            f = ERR_PTR(-ENOTDIR);
+        } else if ((dir->mode & S_ISVTX) && (dir->mode & 022) && p.dentry->inode->uid != dir->uid &&
+                   !S_ISCHR(p.dentry->inode->mode) && p.dentry->inode->uid != process_current()->cred.fsuid &&
+                   S_ISFIFO(p.dentry->inode->mode)) {
+            f = ERR_PTR(-EACCES); // protected_fifos: somebody else's bait in a shared directory
+        } else {
+            f = vfs_open_path(&p, flags);
+        }
+        path_unref(&p);
+        return f;
+    }
+    dentry_unref(d);
+    return f;
+}
+
+static struct file *open_create(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve)
+{
+    struct walk w = {.resolve = resolve};
+    int err = walk_start(&w, at, name, LOOKUP_PARENT);
+    if (err < 0)
+        return ERR_PTR(err);
+    struct file *f;
+    for (;;) {
+        f = open_last(&w, flags, mode);
+        if (f)
+            break;
+        if (w.last_type == LAST_NONE) { // a magic link: the file itself
+            f = vfs_open_path(&w.path, flags);
+            break;
+        }
+    }
+    walk_end(&w);
+    return f;
+}
+
+static struct file *open_temporary(int at, const char *name, unsigned flags, uint32_t mode)
+{
+    struct path dir;
+    int err = path_lookup(at, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &dir);
+    if (err < 0)
+        return ERR_PTR(err);
+    struct file *f;
+    struct dentry *d = NULL;
+    struct inode *inode = dir.dentry->inode;
+    if ((flags & O_ACCMODE) == O_RDONLY)
+        f = ERR_PTR(-EINVAL);
+    else if (!inode->ops->create)
+        f = ERR_PTR(-EOPNOTSUPP);
+    else if (path_read_only(&dir))
+        f = ERR_PTR(-EROFS);
+    else if ((err = vfs_permission(inode, 3)) < 0)
+        f = ERR_PTR(err);
+    else if (!(d = dentry_alloc(dir.dentry, "#tmpfile", 8, 0)))
+        f = ERR_PTR(-ENOMEM);
+    else if ((err = inode->ops->create(inode, d, S_IFREG | (mode & 07777 & ~current_umask()), 0)) < 0)
+        f = ERR_PTR(err);
+    else {
+        d->inode->nlink = 0; // linkat may give it a name
+        struct path p = {dir.mount, d};
+        f = open_inode(&p, d->inode, flags & ~O_TMPFILE);
+    }
+    if (d)
+        dentry_unref(d);
+    path_unref(&dir);
+    return f;
+}
+
+struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve)
+{
+    if (flags & O_PATH)
+        flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    if ((flags & O_TMPFILE) == O_TMPFILE)
+        return open_temporary(at, name, flags, mode);
+    if (flags & O_CREAT) {
+        if (flags & O_DIRECTORY)
+            return ERR_PTR(-EINVAL);
+        return open_create(at, name, flags, mode, resolve);
+    }
+    struct walk w = {.resolve = resolve};
+    unsigned lookup = (flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & O_DIRECTORY ? LOOKUP_DIRECTORY : 0);
+    int err = walk_start(&w, at, name, lookup);
+    if (err < 0)
+        return ERR_PTR(err);
+    struct file *f = vfs_open_path(&w.path, flags);
+    walk_end(&w);
+    return f;
+}
+
+struct file *vfs_open(int at, const char *name, unsigned flags, uint32_t mode)
+{
+    return vfs_open_resolve(at, name, flags, mode, 0);
+}
+
+struct file *vfs_open_exec(int at, const char *name, unsigned lookup_flags)
+{
+    struct path p;
+    int err = path_lookup(at, name, lookup_flags, &p);
+    if (err < 0)
+        return ERR_PTR(err);
+    struct inode *inode = p.dentry->inode;
+    struct file *f;
+    if (S_ISLNK(inode->mode))
+        f = ERR_PTR(-ELOOP);
+    else if (!S_ISREG(inode->mode) || (p.mount->flags & 8)) // MS_NOEXEC
+        f = ERR_PTR(-EACCES);
+    else if ((err = vfs_permission(inode, 1)) < 0)
+        f = ERR_PTR(err);
+    else
+        f = open_inode(&p, inode, O_RDONLY);
+    path_unref(&p);
+    return f;
+}

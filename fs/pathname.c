@@ -1,0 +1,68 @@
+// From a place in the tree back to its name, for getcwd(2), /proc links and reports.
+#include "fs/internal.h"
+#include "kernel/string.h"
+
+bool path_deleted(const struct path *p)
+{
+    struct dentry *d = p->dentry;
+    return d && !(d->flags & (DENTRY_HASHED | DENTRY_ANON)) && d->parent != d && !(d->sb->flags & SB_UNCACHED);
+}
+
+long path_name(const struct path *p, char *buf, size_t size)
+{
+    if (p->dentry->flags & DENTRY_ANON) {
+        size_t len = str_copy(buf, p->dentry->name, size);
+        return len < size ? (long)len : -ENAMETOOLONG;
+    }
+    struct path root;
+    path_get_root(&root);
+    struct mount *m = p->mount;
+    struct dentry *d = p->dentry;
+    size_t at = size - 1;
+    long err = 0;
+    bool reached = false;
+    buf[at] = 0;
+    spin_lock(&tree_lock);
+    for (;;) {
+        if (d == root.dentry && m == root.mount) {
+            reached = true;
+            break;
+        }
+        if (d == m->root) {
+            // The mount's parent may go away only after its own detaching, and the path's reference keeps it attached or whole.
+            struct mount *up = m->parent;
+            if (!up || up == m)
+                break;
+            d = m->mountpoint;
+            m = up;
+            continue;
+        }
+        if (d->parent == d)
+            break;
+        if (at < (size_t)d->name_len + 1) {
+            err = -ENAMETOOLONG;
+            break;
+        }
+        at -= d->name_len;
+        memcpy(buf + at, d->name, d->name_len);
+        buf[--at] = '/';
+        d = d->parent;
+    }
+    spin_unlock(&tree_lock);
+    // Above the process's root, but on the first mount's: the name is right, only not reachable.
+    path_unref(&root);
+    if (err < 0)
+        return err;
+    if (!buf[at]) {
+        if (at == 0)
+            return -ENAMETOOLONG;
+        buf[--at] = '/';
+    }
+    const char *prefix = reached ? "" : "(unreachable)";
+    size_t len = size - 1 - at, prefix_len = strlen(prefix);
+    if (prefix_len + len + 1 > size)
+        return -ENAMETOOLONG;
+    memmove(buf + prefix_len, buf + at, len + 1);
+    memcpy(buf, prefix, prefix_len);
+    return prefix_len + len;
+}

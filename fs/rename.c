@@ -1,0 +1,139 @@
+// rename(2) and renameat2(2). Two directories are involved: rename_lock keeps the shape of the tree still while it is decided
+// which one is above the other; an ancestor is locked first, unrelated directories in the order of their addresses.
+#include "fs/internal.h"
+#include <linux/fs.h> // RENAME_*
+
+static struct mutex rename_lock = MUTEX_INIT(rename_lock);
+
+static void lock_directories(struct dentry *a, struct dentry *b)
+{
+    if (a == b) {
+        mutex_lock(&a->inode->lock);
+        return;
+    }
+    mutex_lock(&rename_lock);
+    bool a_first = dentry_is_ancestor(a, b) || (!dentry_is_ancestor(b, a) && a < b);
+    mutex_lock(a_first ? &a->inode->lock : &b->inode->lock);
+    mutex_lock(a_first ? &b->inode->lock : &a->inode->lock);
+}
+
+static void unlock_directories(struct dentry *a, struct dentry *b)
+{
+    mutex_unlock(&a->inode->lock);
+    if (a != b) {
+        mutex_unlock(&b->inode->lock);
+        mutex_unlock(&rename_lock);
+    }
+}
+
+static int check_target(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new, unsigned flags)
+{
+    bool old_dir = S_ISDIR(old->inode->mode);
+    if (flags & RENAME_EXCHANGE) {
+        if (S_ISDIR(new->inode->mode) && dentry_is_ancestor(new, from->path.dentry))
+            return -EINVAL;
+        if (to->trailing_slash && !S_ISDIR(new->inode->mode))
+            return -ENOTDIR;
+    } else {
+        if (dentry_is_ancestor(new, from->path.dentry))
+            return -ENOTEMPTY;
+        if (old_dir != S_ISDIR(new->inode->mode))
+            return old_dir ? -ENOTDIR : -EISDIR;
+        if (old_dir && dentry_has_children(new))
+            return -ENOTEMPTY;
+    }
+    if (new->flags & DENTRY_MOUNTED)
+        return -EBUSY;
+    return permission_sticky(to->path.dentry->inode, new->inode);
+}
+
+static int rename_entries(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new,
+                          unsigned flags)
+{
+    struct inode *from_dir = from->path.dentry->inode, *to_dir = to->path.dentry->inode;
+    bool old_dir = S_ISDIR(old->inode->mode), exists = new->inode;
+    if (exists && (flags & RENAME_NOREPLACE))
+        return -EEXIST;
+    if (!exists && (flags & RENAME_EXCHANGE))
+        return -ENOENT;
+    if ((from->trailing_slash || (to->trailing_slash && !(flags & RENAME_EXCHANGE))) && !old_dir)
+        return -ENOTDIR;
+    if (old_dir && dentry_is_ancestor(old, to->path.dentry))
+        return -EINVAL;
+    if (to_dir->nlink == 0)
+        return -ENOENT;
+    if (path_read_only(&from->path))
+        return -EROFS;
+    int err;
+    if ((err = vfs_permission(from_dir, 3)) < 0 || (err = vfs_permission(to_dir, 3)) < 0 ||
+        (err = permission_sticky(from_dir, old->inode)) < 0)
+        return err;
+    if (old->flags & DENTRY_MOUNTED)
+        return -EBUSY;
+    if (exists && (err = check_target(from, to, old, new, flags)) < 0)
+        return err;
+    if (exists && old->inode == new->inode)
+        return 0; // two names of one file: nothing happens
+    if (!from_dir->ops->rename)
+        return -EPERM;
+    err = from_dir->ops->rename(from_dir, old, to_dir, new, flags);
+    if (err < 0)
+        return err;
+    if (flags & RENAME_EXCHANGE)
+        dentry_exchange(old, new);
+    else
+        err = dentry_move(old, new);
+    inode_touch_change(from_dir);
+    if (to_dir != from_dir)
+        inode_touch_change(to_dir);
+    old->inode->ctime = from_dir->ctime;
+    return err;
+}
+
+static int rename_locked(struct walk *from, struct walk *to, unsigned flags)
+{
+    struct dentry *old, *new;
+    int err = dentry_lookup(from->path.dentry, from->last, from->last_len, from->last_hash, true, &old);
+    if (err < 0)
+        return err;
+    err = dentry_lookup(to->path.dentry, to->last, to->last_len, to->last_hash, true, &new);
+    if (err == -ENOENT) {
+        new = dentry_find(to->path.dentry, to->last, to->last_len, to->last_hash); // a negative entry
+        if (!new)
+            new = dentry_alloc(to->path.dentry, to->last, to->last_len, to->last_hash);
+        err = new ? 0 : -ENOMEM;
+    }
+    if (err == 0) {
+        err = rename_entries(from, to, old, new, flags);
+        dentry_unref(new);
+    }
+    dentry_unref(old);
+    return err;
+}
+
+int vfs_rename(int from_at, const char *from, int to_at, const char *to, unsigned flags)
+{
+    if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
+        return -EINVAL;
+    if (flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+        return -EINVAL;
+    struct walk a = {.resolve = 0}, b = {.resolve = 0};
+    int err = walk_start(&a, from_at, from, LOOKUP_PARENT);
+    if (err < 0)
+        return err;
+    err = walk_start(&b, to_at, to, LOOKUP_PARENT);
+    if (err == 0) {
+        if (a.path.mount != b.path.mount) {
+            err = -EXDEV;
+        } else if (a.last_type != LAST_NORMAL || b.last_type != LAST_NORMAL) {
+            err = b.last_type != LAST_NORMAL && (flags & RENAME_NOREPLACE) ? -EEXIST : -EBUSY;
+        } else {
+            lock_directories(a.path.dentry, b.path.dentry);
+            err = rename_locked(&a, &b, flags);
+            unlock_directories(a.path.dentry, b.path.dentry);
+        }
+        walk_end(&b);
+    }
+    walk_end(&a);
+    return err;
+}
