@@ -12,6 +12,8 @@ OBJCOPY := objcopy
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
+MAKEFLAGS += --jobs=$(shell nproc)
+
 .DELETE_ON_ERROR:
 .SECONDARY:
 .DEFAULT_GOAL := all
