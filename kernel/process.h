@@ -110,6 +110,7 @@ void process_vfork_done(struct process *p);
 // Copies what a child inherits in this layer: credentials, limits, group, session, terminal, names; adds it to the parent's
 // children. The caller has filled in aspace, files, fs, handlers.
 void process_inherit(struct process *child, struct process *parent);
+void process_add_thread(struct process *p, struct thread *t); // by thread_start
 int pid_alloc(void);                   // process and thread numbers come from one space; -EAGAIN when exhausted
 void pid_free(int pid);
 

@@ -22,7 +22,7 @@ struct restart {
     uint64_t args[5];
 };
 
-enum thread_state { THREAD_RUNNING, THREAD_READY, THREAD_SLEEPING, THREAD_SLEEPING_INTERRUPTIBLE, THREAD_STOPPED, THREAD_DEAD };
+enum thread_state { THREAD_RUNNING, THREAD_READY, THREAD_SLEEPING, THREAD_SLEEPING_INTERRUPTIBLE, THREAD_DEAD };
 
 // thread.work: reasons to leave the fast path between kernel and application. Set with atomic_or by anyone.
 #define WORK_RESCHED 0x01 // the time slice is over
@@ -88,9 +88,11 @@ void thread_unref(struct thread *t);
 // Ends the current thread; its stack and structure are freed by whoever runs next.
 void thread_exit_current(void) NORETURN;
 
-void thread_wake(struct thread *t);                // any context; no effect on a thread that does not sleep
+// Any context; no effect on a thread that does not sleep. A sleep may always end without a reason: sleepers look again.
+void thread_wake(struct thread *t);
 void thread_interrupt(struct thread *t);           // wakes it when it sleeps interruptibly; kicks its CPU when it runs
 void thread_prepare_sleep(bool interruptible);     // then check the condition, then thread_sleep_until
+void thread_cancel_sleep(void);                    // the condition was true already: no sleep after thread_prepare_sleep
 void thread_yield(void);                           // sched_yield(2)
 bool thread_signal_pending(void);                  // an unmasked signal (or WORK_EXIT) for the current thread
 void thread_add_work(struct thread *t, uint32_t work); // WORK_*; makes a running thread notice it soon
@@ -101,7 +103,6 @@ void sched_yield_now(void);
 void sched_init(void);                 // boot CPU
 void sched_init_cpu(void);             // every CPU, before its first switch
 void sched_idle_loop(void) NORETURN;   // what a CPU does in the end
-void sched_tick(void);                 // from the timer interrupt
 void sched_exit_to_user(void);         // WORK_RESCHED on the way to the application
 int thread_set_affinity(struct thread *t, uint64_t cpus); // 0, -EINVAL
 void sched_kicked(void);      // the interrupt that cpu_kick() sends: nothing but a look at the run queue

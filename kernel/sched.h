@@ -1,0 +1,16 @@
+// What sched.c, thread.c and process.c share among themselves; the rest of the kernel uses kernel/thread.h.
+#ifndef KERNEL_SCHED_H
+#define KERNEL_SCHED_H
+
+#include "kernel/types.h"
+
+struct thread;
+
+struct thread *thread_create_idle(unsigned cpu); // never fails: panics
+uint64_t sched_online_cpus(void);
+void thread_cycles(struct thread *t, uint64_t *user, uint64_t *system); // thread_times in cycles
+
+// Takes the thread out of its process: its times are added up, its number is free. True: it was the last one.
+bool process_remove_thread(struct thread *t);
+
+#endif

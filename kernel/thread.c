@@ -1,0 +1,133 @@
+// Threads: their structures, stacks and numbers. A thread has one reference for itself, dropped by whoever runs next when it
+// has ended; thread_find and friends give further ones.
+// Locks: stack_lock (interrupt-safe, a leaf).
+#include "kernel/list.h"
+#include "kernel/log.h"
+#include "kernel/pid.h"
+#include "kernel/process.h"
+#include "kernel/sched.h"
+#include "kernel/slab.h"
+#include "kernel/string.h"
+#include "kernel/thread.h"
+
+static struct slab_cache thread_cache = SLAB_CACHE("thread", sizeof(struct thread), 64);
+
+// --- Kernel stacks: mapping one costs more than all the rest of a thread, so some are kept ---
+
+#define STACKS_KEPT 16
+static struct spinlock stack_lock;
+static uint8_t *kept_stacks[STACKS_KEPT];
+static unsigned kept_count;
+
+static int stack_get(struct thread *t)
+{
+    uint64_t flags = spin_lock_irqsave(&stack_lock);
+    if (kept_count)
+        t->stack = kept_stacks[--kept_count];
+    spin_unlock_irqrestore(&stack_lock, flags);
+    return t->stack ? 0 : arch_kernel_stack_alloc(t);
+}
+
+static void stack_put(uint8_t *stack)
+{
+    uint64_t flags = spin_lock_irqsave(&stack_lock);
+    bool keep = kept_count < STACKS_KEPT;
+    if (keep)
+        kept_stacks[kept_count++] = stack;
+    spin_unlock_irqrestore(&stack_lock, flags);
+    if (!keep)
+        arch_kernel_stack_free(stack);
+}
+
+// --- Life ---
+
+static struct thread *thread_alloc(struct process *p, const char *name)
+{
+    struct thread *t = slab_zalloc(&thread_cache);
+    if (!t)
+        return NULL;
+    t->refs = 1;
+    t->state = THREAD_SLEEPING;
+    t->process = p;
+    t->cpu = (int)cpu_this()->id;
+    t->affinity = ~0UL;
+    t->syscall_nr = ~0u;
+    t->start_time = time_monotonic();
+    list_init(&t->run_link);
+    list_init(&t->process_link);
+    signal_queue_init(&t->pending);
+    str_copy(t->name, name, sizeof t->name);
+    return t;
+}
+
+struct thread *thread_create_idle(unsigned cpu)
+{
+    struct thread *t = thread_alloc(&kernel_process, "idle");
+    if (!t)
+        panic("no memory for the idle thread of CPU %u", cpu);
+    t->kernel = t->idle = true;
+    t->state = THREAD_RUNNING;
+    t->cpu = (int)cpu;
+    t->affinity = 1UL << cpu;
+    return t;
+}
+
+struct thread *thread_create_kernel(const char *name, void (*fn)(void *), void *arg)
+{
+    struct thread *t = thread_alloc(&kernel_process, name);
+    if (!t)
+        return NULL;
+    t->kernel = true;
+    if (stack_get(t) < 0 || context_init_kernel(t, fn, arg) < 0) {
+        thread_unref(t);
+        return NULL;
+    }
+    return t;
+}
+
+struct thread *thread_create_user(struct process *p)
+{
+    struct thread *t = thread_alloc(p, "");
+    if (!t)
+        return NULL;
+    process_ref(p);
+    t->tid = p->leader ? pid_alloc() : p->pid; // the first thread has the process's number
+    if (t->tid < 0 || stack_get(t) < 0 || context_init_user(t) < 0) {
+        thread_unref(t);
+        return NULL;
+    }
+    return t;
+}
+
+void thread_start(struct thread *t)
+{
+    if (!t->kernel)
+        process_add_thread(t->process, t);
+    thread_wake(t);
+}
+
+void thread_ref(struct thread *t)
+{
+    atomic_add(&t->refs, 1);
+}
+
+void thread_unref(struct thread *t)
+{
+    if (atomic_sub(&t->refs, 1) != 1)
+        return;
+    // Only now is it sure that nobody runs on the stack.
+    if (t->stack)
+        stack_put(t->stack);
+    if (!t->kernel) {
+        context_release(t);
+        if (t->tid > 0 && t->tid != t->process->pid)
+            pid_free(t->tid);
+        process_unref(t->process);
+    }
+    slab_free(&thread_cache, t);
+}
+
+struct thread *thread_find(int tid)
+{
+    return pid_find_thread(tid);
+}
