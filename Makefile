@@ -12,7 +12,9 @@ OBJCOPY := objcopy
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=$(shell nproc)
+endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
