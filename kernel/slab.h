@@ -12,10 +12,11 @@ struct slab_cache {
     // The rest is slab.c's. Initialised by its first use, so that a cache is a static variable and costs nothing unused.
     uint32_t per_slab;
     uint8_t order;
-    bool ready;
-    struct spinlock lock;
-    struct list partial;
-    uint64_t objects;
+    struct spinlock lock; // interrupt-safe
+    uint32_t partial;     // frame number of the first slab with free objects; 0: none
+    uint32_t empty;       // slabs of that list without any object handed out
+    uint64_t objects;     // handed out
+    struct slab_cache *next; // all caches in use, for slab_each
 };
 // static struct slab_cache thread_cache = SLAB_CACHE("thread", sizeof(struct thread), 64);
 #define SLAB_CACHE(nm, sz, al) {.name = (nm), .size = (sz), .align = (al)}
@@ -28,5 +29,8 @@ void *kmalloc(size_t size); // aligned to 16; above a page, page-aligned. Up to 
 void *kzalloc(size_t size);
 void *krealloc(void *p, size_t size);
 void kfree(void *p); // NULL is allowed
+
+// Calls fn for every cache that was ever used: for the out-of-memory report and /proc/slabinfo.
+void slab_each(void (*fn)(void *ctx, const struct slab_cache *c), void *ctx);
 
 #endif

@@ -7,9 +7,16 @@
 #include "kernel/aspace.h"
 #include "kernel/page.h"
 #include "kernel/types.h"
+#include "kernel/x86/context.h"
 #include "kernel/x86/pte.h"
 
 // --- The kernel's half ---
+// The entries of the top-level table that all tables share.
+#define KERNEL_SLOT_DIRECT 256 // all RAM
+#define KERNEL_SLOT_AREA   384 // kernel stacks and device memory
+#define KERNEL_SLOT_IMAGE  511
+#define KERNEL_AREA_BASE   0xffffc00000000000UL
+
 extern phys_t kernel_root; // the kernel's own table, with an empty lower half; every CPU starts on it after boot.S
 
 // Builds the final kernel table (W^X) and loads it. After page_init; needs boot.S's map of the first GiB.
@@ -19,7 +26,7 @@ void pagetable_init_cpu(void); // every other CPU: loads it
 // Called by page.c when it opens a piece of RAM.
 bool direct_map(phys_t start, phys_t end);
 // Direct-maps what firmware left in RAM or beside it (ACPI and MP tables) for reading. NULL: no memory.
-void *direct_map_firmware(phys_t pa, size_t len);
+const void *direct_map_firmware(phys_t pa, size_t len);
 // Device memory: uncached, not executable, for good. The same page asked for again gives the same address. NULL: no memory.
 void *mmio_map(phys_t pa, size_t len);
 // A kernel stack (KERNEL_STACK_SIZE bytes) with an unmapped guard area below it: its lowest address. NULL: no memory.
@@ -76,35 +83,49 @@ WALK_INLINE bool user_walk(struct aspace *as, uaddr_t start, uaddr_t end, walk_f
 }
 
 // Frees the tables that lie wholly between floor and ceiling and serve only [start, end), which is empty by now. They go to
-// the batch, to be freed after its flush.
+// the batch, which frees them after its flush.
 struct tlb_batch;
 void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling);
 
 // --- TLB. Collects what a change of entries makes stale, and the pages that may be freed only after the flush. ---
-#define TLB_BATCH_PAGES 64
+#define TLB_BATCH_PAGES  64
 #define TLB_FLUSH_SINGLE 32 // more pages than this: the whole TLB
 struct tlb_batch {
     struct aspace *as;
-    bool local;                // no other CPU has the address space loaded: pages may go at once
     unsigned flush_count;      // pages to flush, those of `flush`; above TLB_FLUSH_SINGLE: everything
     unsigned page_count;
     struct page *tables;       // page table pages, linked through page.private
     uaddr_t flush[TLB_FLUSH_SINGLE];
     struct page *pages[TLB_BATCH_PAGES];
 };
-void tlb_batch_begin(struct tlb_batch *b, struct aspace *as); // table_lock held from here to the end
-void tlb_batch_end(struct tlb_batch *b);                      // flushes on every CPU that needs it, then frees
-
+static inline void tlb_batch_begin(struct tlb_batch *b, struct aspace *as)
+{
+    b->as = as;
+    b->flush_count = b->page_count = 0;
+    b->tables = NULL;
+}
+// Flushes on every CPU that has the address space loaded, then frees. Under the table_lock that covered the changes.
 void tlb_batch_flush(struct tlb_batch *b);
+
+// Clears or changes a present entry; `old` is what it was. A CPU that loads the table from here on sees the new value, which is
+// why the order of this exchange and the look at aspace.cpus matters.
+static inline pte_t pte_exchange(pte_t *entry, pte_t value)
+{
+    return atomic_xchg(entry, value);
+}
+
 static inline void tlb_batch_stale(struct tlb_batch *b, uaddr_t va)
 {
     if (b->flush_count < TLB_FLUSH_SINGLE)
         b->flush[b->flush_count] = va;
     b->flush_count++;
 }
-static inline void tlb_batch_release(struct tlb_batch *b, struct page *p) // its reference is dropped after the flush
+
+// Drops the reference that a cleared entry held: at once when only this CPU can know the entry (it will not touch the address
+// before the flush), else after the flush.
+static inline void tlb_batch_release(struct tlb_batch *b, struct page *p)
 {
-    if (b->local) {
+    if (!(READ_ONCE(b->as->cpus) & ~(1UL << cpu_this()->id))) {
         page_unref(p);
         return;
     }
@@ -112,6 +133,7 @@ static inline void tlb_batch_release(struct tlb_batch *b, struct page *p) // its
         tlb_batch_flush(b);
     b->pages[b->page_count++] = p;
 }
+void aspace_deactivate(struct aspace *as); // no CPU has it loaded afterwards: before its end. Interrupts on
 void tlb_flush_user(struct aspace *as, uaddr_t va); // one page, on every CPU that has it loaded
 
 #endif
