@@ -7,8 +7,7 @@
 
 _Static_assert(sizeof(Elf64_Ehdr) == 64 && sizeof(Elf64_Phdr) == 56, "ELF-64");
 
-const char *elf_check_header(const void *header, size_t len, uint64_t file_size, struct elf_info *out)
-{
+const char *elf_check_header(const void *header, size_t len, uint64_t file_size, struct elf_info *out) {
     Elf64_Ehdr h;
 
     memset(out, 0, sizeof(*out));
@@ -45,13 +44,9 @@ const char *elf_check_header(const void *header, size_t len, uint64_t file_size,
     return NULL;
 }
 
-static bool power_of_two(uint64_t x)
-{
-    return x && !(x & (x - 1));
-}
+static bool power_of_two(uint64_t x) { return x && !(x & (x - 1)); }
 
-static const char *check_load(const Elf64_Phdr *p, uint64_t file_size, bool relocatable)
-{
+static const char *check_load(const Elf64_Phdr *p, uint64_t file_size, bool relocatable) {
     if (p->p_filesz > p->p_memsz)
         return "a segment with more bytes in the file than in memory";
     if (p->p_offset > file_size || p->p_filesz > file_size - p->p_offset)
@@ -66,8 +61,7 @@ static const char *check_load(const Elf64_Phdr *p, uint64_t file_size, bool relo
 }
 
 // Segments may share a page (the later one has it then), but no byte.
-static bool overlaps_earlier(const Elf64_Phdr *ph, unsigned n)
-{
+static bool overlaps_earlier(const Elf64_Phdr *ph, unsigned n) {
     for (unsigned i = 0; i < n; i++)
         if (ph[i].p_type == PT_LOAD && ph[i].p_memsz && ph[i].p_vaddr < ph[n].p_vaddr + ph[n].p_memsz &&
             ph[n].p_vaddr < ph[i].p_vaddr + ph[i].p_memsz)
@@ -75,8 +69,7 @@ static bool overlaps_earlier(const Elf64_Phdr *ph, unsigned n)
     return false;
 }
 
-static void account_load(const Elf64_Phdr *p, struct elf_info *out)
-{
+static void account_load(const Elf64_Phdr *p, struct elf_info *out) {
     uint64_t start = p->p_vaddr, end = start + p->p_memsz;
 
     out->low = MIN(out->low, ALIGN_DOWN(start, PAGE_SIZE));
@@ -97,8 +90,7 @@ static void account_load(const Elf64_Phdr *p, struct elf_info *out)
     out->data_end = MAX(out->data_end, start + p->p_filesz);
 }
 
-const char *elf_check_segments(const Elf64_Phdr *ph, uint64_t file_size, struct elf_info *out)
-{
+const char *elf_check_segments(const Elf64_Phdr *ph, uint64_t file_size, struct elf_info *out) {
     bool any = false, entry_ok = false;
     uint64_t highest = 0; // end of the segments so far: those in ascending order cannot overlap
 
@@ -133,11 +125,8 @@ const char *elf_check_segments(const Elf64_Phdr *ph, uint64_t file_size, struct 
             out->interp_offset = p->p_offset;
             out->interp_size = p->p_filesz;
             break;
-        case PT_GNU_STACK:
-            out->exec_stack = p->p_flags & PF_X;
-            break;
-        default:
-            break;
+        case PT_GNU_STACK: out->exec_stack = p->p_flags & PF_X; break;
+        default: break;
         }
     }
     if (!any)
@@ -154,8 +143,7 @@ const char *elf_check_segments(const Elf64_Phdr *ph, uint64_t file_size, struct 
 }
 
 // Zeroes what follows a segment's bytes in their last page. The page is the file's until this write makes a copy.
-static int zero_tail(struct aspace *as, uaddr_t addr)
-{
+static int zero_tail(struct aspace *as, uaddr_t addr) {
     static const uint8_t zeroes[256];
     uaddr_t end = ALIGN_UP(addr, PAGE_SIZE);
 
@@ -169,8 +157,7 @@ static int zero_tail(struct aspace *as, uaddr_t addr)
     return 0;
 }
 
-static int map_segment(struct aspace *as, struct backing *backing, const Elf64_Phdr *p, uint64_t bias, unsigned fixed)
-{
+static int map_segment(struct aspace *as, struct backing *backing, const Elf64_Phdr *p, uint64_t bias, unsigned fixed) {
     uaddr_t start = ALIGN_DOWN(p->p_vaddr, PAGE_SIZE) + bias;
     uaddr_t file_end = p->p_vaddr + p->p_filesz + bias, end = p->p_vaddr + p->p_memsz + bias;
     uaddr_t file_pages = p->p_filesz ? ALIGN_UP(file_end, PAGE_SIZE) : start;
@@ -200,8 +187,7 @@ static int map_segment(struct aspace *as, struct backing *backing, const Elf64_P
 }
 
 int elf_map(struct aspace *as, struct file *f, const Elf64_Phdr *ph, const struct elf_info *info, uint64_t bias,
-            bool replace)
-{
+            bool replace) {
     uint64_t mapped_to = 0; // end of the pages mapped so far
     int err = 0;
 

@@ -9,17 +9,17 @@ struct aspace;
 struct file;
 
 #define ELF_MAX_PHDR_BYTES 65536 // of the program header table, as Linux
-#define ELF_MAX_INTERP     4096  // PT_INTERP, with its NUL
+#define ELF_MAX_INTERP 4096      // PT_INTERP, with its NUL
 
 // What the program headers amount to. Addresses are those of the file, before relocation by a bias.
 struct elf_info {
     uint64_t phoff, entry;
     unsigned phnum;
-    bool relocatable;         // ET_DYN: may be put anywhere
-    uint64_t low, high;       // the pages that all segments cover, page-aligned
-    uint64_t align;           // largest alignment that a segment asks for, at least a page
-    uint64_t phdr;            // where the program headers are in memory; 0: in no segment
-    uint64_t interp_offset;   // in the file; interp_size 0: no interpreter
+    bool relocatable;       // ET_DYN: may be put anywhere
+    uint64_t low, high;     // the pages that all segments cover, page-aligned
+    uint64_t align;         // largest alignment that a segment asks for, at least a page
+    uint64_t phdr;          // where the program headers are in memory; 0: in no segment
+    uint64_t interp_offset; // in the file; interp_size 0: no interpreter
     uint64_t interp_size;
     uint64_t code_start, code_end, data_start, data_end, end; // end: of the last segment, to the byte
     bool exec_stack;

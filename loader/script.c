@@ -4,14 +4,10 @@
 #include "loader/script.h"
 #include "kernel/string.h"
 
-static bool blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
+static bool blank(char c) { return c == ' ' || c == '\t'; }
 
 // The first character from `p` to `last` (included) that is not blank; NULL: all are.
-static char *skip_blanks(char *p, const char *last)
-{
+static char *skip_blanks(char *p, const char *last) {
     for (; p <= last; p++)
         if (!blank(*p))
             return p;
@@ -19,16 +15,14 @@ static char *skip_blanks(char *p, const char *last)
 }
 
 // The first blank or NUL from `p` to `last` (included); NULL: there is none.
-static char *find_end(char *p, const char *last)
-{
+static char *find_end(char *p, const char *last) {
     for (; p <= last; p++)
         if (blank(*p) || !*p)
             return p;
     return NULL;
 }
 
-bool script_parse(char line[SCRIPT_LINE_MAX], char **interpreter, char **argument)
-{
+bool script_parse(char line[SCRIPT_LINE_MAX], char **interpreter, char **argument) {
     if (line[0] != '#' || line[1] != '!')
         return false;
     char *last = line + SCRIPT_LINE_MAX - 1;

@@ -8,22 +8,20 @@
 #include "kernel/string.h"
 #include <linux/auxvec.h>
 
-#define ARG_MAX_BYTES  131072UL          // what is allowed however small the stack
-#define STACK_ARGS_CAP (6UL << 20)       // and never more than this: three quarters of the usual stack
-#define BUFFER_SIZE    1024UL
+#define ARG_MAX_BYTES 131072UL     // what is allowed however small the stack
+#define STACK_ARGS_CAP (6UL << 20) // and never more than this: three quarters of the usual stack
+#define BUFFER_SIZE 1024UL
 
 static const char platform[] = "x86_64";
 
-static unsigned count(char **v)
-{
+static unsigned count(char **v) {
     unsigned n = 0;
     while (v[n])
         n++;
     return n;
 }
 
-int stack_check_args(char **argv, char **envp, const char *exec_name, uint64_t stack_limit)
-{
+int stack_check_args(char **argv, char **envp, const char *exec_name, uint64_t stack_limit) {
     uint64_t limit = MIN(MAX(stack_limit / 4, ARG_MAX_BYTES), STACK_ARGS_CAP);
     uint64_t used = (uint64_t)(count(argv) + count(envp)) * sizeof(uint64_t) + strlen(exec_name) + 1;
 
@@ -48,8 +46,7 @@ struct writer {
     uint8_t *buffer;
 };
 
-static void writer_flush(struct writer *w)
-{
+static void writer_flush(struct writer *w) {
     if (!w->fill || w->error)
         return;
     long n = aspace_access(w->as, w->addr, w->buffer, w->fill, true, true);
@@ -59,8 +56,7 @@ static void writer_flush(struct writer *w)
     w->fill = 0;
 }
 
-static void put(struct writer *w, const void *data, size_t n)
-{
+static void put(struct writer *w, const void *data, size_t n) {
     while (n && !w->error) {
         size_t part = MIN(n, BUFFER_SIZE - w->fill);
         memcpy(w->buffer + w->fill, data, part);
@@ -72,21 +68,16 @@ static void put(struct writer *w, const void *data, size_t n)
     }
 }
 
-static void put_word(struct writer *w, uint64_t value)
-{
-    put(w, &value, sizeof(value));
-}
+static void put_word(struct writer *w, uint64_t value) { put(w, &value, sizeof(value)); }
 
 // The gaps of the layout, of less than 8192 + 32 bytes: the stack is zero there already.
-static void skip_to(struct writer *w, uaddr_t addr)
-{
+static void skip_to(struct writer *w, uaddr_t addr) {
     writer_flush(w);
     w->addr = addr;
 }
 
 // The addresses of strings that stand one behind another from `addr` on. Returns the end of the last.
-static uaddr_t put_pointers(struct writer *w, char **v, uaddr_t addr)
-{
+static uaddr_t put_pointers(struct writer *w, char **v, uaddr_t addr) {
     for (; *v; v++) {
         put_word(w, addr);
         addr += strlen(*v) + 1;
@@ -95,22 +86,26 @@ static uaddr_t put_pointers(struct writer *w, char **v, uaddr_t addr)
     return addr;
 }
 
-static void put_strings(struct writer *w, char **v)
-{
+static void put_strings(struct writer *w, char **v) {
     for (; *v; v++)
         put(w, *v, strlen(*v) + 1);
 }
 
-static uint64_t strings_size(char **v)
-{
+static uint64_t strings_size(char **v) {
     uint64_t n = 0;
     for (; *v; v++)
         n += strlen(*v) + 1;
     return n;
 }
 
-static void complete_auxv(struct stack_params *p, uaddr_t random, uaddr_t exec_name, uaddr_t platform_at)
-{
+uint64_t stack_size(const struct stack_params *p) {
+    uint64_t words = 3 + count(p->argv) + count(p->envp) + 2 * (p->auxv_count + 1);
+    uint64_t bytes = 8 + strlen(p->exec_name) + 1 + strings_size(p->argv) + strings_size(p->envp) + p->jitter +
+                     sizeof(platform) + sizeof(p->random) + words * 8 + 32; // 32: two alignments to 16
+    return ALIGN_UP(bytes, PAGE_SIZE);
+}
+
+static void complete_auxv(struct stack_params *p, uaddr_t random, uaddr_t exec_name, uaddr_t platform_at) {
     for (unsigned i = 0; i < p->auxv_count; i++) {
         struct auxv_entry *e = &p->auxv[i];
         if (e->type == AT_RANDOM)
@@ -123,15 +118,14 @@ static void complete_auxv(struct stack_params *p, uaddr_t random, uaddr_t exec_n
     p->auxv[p->auxv_count] = (struct auxv_entry){AT_NULL, 0};
 }
 
-int stack_build(struct aspace *as, struct stack_params *p, uint64_t size, uaddr_t *sp)
-{
+int stack_build(struct aspace *as, struct stack_params *p, uint64_t size, uaddr_t *sp) {
     unsigned argc = count(p->argv), envc = count(p->envp);
     uint64_t arg_bytes = strings_size(p->argv), env_bytes = strings_size(p->envp);
     size_t name_bytes = strlen(p->exec_name) + 1;
     unsigned auxv_words = 2 * (p->auxv_count + 1);
-    uint64_t words = 1 + argc + 1 + envc + 1 + auxv_words;
+    uint64_t words = 3 + argc + envc + auxv_words;
 
-    if (p->auxv_count >= AUXV_MAX || arg_bytes + env_bytes + name_bytes + words * 8 + p->jitter + 128 > size)
+    if (p->auxv_count >= AUXV_MAX || stack_size(p) > size)
         return -E2BIG;
     uaddr_t name_at = p->top - 8 - name_bytes;
     uaddr_t env_at = name_at - env_bytes, arg_at = env_at - arg_bytes;

@@ -12,15 +12,13 @@ struct timezone_pair {
     int minutes_west, dst_time;
 };
 
-static inline long system_call2(long nr, long a, long b)
-{
+static inline long system_call2(long nr, long a, long b) {
     long result;
     __asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b) : "rcx", "r11", "memory");
     return result;
 }
 
-static inline long system_call3(long nr, long a, long b, long c)
-{
+static inline long system_call3(long nr, long a, long b, long c) {
     long result;
     __asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
     return result;
@@ -30,16 +28,14 @@ static inline long system_call3(long nr, long a, long b, long c)
 // told of an event by another one could see a time before it. LFENCE orders exactly that on Intel and AMD, costs less than
 // RDTSCP and needs no feature check. Nothing orders what follows RDTSC: the sequence count is checked again after the loads
 // of the page, which x86 keeps in order, and a counter value read a little later is as good.
-static inline uint64_t tsc_ordered(void)
-{
+static inline uint64_t tsc_ordered(void) {
     uint64_t lo, hi; // RDTSC clears the upper halves
     __asm__ volatile("lfence; rdtsc" : "=a"(lo), "=d"(hi)::"memory");
     return lo | hi << 32;
 }
 
 // (cycles * mult) >> shift with 128 bits between; shift is 1 to 63, which the compiler cannot know.
-static inline uint64_t scale(uint64_t cycles, uint64_t mult, uint32_t shift)
-{
+static inline uint64_t scale(uint64_t cycles, uint64_t mult, uint32_t shift) {
     uint64_t lo = cycles, hi;
     __asm__("mulq %2" : "+a"(lo), "=d"(hi) : "r"(mult));
     __asm__("shrdq %%cl, %1, %0" : "+r"(lo) : "r"(hi), "c"(shift));
@@ -49,8 +45,7 @@ static inline uint64_t scale(uint64_t cycles, uint64_t mult, uint32_t shift)
 #define barrier() __asm__ volatile("" ::: "memory")
 
 // Nanoseconds of the monotonic clock, or of realtime; false: ask the kernel.
-static inline __attribute__((always_inline)) bool read_clock(bool realtime, uint64_t *ns)
-{
+static inline __attribute__((always_inline)) bool read_clock(bool realtime, uint64_t *ns) {
     struct vdso_data *d = &vdso_page;
     for (;;) {
         uint32_t seq = d->seq;
@@ -80,8 +75,8 @@ static const unsigned mono_clocks =
     BIT(CLOCK_MONOTONIC) | BIT(CLOCK_MONOTONIC_RAW) | BIT(CLOCK_MONOTONIC_COARSE) | BIT(CLOCK_BOOTTIME);
 
 // Public names with the prefix, and weak ones without, as Linux has them.
-#define EXPORT(name, type, ...)                                                                                          \
-    type __vdso_##name(__VA_ARGS__) __attribute__((visibility("default")));                                              \
+#define EXPORT(name, type, ...)                                                                                        \
+    type __vdso_##name(__VA_ARGS__) __attribute__((visibility("default")));                                            \
     type name(__VA_ARGS__) __attribute__((weak, alias("__vdso_" #name), visibility("default")))
 
 EXPORT(clock_gettime, int, int clock, struct timespec *ts);
@@ -90,8 +85,7 @@ EXPORT(gettimeofday, int, struct timeval *tv, struct timezone_pair *tz);
 EXPORT(time, long, long *t);
 EXPORT(getcpu, long, unsigned *cpu, unsigned *node, void *unused);
 
-static inline __attribute__((always_inline)) bool read_timespec(bool realtime, struct timespec *ts)
-{
+static inline __attribute__((always_inline)) bool read_timespec(bool realtime, struct timespec *ts) {
     uint64_t ns;
     if (!read_clock(realtime, &ns))
         return false;
@@ -102,8 +96,7 @@ static inline __attribute__((always_inline)) bool read_timespec(bool realtime, s
 }
 
 // The clocks that are another name of the two, and all that only the kernel knows.
-static __attribute__((noinline)) int other_clock(int clock, struct timespec *ts)
-{
+static __attribute__((noinline)) int other_clock(int clock, struct timespec *ts) {
     if ((unsigned)clock < 32) {
         if (BIT(clock) & mono_clocks && read_timespec(false, ts))
             return 0;
@@ -113,8 +106,7 @@ static __attribute__((noinline)) int other_clock(int clock, struct timespec *ts)
     return (int)system_call2(__NR_clock_gettime, clock, (long)ts);
 }
 
-int __vdso_clock_gettime(int clock, struct timespec *ts)
-{
+int __vdso_clock_gettime(int clock, struct timespec *ts) {
     if (likely(clock == CLOCK_MONOTONIC)) {
         if (likely(read_timespec(false, ts)))
             return 0;
@@ -125,8 +117,7 @@ int __vdso_clock_gettime(int clock, struct timespec *ts)
     return other_clock(clock, ts);
 }
 
-int __vdso_clock_getres(int clock, struct timespec *ts)
-{
+int __vdso_clock_getres(int clock, struct timespec *ts) {
     if (likely((unsigned)clock < 32 && BIT(clock) & (mono_clocks | real_clocks))) {
         if (ts) {
             ts->tv_sec = 0;
@@ -137,8 +128,7 @@ int __vdso_clock_getres(int clock, struct timespec *ts)
     return (int)system_call2(__NR_clock_getres, clock, (long)ts);
 }
 
-int __vdso_gettimeofday(struct timeval *tv, struct timezone_pair *tz)
-{
+int __vdso_gettimeofday(struct timeval *tv, struct timezone_pair *tz) {
     uint64_t ns;
     if (tv) {
         if (!read_clock(true, &ns))
@@ -152,8 +142,7 @@ int __vdso_gettimeofday(struct timeval *tv, struct timezone_pair *tz)
     return 0;
 }
 
-long __vdso_time(long *t)
-{
+long __vdso_time(long *t) {
     uint64_t ns;
     if (!read_clock(true, &ns))
         return system_call2(__NR_time, (long)t, 0);
@@ -164,8 +153,7 @@ long __vdso_time(long *t)
 }
 
 // The kernel writes each processor's number into its TSC_AUX register, where there is one.
-long __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused)
-{
+long __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused) {
     unsigned id;
     if (!vdso_page.cpu_in_tsc_aux)
         return system_call3(__NR_getcpu, (long)cpu, (long)node, 0);

@@ -1,0 +1,94 @@
+// The point of no return of execve(2): the program that loader_load built takes the place of the current one. Nothing here
+// can fail, so nobody is ever killed for want of memory halfway.
+#include "fs/vfs.h"
+#include "kernel/futex.h"
+#include "kernel/process.h"
+#include "kernel/slab.h"
+#include "kernel/string.h"
+#include "kernel/usercopy.h"
+#include "kernel/x86/cpu.h"
+#include "kernel/x86/vectors.h"
+#include "loader/loader.h"
+#include <linux/signal.h> // SS_DISABLE
+
+// Identity and capabilities after exec: capabilities(7), for files without capabilities of their own.
+static void commit_credentials(struct credentials *c, const struct exec_image *img) {
+    c->euid = c->suid = c->fsuid = img->euid;
+    c->egid = c->sgid = c->fsgid = img->egid;
+    if (c->uid == 0 || c->euid == 0) {
+        c->cap_permitted = c->cap_inheritable | c->cap_bounding;
+        c->cap_effective = c->euid == 0 ? c->cap_permitted : c->cap_ambient;
+    } else {
+        c->cap_permitted = c->cap_effective = c->cap_ambient;
+    }
+}
+
+static void commit_names(struct process *p, struct thread *t, const struct exec_image *img) {
+    str_copy(t->name, img->name, sizeof(t->name));
+    str_copy(p->exe, img->path, sizeof(p->exe));
+    struct path *exe = kmalloc(sizeof(*exe));
+    if (exe) {
+        *exe = img->file->path;
+        path_ref(exe);
+    }
+    struct path *old = atomic_xchg(&p->exe_path, exe);
+    if (old) {
+        path_unref(old);
+        kfree(old);
+    }
+}
+
+static void swap_aspace(struct process *p, struct aspace *new) {
+    uint64_t flags = irq_save();
+    struct aspace *old = p->aspace;
+    p->aspace = new;
+    aspace_activate(new);
+    irq_restore(flags);
+    process_vfork_done(p);
+    if (old)
+        aspace_unref(old);
+}
+
+static void start_frame(struct trapframe *f, const struct exec_image *img) {
+    *f = (struct trapframe){
+        .vector = f->vector,
+        .error_code = f->error_code,
+        .rip = img->entry,
+        .rsp = img->stack,
+        .cs = USER_CS,
+        .ss = USER_SS,
+        .rflags = RFLAGS_IF | 2,
+    };
+}
+
+void loader_commit(struct exec_image *img) {
+    struct thread *t = thread_current();
+    struct process *p = t->process;
+
+    // The old program's last words: its thread's lock list and the word that its end would have cleared.
+    futex_exit_robust(t);
+    if (t->clear_tid && p->aspace && READ_ONCE(p->aspace->refs) > 1) {
+        const uint32_t zero = 0;
+        if (copy_out_obj(t->clear_tid, &zero) == 0)
+            futex_wake(t->clear_tid, 1, ~0u, true);
+    }
+    t->clear_tid = t->robust_list = t->robust_len = 0;
+
+    swap_aspace(p, img->aspace);
+    img->aspace = NULL;
+    signal_reset_handlers(p);
+    t->alt_stack = t->alt_stack_size = 0;
+    t->alt_stack_flags = SS_DISABLE;
+    context_reset_fpu(t);
+    arch_set_fs_base(0);
+    arch_set_gs_base(0);
+
+    if (p->files)
+        file_table_close_on_exec(p->files);
+    commit_credentials(&p->cred, img);
+    commit_names(p, t, img);
+    p->did_exec = true;
+    p->dumpable = p->cred.uid == p->cred.euid && p->cred.gid == p->cred.egid;
+    start_frame(t->frame, img);
+    loader_image_release(img);
+}
