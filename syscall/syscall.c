@@ -11,11 +11,13 @@
 
 static bool tracing, counting;
 
-long syscall_slow(struct trapframe *frame)
-{
+long syscall_slow(struct trapframe *frame) {
     uint64_t nr = frame->error_code;
     uint64_t args[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
-    syscall_fn fn = nr < SYSCALL_MAX ? syscall_fast[nr] : (syscall_fn)(void (*)(void))sys_unsupported;
+    // Not syscall_fast: the frame is complete already.
+    syscall_fn fn = nr < SYSCALL_MAX ? syscall_table[nr].fn : NULL;
+    if (!fn)
+        fn = (syscall_fn)(void (*)(void))sys_unsupported;
     struct trace_line *line = tracing ? trace_begin(nr, args) : NULL;
     uint64_t start = counting ? time_cycles() : 0;
 
@@ -29,8 +31,7 @@ long syscall_slow(struct trapframe *frame)
 }
 
 // Numbers without a name are remembered one by one, as many as fit: a program that tries them all need not fill the log.
-static bool first_time_unknown(uint64_t nr)
-{
+static bool first_time_unknown(uint64_t nr) {
     static uint64_t seen[8];
     static uint32_t count;
     uint32_t n = MIN(READ_ONCE(count), (uint32_t)ARRAY_SIZE(seen));
@@ -46,31 +47,28 @@ static bool first_time_unknown(uint64_t nr)
     return true;
 }
 
-long sys_unsupported(void)
-{
+long sys_unsupported(void) {
     static uint64_t seen[DIV_ROUND_UP(SYSCALL_MAX, 64)];
     uint64_t nr = thread_current()->frame->error_code;
 
     if (nr < SYSCALL_MAX && syscall_table[nr].name) {
         uint64_t bit = 1UL << (nr % 64);
         if (!(atomic_or(&seen[nr / 64], bit) & bit))
-            log_warn("%s: system call %s (%lu) is not supported", thread_current()->name,
-                     syscall_table[nr].name, (unsigned long)nr);
+            log_warn("%s: system call %s (%lu) is not supported", thread_current()->name, syscall_table[nr].name,
+                     (unsigned long)nr);
     } else if (first_time_unknown(nr)) {
         log_warn("%s: there is no system call %lu", thread_current()->name, (unsigned long)nr);
     }
     return -ENOSYS;
 }
 
-void syscall_print_statistics(void)
-{
+void syscall_print_statistics(void) {
     if (counting)
         stats_print();
     missing_files_print();
 }
 
-void syscall_init(void)
-{
+void syscall_init(void) {
     const char *trace = cmdline_get("trace");
     if (trace && !strcmp(trace, "syscalls"))
         tracing = true;

@@ -30,14 +30,14 @@ enum arg_kind {
 // clang-format on
 
 struct syscall_entry {
-    const char *name;  // NULL: no such call in Linux
-    syscall_fn fn;     // NULL: known by name, not supported
+    const char *name; // NULL: no such call in Linux
+    syscall_fn fn;    // NULL: known by name, not supported
     uint8_t arg_count;
-    uint8_t flags;     // SC_*
-    uint8_t args[6];   // enum arg_kind
+    uint8_t flags;   // SC_*
+    uint8_t args[6]; // enum arg_kind
 };
-#define SC_FULL_FRAME   1 // needs the callee-saved registers in the frame: fork, clone, execve, rt_sigreturn
-#define SC_HEX_RESULT   2 // the result is an address (mmap, brk)
+#define SC_FULL_FRAME 1   // needs the callee-saved registers in the frame: fork, clone, execve, rt_sigreturn
+#define SC_HEX_RESULT 2   // the result is an address (mmap, brk)
 #define SC_OCTAL_RESULT 4 // the result is a mode (umask)
 
 #define SYSCALL_MAX 462

@@ -7,7 +7,7 @@
 #define FN(name) ((syscall_fn)(void (*)(void))sys_##name)
 
 const struct syscall_entry syscall_table[SYSCALL_MAX] = {
-#define SYSCALL(nr, nm, argc, fl, ...) \
+#define SYSCALL(nr, nm, argc, fl, ...)                                                                                 \
     [nr] = {.name = #nm, .fn = FN(nm), .arg_count = argc, .flags = fl, .args = {__VA_ARGS__}},
 #define NOSYS(nr, nm, argc, fl, ...) [nr] = {.name = #nm, .arg_count = argc, .flags = fl, .args = {__VA_ARGS__}},
 #include "syscall/table.h"

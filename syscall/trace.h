@@ -32,16 +32,17 @@ void text_name(struct text *t, uint64_t value, const struct name_value *names, c
 bool trace_arg_is_output(unsigned kind); // filled in by the call
 void trace_arg(struct text *t, unsigned kind, const uint64_t args[6], unsigned i, bool after, long result);
 void trace_result(struct text *t, unsigned flags, long result);
-const char *trace_errno_name(int err); // "ENOENT", or NULL
-const char *trace_errno_text(int err); // "No such file or directory"
+const char *trace_errno_name(int err);       // "ENOENT", or NULL
+const char *trace_errno_text(int err);       // "No such file or directory"
 const char *trace_signal_name(uint64_t sig); // "SIGINT", or NULL
 
 // Flag tables (trace_names.c), ended by a NULL name.
-#define TRACE_NAMES(T)                                                                                                   \
-    T(open_flags) T(prot) T(map_flags) T(mremap_flags) T(msync_flags) T(madvice) T(sig_how) T(clone_flags) T(futex_op)   \
-    T(clock) T(timer_flags) T(whence) T(ioctl) T(resource) T(access) T(at_flags) T(unlink_flags) T(rename_flags)        \
-    T(wait_options) T(fcntl) T(prctl) T(arch_prctl) T(itimer) T(rusage_who) T(epoll_op) T(random_flags) T(statx_mask)   \
-    T(sa_flags) T(ss_flags) T(poll_events) T(file_type)
+#define TRACE_NAMES(T)                                                                                                 \
+    T(open_flags)                                                                                                      \
+    T(prot) T(map_flags) T(mremap_flags) T(msync_flags) T(madvice) T(sig_how) T(clone_flags) T(futex_op) T(clock)      \
+        T(timer_flags) T(whence) T(ioctl) T(resource) T(access) T(at_flags) T(unlink_flags) T(rename_flags)            \
+            T(wait_options) T(fcntl) T(prctl) T(arch_prctl) T(itimer) T(rusage_who) T(epoll_op) T(random_flags)        \
+                T(statx_mask) T(sa_flags) T(ss_flags) T(poll_events) T(file_type)
 #define DECLARE_NAMES(name) extern const struct name_value names_##name[];
 TRACE_NAMES(DECLARE_NAMES)
 #undef DECLARE_NAMES
