@@ -1,0 +1,211 @@
+// The clock. Time is a line through (cycles, ns): mono_base + (tsc - tsc_base) * mult, kept in the page that the vDSO reads.
+// When the machine tells the rate of its cycles the line stands from the boot on (mode 1). Otherwise the clock starts on a
+// slower counter of known rate (mode 0: the vDSO makes system calls), which also measures the cycles: nothing waits for that.
+// After 10 ms the cycles take over, and the measurement is repeated over ever longer baselines. What is then found wrong
+// is put right by running a little faster or slower until the next measurement, so that time never jumps or goes back.
+//
+// Locks: time_lock (interrupt-safe, a leaf) for all writers and for reading the reference; readers use the page's sequence.
+#include "kernel/clock_event.h"
+#include "kernel/lock.h"
+#include "kernel/log.h"
+#include "kernel/muldiv.h"
+#include "kernel/page.h"
+#include "kernel/time.h"
+#include "kernel/x86/cpu.h"
+
+#define FIRST_BASELINE (10 * NSEC_PER_MSEC)
+#define LAST_BASELINE (256 * NSEC_PER_SEC) // and every so often from then on
+#define MAX_SLEW 20 // the clock runs at most a 20th faster or slower than it should
+
+struct vdso_data *vdso_data;
+
+static struct spinlock time_lock;
+static uint64_t cycles_per_ns = 1UL << 32; // 32 binary places
+static uint64_t true_mult = 1UL << 32;     // ns a cycle as measured, without the slewing
+
+// Where the measurement began, and the reference counter's state.
+static uint64_t start_cycles;
+static uint64_t reference_last;  // its last raw value
+static uint64_t reference_ticks; // since the start, wraps included
+static uint64_t reference_seen_at; // cycles at reference_last
+
+static struct timer measure_timer;
+static nsec_t baseline;
+
+uint64_t time_cycles(void)
+{
+    return rdtsc();
+}
+
+nsec_t time_cycles_to_ns(uint64_t cycles)
+{
+    return (nsec_t)mul_shift32(cycles, READ_ONCE(true_mult));
+}
+
+uint64_t time_ns_to_cycles(nsec_t ns)
+{
+    return mul_shift32((uint64_t)ns, READ_ONCE(cycles_per_ns));
+}
+
+// --- The page ---
+
+static void write_begin(void)
+{
+    WRITE_ONCE(vdso_data->seq, vdso_data->seq + 1);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static void write_end(void)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    WRITE_ONCE(vdso_data->seq, vdso_data->seq + 1);
+}
+
+static nsec_t line_at(const struct vdso_data *v, uint64_t cycles)
+{
+    int64_t delta = (int64_t)(cycles - v->tsc_base);
+    return v->mono_base + (delta > 0 ? (nsec_t)mul_shift32((uint64_t)delta, v->mult) : 0);
+}
+
+// Continues the line from (cycles, ns) on with another slope.
+static void line_set(uint64_t cycles, nsec_t ns, uint64_t mult)
+{
+    write_begin();
+    vdso_data->tsc_base = cycles;
+    vdso_data->mono_base = ns;
+    vdso_data->mult = mult;
+    vdso_data->shift = 32;
+    WRITE_ONCE(vdso_data->mode, 1);
+    write_end();
+}
+
+// --- The reference ---
+
+// Nanoseconds since the start by the reference. time_lock held. Where it may have wrapped since it was last read, the
+// cycles tell how often: their rate is known well enough for that from the first 10 ms on, and before that the measuring
+// timer reads it in time.
+static nsec_t reference_now(uint64_t *cycles)
+{
+    uint64_t before = rdtsc(), raw = clock_reference->read(), after = rdtsc();
+    *cycles = before + (after - before) / 2;
+    uint64_t ticks = (raw - reference_last) & clock_reference->mask;
+    if (vdso_data->mode == 1) {
+        uint64_t passed = mul_shift32(*cycles - reference_seen_at, true_mult); // ns
+        uint64_t period = mul_shift32(clock_reference->mask + 1, clock_reference->ns_mult);
+        uint64_t shown = mul_shift32(ticks, clock_reference->ns_mult);
+        if (passed > shown + period / 2)
+            ticks += (clock_reference->mask + 1) * mul_div(passed - shown + period / 2, 1, period);
+    }
+    reference_last = raw;
+    reference_seen_at = *cycles;
+    reference_ticks += ticks;
+    return (nsec_t)mul_shift32(reference_ticks, clock_reference->ns_mult);
+}
+
+static nsec_t reference_monotonic(void)
+{
+    uint64_t cycles, flags = spin_lock_irqsave(&time_lock);
+    nsec_t ns = vdso_data->mode ? line_at(vdso_data, rdtsc()) : reference_now(&cycles);
+    bool dead = !reference_ticks && !vdso_data->mode && cycles - start_cycles > 1UL << 28;
+    if (unlikely(dead))
+        line_set(start_cycles, 0, true_mult);
+    spin_unlock_irqrestore(&time_lock, flags);
+    if (unlikely(dead))
+        log_warn("clock: the %s does not count; taking 1 GHz for the time stamp counter", clock_reference->name);
+    return ns;
+}
+
+// Another measurement: from the start until now. Interrupt context.
+static void measure(struct timer *timer)
+{
+    uint64_t cycles, flags = spin_lock_irqsave(&time_lock);
+    nsec_t ns = reference_now(&cycles), next = baseline;
+    uint64_t passed = cycles - start_cycles;
+    if (ns >= FIRST_BASELINE && passed) {
+        nsec_t shown = vdso_data->mode ? line_at(vdso_data, cycles) : ns, error = ns - shown;
+        next = ns >= LAST_BASELINE ? LAST_BASELINE : ns * 9; // until ten times as much has passed
+        WRITE_ONCE(true_mult, mul_div((uint64_t)ns, 1UL << 32, passed));
+        WRITE_ONCE(cycles_per_ns, mul_div(passed, 1UL << 32, (uint64_t)ns));
+        // The clock shall be right when the next measurement comes: the error is spread over the time until then.
+        uint64_t slew = mul_div(true_mult, (uint64_t)(error < 0 ? -error : error), (uint64_t)next);
+        slew = MIN(slew, true_mult / MAX_SLEW);
+        line_set(cycles, shown, error < 0 ? true_mult - slew : true_mult + slew);
+    }
+    nsec_t now = vdso_data->mode ? line_at(vdso_data, cycles) : ns;
+    spin_unlock_irqrestore(&time_lock, flags);
+    if (reference_ticks)
+        timer_add(timer, now + next);
+}
+
+// --- Reading ---
+
+nsec_t time_monotonic(void)
+{
+    const struct vdso_data *v = vdso_data;
+    nsec_t ns;
+    uint32_t seq;
+    do {
+        seq = load_acquire(&v->seq);
+        if (unlikely(v->mode == 0))
+            return reference_monotonic();
+        ns = line_at(v, rdtsc());
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    } while (unlikely((seq & 1) || READ_ONCE(v->seq) != seq));
+    return ns;
+}
+
+nsec_t time_realtime(void)
+{
+    return time_monotonic() + READ_ONCE(vdso_data->real_offset);
+}
+
+int time_set_realtime(nsec_t ns)
+{
+    if (ns < 0)
+        return -EINVAL;
+    nsec_t now = time_monotonic();
+    uint64_t flags = spin_lock_irqsave(&time_lock);
+    write_begin();
+    vdso_data->real_offset = ns - now;
+    write_end();
+    spin_unlock_irqrestore(&time_lock, flags);
+    return 0;
+}
+
+// --- Start ---
+
+void time_init_cpu(void)
+{
+    clock_init_cpu();
+}
+
+void time_init(void)
+{
+    struct page *page = page_alloc(0, PA_ZERO);
+    if (!page)
+        panic("no memory for the clock");
+    vdso_data = page_to_virt(page);
+    vdso_data->shift = 32;
+    struct clock_cycles_info info = {0};
+    clock_init(&info);
+    start_cycles = reference_seen_at = rdtsc();
+    if (info.hz) {
+        true_mult = mul_div(NSEC_PER_SEC, 1UL << 32, info.hz);
+        cycles_per_ns = mul_div(info.hz, 1UL << 32, NSEC_PER_SEC);
+    }
+    if (clock_reference)
+        reference_last = clock_reference->read();
+    if (info.hz || !clock_reference) {
+        line_set(start_cycles, 0, true_mult);
+        if (!info.hz)
+            log_warn("clock: nothing tells the rate of the time stamp counter; taking 1 GHz");
+    }
+    time_init_cpu();
+    if (clock_reference && !info.exact) {
+        baseline = FIRST_BASELINE;
+        timer_init(&measure_timer, measure);
+        timer_add(&measure_timer, baseline);
+    }
+    nsec_t real = info.realtime ? info.realtime : rtc_read() * NSEC_PER_SEC;
+    vdso_data->real_offset = real - time_monotonic();
+}

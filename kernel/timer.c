@@ -1,0 +1,119 @@
+// Timers: a pairing heap of deadlines a CPU. Adding is constant time, removing logarithmic (amortised), and the links are in
+// the timers themselves, so that arming one cannot fail. The clock's interrupt is set for the earliest deadline when that
+// comes before what it is set for; an interrupt that finds nothing due sets it anew. So taking a timer back touches no hardware.
+//
+// Locks: timers.lock (interrupt-safe, a leaf). While a timer's function runs, `running` names it, without the lock: the
+// function may free the timer or add it again, so nothing touches the timer after it.
+#include "kernel/clock_event.h"
+#include "kernel/lock.h"
+#include "kernel/time.h"
+#include "kernel/timer_heap.h"
+#include "kernel/x86/context.h"
+#include "kernel/x86/cpu.h"
+
+struct timer_queue {
+    struct spinlock lock;
+    struct timer *root;
+    struct timer *running;
+    nsec_t programmed; // what the interrupt is set for, 0: nothing
+} ALIGNED(64);
+
+static struct timer_queue queues[MAX_CPUS];
+
+// timer.cpu of a timer that is in no heap: NOT_ARMED, or the CPU whose interrupt has taken it, encoded.
+#define NOT_ARMED (-1)
+#define TAKEN_BY(cpu) (-2 - (int)(cpu))
+
+void timer_init(struct timer *t, timer_fn fn)
+{
+    *t = (struct timer){.fn = fn, .cpu = NOT_ARMED};
+}
+
+// Sees to it that an interrupt comes for the earliest timer of this CPU.
+static void program(struct timer_queue *q, nsec_t now)
+{
+    q->programmed = q->root ? MAX(q->root->deadline, 1) : 0;
+    if (q->root)
+        clock_event_set(q->root->deadline - now);
+}
+
+void timer_add(struct timer *t, nsec_t deadline)
+{
+    if (t->cpu >= 0)
+        timer_cancel(t);
+    uint64_t flags = irq_save();
+    struct timer_queue *q = &queues[cpu_this()->id];
+    spin_lock(&q->lock);
+    t->deadline = deadline;
+    WRITE_ONCE(t->cpu, (int)cpu_this()->id);
+    q->root = timer_heap_insert(q->root, t);
+    if (q->root == t && (!q->programmed || deadline < q->programmed))
+        program(q, time_monotonic());
+    spin_unlock_irqrestore(&q->lock, flags);
+}
+
+bool timer_cancel(struct timer *t)
+{
+    for (;;) {
+        int cpu = READ_ONCE(t->cpu);
+        if (cpu < 0)
+            return false;
+        struct timer_queue *q = &queues[cpu];
+        uint64_t flags = spin_lock_irqsave(&q->lock);
+        bool here = t->cpu == cpu;
+        if (here) {
+            q->root = timer_heap_remove(q->root, t);
+            WRITE_ONCE(t->cpu, NOT_ARMED);
+        }
+        spin_unlock_irqrestore(&q->lock, flags);
+        if (here)
+            return true;
+    }
+}
+
+bool timer_cancel_sync(struct timer *t)
+{
+    for (;;) {
+        if (timer_cancel(t))
+            return true;
+        int cpu = READ_ONCE(t->cpu);
+        if (cpu == NOT_ARMED)
+            return false;
+        if (cpu >= 0)
+            continue; // its function has added it again
+        struct timer_queue *q = &queues[TAKEN_BY(cpu)];
+        while (load_acquire(&q->running) == t)
+            cpu_pause();
+        if (READ_ONCE(t->cpu) == cpu)
+            return false;
+    }
+}
+
+// The next timer that is due, taken out of the heap and marked as running; NULL: none, and the interrupt is set again.
+static struct timer *take_due(struct timer_queue *q, nsec_t *now)
+{
+    spin_lock(&q->lock);
+    q->running = NULL;
+    struct timer *t = q->root;
+    if (t && t->deadline > *now) // time has passed since the last look
+        *now = time_monotonic();
+    if (t && t->deadline <= *now) {
+        q->root = timer_heap_remove(q->root, t);
+        q->running = t;
+        WRITE_ONCE(t->cpu, TAKEN_BY(cpu_this()->id));
+    } else {
+        program(q, *now);
+        t = NULL;
+    }
+    spin_unlock(&q->lock);
+    return t;
+}
+
+void timer_interrupt(void)
+{
+    struct timer_queue *q = &queues[cpu_this()->id];
+    nsec_t now = time_monotonic();
+    struct timer *t;
+    while ((t = take_due(q, &now)))
+        t->fn(t);
+}
