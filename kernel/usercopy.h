@@ -13,6 +13,7 @@ MUST_CHECK int copy_out(uaddr_t dst, const void *src, size_t n); // 0 or -EFAULT
 size_t copy_in_partial(void *dst, uaddr_t src, size_t n);
 size_t copy_out_partial(uaddr_t dst, const void *src, size_t n);
 MUST_CHECK int clear_out(uaddr_t dst, size_t n); // zeroes; 0 or -EFAULT
+size_t clear_out_partial(uaddr_t dst, size_t n);
 // A NUL-terminated string of at most size-1 bytes. Returns its length, -EFAULT, or -ENAMETOOLONG when no NUL was found.
 MUST_CHECK long copy_in_str(char *dst, uaddr_t src, size_t size);
 // Atomic accesses for futexes, on an aligned word. 0 or -EFAULT (-EAGAIN never: cmpxchg tells what was there in *old).
