@@ -40,6 +40,9 @@ struct log_sink {
 };
 void log_set_sink(const struct log_sink *sink);
 
+// For a panic, when all other CPUs have been stopped: one of them may have held the log's lock.
+void log_break_lock(void);
+
 // As printf(3)'s; `size` includes the NUL. Returns the length that the whole text has.
 int snprintf(char *buf, size_t size, const char *fmt, ...) PRINTF(3, 4);
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);

@@ -17,7 +17,7 @@ void lapic_timer_deadline(uint64_t tsc); // TSC-deadline mode; 0 stops it
 
 // Interrupts between CPUs.
 void lapic_send(uint32_t apic_id, uint8_t vector);
-void lapic_send_nmi_others(void);
+void lapic_send_nmi(uint32_t apic_id);
 void lapic_send_init(uint32_t apic_id);
 void lapic_send_startup(uint32_t apic_id, uint8_t page);
 
@@ -28,19 +28,14 @@ struct ioapic_info {
     uint32_t gsi_base;
     uint32_t id;
 };
-struct isa_override { // where an ISA interrupt arrives
-    uint8_t irq;
-    bool valid, level, active_low;
-    uint32_t gsi;
-};
 struct machine_topology {
     uint32_t cpu_apic_id[64];
     unsigned cpu_count;
     struct ioapic_info ioapic[MAX_IOAPICS];
     unsigned ioapic_count;
-    struct isa_override isa[16];
 };
 extern struct machine_topology topology;
 bool topology_add_cpu(struct machine_topology *t, uint32_t apic_id); // false: full or known already
+bool topology_add_ioapic(struct machine_topology *t, uint32_t id, uint64_t address, uint32_t gsi_base); // false: full, bad
 
 #endif

@@ -15,6 +15,7 @@ void trap_from_user(struct trapframe *f);
 void trap_from_kernel(struct trapframe *f);
 void trap_paranoid(struct trapframe *f); // NMI, #DF, #MC: on a stack of their own, anything may have been interrupted
 void exit_to_user(struct trapframe *f);  // with work to do: until there is none
+void exit_bad_rip(struct trapframe *f);  // the frame's RIP is not the application's: SIGSEGV
 
 // A registered interrupt handler (irq.c).
 void irq_dispatch(unsigned vector);

@@ -14,5 +14,6 @@ void fpu_save(void *area);           // registers -> area
 void fpu_load(const void *area);     // area -> registers; the area is the kernel's own work
 // For areas that the application had in its hands (sigreturn): makes header and MXCSR valid, so that fpu_load cannot fault.
 void fpu_area_sanitize(void *area);
+void fpu_clear_exceptions(void); // x87 ones that are pending, after they have been saved
 
 #endif

@@ -74,6 +74,5 @@
 #define CPU_USER_RSP 24
 #define CPU_CANARY 40
 #define THREAD_WORK 40
-#define THREAD_SYSCALL_NR 44
 
 #endif

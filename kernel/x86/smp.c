@@ -1,0 +1,182 @@
+// The other CPUs. The boot CPU prepares a struct cpu with tables and stack for each, kicks them off and goes on; they
+// arrive whenever they do. And the calls from one CPU to others.
+// Locks: call_lock, held with interrupts on while the others are waited for: whoever waits for it can answer meanwhile.
+#include "kernel/x86/smp.h"
+#include "kernel/boot.h"
+#include "kernel/irq.h"
+#include "kernel/log.h"
+#include "kernel/page.h"
+#include "kernel/random.h"
+#include "kernel/slab.h"
+#include "kernel/string.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+#include "kernel/x86/apic.h"
+#include "kernel/x86/cpu.h"
+#include "kernel/x86/cpu_tables.h"
+#include "kernel/x86/io.h"
+#include "kernel/x86/pagetable.h"
+#include "kernel/x86/vectors.h"
+
+#define STARTUP_RETRY (1 * NSEC_PER_MSEC)
+#define STARTUP_TRIES 10
+
+extern const char trampoline_start[], trampoline_end[];
+
+// Known to boot.S.
+phys_t secondary_root;
+uint32_t secondary_arrived, secondary_prepared;
+struct cpu *secondary_cpus[MAX_CPUS];
+NORETURN void secondary_main(void);
+
+static phys_t trampoline_page;
+static uint32_t secondary_apic_ids[MAX_CPUS];
+static struct timer retry_timer;
+static unsigned retries;
+
+// --- Starting ---
+static bool page_usable(phys_t page) {
+    if (page < boot_info.initrd_end && page + PAGE_SIZE > boot_info.initrd_start)
+        return false;
+    for (unsigned i = 0; i < boot_info.ram_count; i++)
+        if (page >= boot_info.ram[i].start && page + PAGE_SIZE <= boot_info.ram[i].end)
+            return true;
+    return false;
+}
+
+void smp_reserve(void) {
+    for (phys_t page = 0x8000; page < 0x90000; page += PAGE_SIZE) {
+        if (!page_usable(page))
+            continue;
+        trampoline_page = page;
+        memcpy(phys_to_virt(page), trampoline_start, (size_t)(trampoline_end - trampoline_start));
+        page_reserve(page, page + PAGE_SIZE);
+        return;
+    }
+}
+
+static struct cpu *prepare_cpu(unsigned id) {
+    struct cpu *c = kzalloc(sizeof(*c));
+    struct cpu_tables *tables = kzalloc(sizeof(*tables)); // page-aligned
+    uint8_t *stack = kernel_stack_alloc();
+    if (!c || !tables || !stack) {
+        kfree(c);
+        kfree(tables);
+        if (stack)
+            kernel_stack_free(stack);
+        return NULL;
+    }
+    c->self = c;
+    c->id = id;
+    c->arch = tables;
+    c->kernel_stack = (uint64_t)(stack + KERNEL_STACK_SIZE);
+    c->stack_canary = random_u64() << 8;
+    return c;
+}
+
+// A startup message may get lost when a CPU is slow to take its INIT: those that have not come are told again, from a timer.
+// Who runs already ignores it.
+static void send_startup(struct timer *t) {
+    if (load_acquire(&cpu_count) > secondary_prepared)
+        return;
+    for (unsigned i = 0; i < secondary_prepared; i++)
+        lapic_send_startup(secondary_apic_ids[i], (uint8_t)(trampoline_page >> PAGE_SHIFT));
+    if (++retries < STARTUP_TRIES)
+        timer_add(&retry_timer, time_monotonic() + STARTUP_RETRY * (1 << retries));
+    else
+        log_warn("%u of %u CPUs did not start", secondary_prepared + 1 - cpu_count, secondary_prepared + 1);
+}
+
+void smp_start(void) {
+    uint64_t limit = MAX_CPUS;
+    const char *option = cmdline_get("cpus");
+    if (option && (!str_to_u64(option, &limit) || limit == 0))
+        log_warn("cpus=%s is not a number of CPUs", option);
+    unsigned count = MIN(topology.cpu_count, (unsigned)MIN(limit, (uint64_t)MAX_CPUS));
+    if (count <= 1 || trampoline_page == 0)
+        return;
+
+    secondary_root = kernel_root;
+    unsigned n = 0;
+    for (unsigned i = 0; i < topology.cpu_count && n + 1 < count; i++) {
+        if (topology.cpu_apic_id[i] == cpus[0]->apic_id)
+            continue;
+        struct cpu *c = prepare_cpu(n + 1);
+        if (!c) {
+            log_warn("no memory for CPU %u", n + 1);
+            break;
+        }
+        secondary_cpus[n] = c;
+        secondary_apic_ids[n++] = topology.cpu_apic_id[i];
+    }
+    store_release(&secondary_prepared, n);
+    for (unsigned i = 0; i < n; i++)
+        lapic_send_init(secondary_apic_ids[i]);
+    timer_init(&retry_timer, send_startup);
+    send_startup(&retry_timer);
+}
+
+// Where boot.S brings the others: on the stack that becomes their idle thread's.
+void secondary_main(void) {
+    struct cpu *c = cpu_this();
+    cpu_init_secondary();
+    lapic_init();
+    while (load_acquire(&cpu_count) != c->id) // in order, so that cpus[] has no holes
+        cpu_pause();
+    cpus[c->id] = c;
+    store_release(&cpu_count, (unsigned)c->id + 1);
+    time_init_cpu();
+    sched_init_cpu();
+    log_info("CPU %lu runs, APIC id %u", c->id, c->apic_id);
+    sched_idle_loop();
+}
+
+// --- Calls ---
+static struct spinlock call_lock = SPINLOCK_INIT;
+static void (*call_fn)(void *);
+static void *call_arg;
+static uint64_t call_pending; // CPUs that have not finished
+
+void cpu_call(uint64_t targets, void (*fn)(void *), void *arg) {
+    targets &= ~(1UL << cpu_this()->id);
+    if (!targets)
+        return;
+    ASSERT(irq_enabled());
+    spin_lock(&call_lock);
+    call_fn = fn;
+    call_arg = arg;
+    store_release(&call_pending, targets);
+    for (uint64_t left = targets; left; left &= left - 1) {
+        const struct cpu *c = cpus[__builtin_ctzl(left)];
+        lapic_send(c->apic_id, VECTOR_CALL);
+    }
+    while (load_acquire(&call_pending))
+        cpu_pause();
+    spin_unlock(&call_lock);
+}
+
+void smp_call_interrupt(void) {
+    uint64_t me = 1UL << cpu_this()->id;
+    if (!(load_acquire(&call_pending) & me))
+        return;
+    call_fn(call_arg);
+    atomic_and(&call_pending, ~me);
+}
+
+void cpu_kick(unsigned cpu) {
+    if (cpu < cpu_count && cpus[cpu])
+        lapic_send(cpus[cpu]->apic_id, VECTOR_KICK);
+}
+
+// --- The end ---
+static bool stopping;
+
+bool cpu_is_stopping(void) { return load_acquire(&stopping); }
+
+void cpu_stop_others(void) {
+    if (cpu_count <= 1 || __atomic_exchange_n(&stopping, true, __ATOMIC_SEQ_CST))
+        return;
+    for (unsigned i = 0; i < cpu_count; i++)
+        if (cpus[i] && cpus[i] != cpu_this())
+            lapic_send_nmi(cpus[i]->apic_id);
+}

@@ -1,0 +1,188 @@
+// Exceptions: the application's become signals or are resolved (page faults); the kernel's own on user addresses continue
+// at their fixup; all others are a panic with registers and backtrace.
+#include "kernel/aspace.h"
+#include "kernel/irq.h"
+#include "kernel/log.h"
+#include "kernel/process.h"
+#include "kernel/signal.h"
+#include "kernel/thread.h"
+#include "kernel/x86/backtrace.h"
+#include "kernel/x86/cpu.h"
+#include "kernel/x86/entry.h"
+#include "kernel/x86/fpu.h"
+#include "kernel/x86/pagetable.h"
+#include "kernel/x86/smp.h"
+#include "kernel/x86/vectors.h"
+#include "syscall/syscall.h"
+
+// What entry.S knows.
+_Static_assert(offsetof(struct trapframe, rbx) == FRAME_RBX && offsetof(struct trapframe, r11) == FRAME_R11 &&
+               offsetof(struct trapframe, rax) == FRAME_RAX && offsetof(struct trapframe, rdi) == FRAME_RDI &&
+               offsetof(struct trapframe, vector) == FRAME_VECTOR && offsetof(struct trapframe, rip) == FRAME_RIP &&
+               offsetof(struct trapframe, rsp) == FRAME_RSP && sizeof(struct trapframe) == FRAME_SIZE, "entry.S");
+_Static_assert(offsetof(struct cpu, current) == CPU_CURRENT && offsetof(struct cpu, kernel_stack) == CPU_KERNEL_STACK &&
+               offsetof(struct cpu, user_rsp) == CPU_USER_RSP && offsetof(struct cpu, stack_canary) == CPU_CANARY, "entry.S");
+_Static_assert(offsetof(struct thread, work) == THREAD_WORK && offsetof(struct thread, context.sp) == 0, "entry.S");
+_Static_assert(WORK_ENTRY == 4 && SYSCALL_MAX == 462 && sizeof(struct syscall_entry) == 24 &&
+               offsetof(struct syscall_entry, fn) == 8, "entry.S");
+
+#define PF_PRESENT 1
+#define PF_WRITE 2
+#define PF_FETCH 16
+
+extern const struct ex_entry ex_table_start[], ex_table_end[];
+
+static const char *const exception_names[32] = {
+    "divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode", "device not available",
+    "double fault", "coprocessor overrun", "invalid TSS", "segment not present", "stack fault", "general protection",
+    "page fault", "reserved", "x87 error", "alignment check", "machine check", "SIMD error", "virtualization",
+    "control protection",
+};
+
+uint64_t ex_table_find(uint64_t rip) {
+    for (const struct ex_entry *e = ex_table_start; e < ex_table_end; e++)
+        if (e->rip == rip)
+            return e->fixup;
+    return 0;
+}
+
+static NORETURN void die(const struct trapframe *f, const char *what) {
+    irq_disable();
+    cpu_stop_others();
+    log_break_lock();
+    const char *name = f->vector < 32 && exception_names[f->vector] ? exception_names[f->vector] : "interrupt";
+    log_err("%s: %s (vector %lu, error code %#lx) at address %#lx", what, name, f->vector, f->error_code, read_cr2());
+    backtrace_print_registers(f);
+    panic_at(f->rip, f->rbp, "%s in the kernel", name);
+}
+
+static void page_fault(struct trapframe *f, bool user) {
+    uint64_t addr = read_cr2(), fixup = 0;
+    struct thread *t = thread_current();
+    if (!user) {
+        if (kernel_stack_guard(addr))
+            die(f, "kernel stack overflow");
+        fixup = addr < USER_END ? ex_table_find(f->rip) : 0;
+        if (fixup == 0 || !t->process || !t->process->aspace)
+            die(f, addr < PAGE_SIZE ? "null pointer" : "bad address");
+        if (!(f->rflags & RFLAGS_IF)) { // user memory touched in a section that must not sleep: at least not silently
+            log_once(LOG_ERR, "user memory accessed with interrupts off at %#lx", f->rip);
+            f->rip = fixup;
+            return;
+        }
+    }
+
+    irq_enable();
+    enum fault_access access = f->error_code & PF_FETCH ? FAULT_EXEC : f->error_code & PF_WRITE ? FAULT_WRITE : FAULT_READ;
+    int code = SEGV_MAPERR, sig = SIGSEGV;
+    if (addr < USER_END)
+        sig = aspace_fault(t->process->aspace, addr, access, user ? f->rsp : t->frame->rsp, &code);
+    irq_disable();
+    if (sig == 0)
+        return;
+    if (!user)
+        f->rip = fixup;
+    else if (sig > 0)
+        signal_fault(sig, code, addr, VECTOR_PF, f->error_code);
+    // else no memory: the program is being killed and does not come back here
+}
+
+static int fpe_code(uint32_t flags) {
+    if (flags & 1) return FPE_FLTINV;
+    if (flags & 4) return FPE_FLTDIV;
+    if (flags & 8) return FPE_FLTOVF;
+    if (flags & 0x12) return FPE_FLTUND; // underflow, denormal
+    if (flags & 0x20) return FPE_FLTRES;
+    return FPE_FLTUNK;
+}
+
+static void float_fault(struct trapframe *f) {
+    const struct thread *t = thread_current();
+    uint32_t flags;
+    fpu_save(t->context.fpu);
+    if (f->vector == VECTOR_MF) {
+        uint16_t control = *(uint16_t *)t->context.fpu, status = ((uint16_t *)t->context.fpu)[1];
+        flags = status & ~control & 0x3f;
+        fpu_clear_exceptions();
+    } else {
+        uint32_t mxcsr = *(uint32_t *)((char *)t->context.fpu + 24);
+        flags = mxcsr & ~(mxcsr >> 7) & 0x3f;
+    }
+    signal_fault(SIGFPE, fpe_code(flags), f->rip, (int)f->vector, 0);
+}
+
+static void user_exception(struct trapframe *f) {
+    int v = (int)f->vector;
+    uint64_t e = f->error_code;
+    switch (v) {
+    case VECTOR_PF: page_fault(f, true); return;
+    case VECTOR_MF:
+    case VECTOR_XM: irq_enable(); float_fault(f); break;
+    case VECTOR_DE: irq_enable(); signal_fault(SIGFPE, FPE_INTDIV, f->rip, v, e); break;
+    case VECTOR_DB: irq_enable(); signal_fault(SIGTRAP, TRAP_TRACE, f->rip, v, e); break;
+    case VECTOR_BP: irq_enable(); signal_fault(SIGTRAP, SI_KERNEL, 0, v, e); break;
+    case VECTOR_UD: irq_enable(); signal_fault(SIGILL, ILL_ILLOPN, f->rip, v, e); break;
+    case VECTOR_AC: irq_enable(); signal_fault(SIGBUS, BUS_ADRALN, 0, v, e); break;
+    case VECTOR_TS:
+    case VECTOR_NP:
+    case VECTOR_SS: irq_enable(); signal_fault(SIGBUS, SI_KERNEL, 0, v, e); break;
+    default: irq_enable(); signal_fault(SIGSEGV, SI_KERNEL, 0, v, e); break; // #GP, #OF, #BR, ...
+    }
+    irq_disable();
+}
+
+void trap_from_user(struct trapframe *f) {
+    if (f->vector >= 32)
+        irq_dispatch((unsigned)f->vector);
+    else
+        user_exception(f);
+}
+
+void trap_from_kernel(struct trapframe *f) {
+    if (f->vector >= 32) {
+        irq_dispatch((unsigned)f->vector);
+        return;
+    }
+    if (f->vector == VECTOR_PF) {
+        page_fault(f, false);
+        return;
+    }
+    uint64_t fixup = f->vector == VECTOR_GP ? ex_table_find(f->rip) : 0; // a non-canonical user address
+    if (fixup == 0)
+        die(f, "exception");
+    f->rip = fixup;
+}
+
+void trap_paranoid(struct trapframe *f) {
+    if (f->vector == VECTOR_NMI) {
+        if (cpu_is_stopping())
+            cpu_halt_forever();
+        log_warn("NMI at %#lx", f->rip);
+        return;
+    }
+    if (f->vector == VECTOR_DF || f->vector == VECTOR_PF)
+        die(f, "kernel stack overflow");
+    die(f, "machine check");
+}
+
+void exit_to_user(struct trapframe *f) {
+    (void)f;
+    for (;;) {
+        uint32_t work = READ_ONCE(thread_current()->work) & ~(uint32_t)WORK_TRACE;
+        if (!work)
+            return;
+        irq_enable();
+        if (work & WORK_RESCHED)
+            sched_exit_to_user();
+        if (work & ~(uint32_t)WORK_RESCHED)
+            signal_deliver();
+        irq_disable();
+    }
+}
+
+void exit_bad_rip(struct trapframe *f) {
+    irq_enable();
+    signal_fault(SIGSEGV, SI_KERNEL, 0, VECTOR_GP, 0);
+    signal_deliver();
+    (void)f;
+}
