@@ -5,19 +5,18 @@
 #include "kernel/string.h"
 
 #define LINE_MAX 1024
-#define RING_SIZE 16384
 
 enum log_level log_threshold = LOG_WARN;
 
 static struct spinlock log_lock = SPINLOCK_INIT;
 static const struct log_sink *log_sink_used;
-static char ring[RING_SIZE];
+static char ring[LOG_RING_SIZE];
 static uint64_t ring_end; // bytes ever written
 
 static void emit(const char *text, size_t len, bool to_sink) {
     uint64_t flags = spin_lock_irqsave(&log_lock);
     for (size_t done = 0; done < len;) {
-        size_t at = (ring_end + done) % RING_SIZE, n = MIN(len - done, RING_SIZE - at);
+        size_t at = (ring_end + done) % LOG_RING_SIZE, n = MIN(len - done, LOG_RING_SIZE - at);
         memcpy(ring + at, text + done, n);
         done += n;
     }
@@ -25,6 +24,23 @@ static void emit(const char *text, size_t len, bool to_sink) {
     if (to_sink && log_sink_used)
         log_sink_used->write(text, len);
     spin_unlock_irqrestore(&log_lock, flags);
+}
+
+uint64_t log_end(void) { return __atomic_load_n(&ring_end, __ATOMIC_RELAXED); }
+
+size_t log_read(uint64_t *pos, char *buf, size_t size) {
+    uint64_t flags = spin_lock_irqsave(&log_lock);
+    if (ring_end > LOG_RING_SIZE && *pos < ring_end - LOG_RING_SIZE)
+        *pos = ring_end - LOG_RING_SIZE;
+    size_t n = *pos < ring_end ? MIN(size, ring_end - *pos) : 0;
+    for (size_t done = 0; done < n;) {
+        size_t at = *pos % LOG_RING_SIZE, part = MIN(n - done, LOG_RING_SIZE - at);
+        memcpy(buf + done, ring + at, part);
+        done += part;
+        *pos += part;
+    }
+    spin_unlock_irqrestore(&log_lock, flags);
+    return n;
 }
 
 static void print_line(const char *prefix, bool to_sink, const char *fmt, va_list ap) {

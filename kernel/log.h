@@ -33,6 +33,12 @@ void log_report(const char *fmt, ...) PRINTF(1, 2);
             log_print(level, __VA_ARGS__);                                                                              \
     } while (0)
 
+// The ring: bytes are numbered from the boot on. log_read copies what is still there from *pos on, at most `size` bytes,
+// and moves *pos behind them; 0: nothing newer.
+#define LOG_RING_SIZE 16384
+uint64_t log_end(void);
+size_t log_read(uint64_t *pos, char *buf, size_t size);
+
 // Where log lines go besides the ring. `write` is called with the log's lock held and interrupts off, and must not log.
 // May be called before anything is initialised, by the serial driver.
 struct log_sink {

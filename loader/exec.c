@@ -29,11 +29,6 @@ struct layout {
     uint64_t stack, mmap, pie, brk, jitter;
 };
 
-struct exec_block {
-    struct exec_block *next;
-    char data[];
-};
-
 // A script's interpreters, innermost first: room for the lines and for the arguments that they put before the others.
 struct script_chain {
     char lines[SCRIPT_MAX_DEPTH][SCRIPT_LINE_MAX];

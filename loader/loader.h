@@ -14,6 +14,10 @@ struct exec_args {
     unsigned argc, envc;
     struct exec_block *blocks; // kmalloc'ed strings; NULL: none
 };
+struct exec_block {
+    struct exec_block *next;
+    char data[];
+};
 void exec_args_free(struct exec_args *a);
 
 // What a new program starts with.

@@ -21,8 +21,12 @@ static unsigned count(char **v) {
     return n;
 }
 
+uint64_t stack_argument_limit(uint64_t stack_limit) {
+    return MIN(MAX(stack_limit / 4, ARG_MAX_BYTES), STACK_ARGS_CAP);
+}
+
 int stack_check_args(char **argv, char **envp, const char *exec_name, uint64_t stack_limit) {
-    uint64_t limit = MIN(MAX(stack_limit / 4, ARG_MAX_BYTES), STACK_ARGS_CAP);
+    uint64_t limit = stack_argument_limit(stack_limit);
     uint64_t used = (uint64_t)(count(argv) + count(envp)) * sizeof(uint64_t) + strlen(exec_name) + 1;
 
     for (unsigned pass = 0; pass < 2; pass++)

@@ -25,6 +25,7 @@ struct stack_params {
     unsigned auxv_count;
 };
 
+uint64_t stack_argument_limit(uint64_t stack_limit); // bytes of strings and pointers to them
 // 0, or -E2BIG when arguments and environment break Linux's limits (execve(2)); `stack_limit`: RLIMIT_STACK.
 int stack_check_args(char **argv, char **envp, const char *exec_name, uint64_t stack_limit);
 uint64_t stack_size(const struct stack_params *p); // bytes of whole pages that it will take at most
