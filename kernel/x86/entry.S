@@ -109,7 +109,7 @@ syscall_done:
     sysretq
 
 syscall_unknown:
-    movl $-38, %eax # ENOSYS
+    call sys_unsupported # says so once
     jmp syscall_done
 
 # Completes the frame; the callee-saved registers still hold the application's values.
