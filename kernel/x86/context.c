@@ -49,6 +49,11 @@ int context_init_user(struct thread *t) {
     return 0;
 }
 
+void context_begin_in_kernel(struct thread *t, void (*fn)(void *), void *arg) {
+    push_switch_frame(t, t->frame,
+                      &(struct switch_frame){.rip = (uint64_t)thread_begin_kernel, .rbx = (uint64_t)fn, .r12 = (uint64_t)arg});
+}
+
 int context_init_kernel(struct thread *t, void (*fn)(void *), void *arg) {
     t->context.fpu = NULL;
     t->frame = NULL;

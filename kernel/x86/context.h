@@ -69,6 +69,8 @@ static inline __attribute__((const)) struct thread *thread_current(void) {
 // somebody switches back. FPU, FS/GS base and the address space are switched by the caller through context_switch_in/out.
 void context_switch(struct thread_context *prev, struct thread_context *next);
 int context_init_user(struct thread *t);   // FPU area, frame at the stack's top; starts in the application through t->frame
+// A user thread that is not yet started begins in the kernel with fn(arg), which ends with context_enter_user.
+void context_begin_in_kernel(struct thread *t, void (*fn)(void *), void *arg);
 int context_init_kernel(struct thread *t, void (*fn)(void *), void *arg);
 void context_save(struct thread *t);       // FPU, FS/GS of an application thread that stops running
 void context_load(struct thread *t);       // and of one that starts: also TSS.RSP0, cpu.kernel_stack

@@ -1,0 +1,241 @@
+// The first process: reads what the initrd's configuration says (docs/boot-protocol.md), opens standard input, output and
+// error, and starts the program as pid 1. What fails here ends the machine with the status that a shell would give: 127 not
+// found, 126 not executable, 125 for the rest.
+#include "kernel/init.h"
+#include "fs/file.h"
+#include "fs/tty.h"
+#include "fs/vfs.h"
+#include "kernel/boot.h"
+#include "kernel/log.h"
+#include "kernel/process.h"
+#include "kernel/slab.h"
+#include "kernel/string.h"
+#include "kernel/uts.h"
+#include "loader/loader.h"
+#include <linux/capability.h> // CAP_LAST_CAP
+
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define STATUS_FAILED 125
+#define STATUS_NOT_EXECUTABLE 126
+#define STATUS_NOT_FOUND 127
+
+// The configuration; its strings lie in `text`.
+struct init_config {
+    char *text;
+    char **argv, **envp;
+    unsigned argc, envc;
+    const char *exec, *cwd;
+    struct stdio_config stdio;
+};
+
+static NORETURN void fail(int status, const char *what, const char *why) {
+    machine_message("%s: %s", what, why);
+    machine_exit(EXIT_KNARR, status);
+}
+
+static const char *error_text(int err) {
+    switch (-err) {
+    case ENOENT: return "no such file or directory";
+    case EACCES: return "permission denied";
+    case ENOEXEC: return "exec format error";
+    case ENOMEM: return "not enough memory";
+    case ENOTDIR: return "not a directory";
+    case EISDIR: return "is a directory";
+    case ELOOP: return "too many symbolic links";
+    case E2BIG: return "argument list too long";
+    case ENAMETOOLONG: return "file name too long";
+    default: return "cannot be started";
+    }
+}
+
+// --- The configuration ---
+static enum stdio_kind stdio_kind(const char *s) {
+    return strcmp(s, "stream") == 0 ? STDIO_STREAM : strcmp(s, "null") == 0 ? STDIO_NULL : STDIO_TTY;
+}
+
+static void parse_winsize(struct stdio_config *c, char *s) {
+    char *x = strchr(s, 'x');
+    uint64_t rows, columns;
+    if (!x)
+        return;
+    *x = '\0';
+    if (str_to_u64(s, &rows) && str_to_u64(x + 1, &columns) && rows <= UINT16_MAX && columns <= UINT16_MAX) {
+        c->rows = (uint16_t)rows;
+        c->columns = (uint16_t)columns;
+    }
+}
+
+static void parse_record(struct init_config *c, char *name) {
+    char *value = strchr(name, '=');
+    if (!value) {
+        log_warn("configuration: no '=' in \"%s\"", name);
+        return;
+    }
+    *value++ = '\0';
+    if (strcmp(name, "arg") == 0) c->argv[c->argc++] = value;
+    else if (strcmp(name, "env") == 0) c->envp[c->envc++] = value;
+    else if (strcmp(name, "exec") == 0) c->exec = value;
+    else if (strcmp(name, "cwd") == 0) c->cwd = value;
+    else if (strcmp(name, "hostname") == 0) uts_set_nodename(value, strlen(value));
+    else if (strcmp(name, "stdin") == 0) c->stdio.kind[0] = stdio_kind(value);
+    else if (strcmp(name, "stdout") == 0) c->stdio.kind[1] = stdio_kind(value);
+    else if (strcmp(name, "stderr") == 0) c->stdio.kind[2] = stdio_kind(value);
+    else if (strcmp(name, "winsize") == 0) parse_winsize(&c->stdio, value);
+    else log_warn("configuration: unknown record %s", name);
+}
+
+// Without a configuration, /init is run as Linux runs it.
+static const char default_config[] = "exec=/init\0arg=/init\0env=HOME=/\0env=TERM=linux\0env=PATH=" DEFAULT_PATH;
+
+// Every string ends in a NUL, also when the last record does not. False: no memory.
+static bool parse_config(struct init_config *c, const char *data, size_t size) {
+    size_t records = 1;
+    for (size_t i = 0; i < size; i++)
+        records += data[i] == '\0';
+    c->text = kmalloc(size + 1);
+    c->argv = kzalloc((records + 1) * sizeof(char *));
+    c->envp = kzalloc((records + 1) * sizeof(char *));
+    if (!c->text || !c->argv || !c->envp)
+        return false;
+    memcpy(c->text, data, size);
+    c->text[size] = '\0';
+    for (char *record = c->text; record < c->text + size;) {
+        char *next = record + strlen(record) + 1;
+        if (*record)
+            parse_record(c, record);
+        record = next;
+    }
+    return true;
+}
+
+// --- The program's surroundings ---
+static void enter_directory(const char *dir) {
+    char partial[512];
+    struct path p;
+    for (const char *s = dir; *s; s++) // each parent, then the directory itself; what exists stays as it is
+        if ((s[1] == '/' || s[1] == '\0') && (size_t)(s - dir) + 1 < sizeof(partial)) {
+            memcpy(partial, dir, (size_t)(s - dir) + 1);
+            partial[s - dir + 1] = '\0';
+            vfs_mkdir(AT_FDCWD, partial, 0755);
+        }
+    int err = path_lookup(AT_FDCWD, dir, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &p);
+    if (!err) {
+        err = fs_set_cwd(&p);
+        path_unref(&p);
+    }
+    if (err)
+        fail(STATUS_FAILED, dir, error_text(err));
+}
+
+static void open_stdio(void) {
+    for (int fd = 0; fd < 3; fd++) {
+        struct file *f = console_open_stdio(fd);
+        if (IS_ERR(f) || fd_install_at(f, fd, 0) < 0)
+            fail(STATUS_FAILED, "standard input and output", "cannot be opened");
+    }
+}
+
+// --- The program ---
+// As execvp(3): a name without a slash is looked for in the directories of PATH.
+static int load(const struct init_config *c, const struct exec_args *args, struct exec_image *image) {
+    if (strchr(c->exec, '/'))
+        return loader_load(AT_FDCWD, c->exec, LOOKUP_FOLLOW, args, image);
+
+    const char *dirs = DEFAULT_PATH;
+    for (unsigned i = 0; i < c->envc; i++)
+        if (strncmp(c->envp[i], "PATH=", 5) == 0)
+            dirs = c->envp[i] + 5;
+    int result = -ENOENT;
+    char *path = kmalloc(4096);
+    if (!path)
+        return -ENOMEM;
+    for (const char *end; *c->exec; dirs = end + 1) {
+        end = dirs;
+        while (*end && *end != ':')
+            end++;
+        int n = snprintf(path, 4096, "%.*s%s%s", (int)(end - dirs), dirs, end > dirs ? "/" : "", c->exec);
+        int err = n < 4096 ? loader_load(AT_FDCWD, path, LOOKUP_FOLLOW, args, image) : -ENAMETOOLONG;
+        if (err != -ENOENT && err != -ENOTDIR)
+            result = err;
+        if (err != -ENOENT && err != -ENOTDIR && err != -EACCES)
+            break;
+        if (!*end)
+            break;
+    }
+    kfree(path);
+    return result;
+}
+
+static NORETURN void start_program(struct init_config *c) {
+    struct exec_args args = {.argv = c->argv, .envp = c->envp, .argc = c->argc, .envc = c->envc};
+    struct exec_image *image = kmalloc(sizeof(*image));
+    int err = image ? load(c, &args, image) : -ENOMEM;
+    if (err)
+        fail(err == -ENOENT || err == -ENOTDIR ? STATUS_NOT_FOUND : err == -ENOMEM ? STATUS_FAILED : STATUS_NOT_EXECUTABLE,
+             c->exec, err == -ENOEXEC && image->reason ? image->reason : error_text(err));
+    loader_commit(image);
+    kfree(image);
+    kfree(c->text);
+    kfree(c->argv);
+    kfree(c->envp);
+    boot_stage("program");
+    context_enter_user(thread_current()->frame);
+}
+
+// The first thread of pid 1, on its way to the program.
+static void init_main(void *unused) {
+    static struct init_config config;
+    struct init_config *c = &config;
+    struct initrd_config from_initrd = {default_config, sizeof(default_config)};
+    const char *console = cmdline_get("console");
+    c->stdio.framed = console && strcmp(console, "framed") == 0;
+
+    int err = boot_info.initrd_end ? initrd_unpack(boot_info.initrd_start, boot_info.initrd_end, &from_initrd) : 0;
+    boot_stage("initrd");
+    bool parsed = parse_config(c, from_initrd.data, from_initrd.size);
+    int console_err = console_init(&c->stdio);
+    boot_stage("console");
+    if (cmdline_get("probe"))
+        machine_exit(EXIT_CODE, 0);
+    if (err)
+        fail(STATUS_FAILED, "initrd", err == -ENOMEM ? error_text(err) : "the archive is damaged");
+    if (!parsed || console_err)
+        fail(STATUS_FAILED, "console", error_text(parsed ? console_err : -ENOMEM));
+    if (!boot_info.initrd_end)
+        fail(STATUS_FAILED, "nothing to run", "no initrd was given");
+    if (!c->exec)
+        c->exec = c->argc ? c->argv[0] : "/init";
+
+    open_stdio();
+    if (c->cwd)
+        enter_directory(c->cwd);
+    start_program(c);
+}
+
+static void set_limits(struct process *p) {
+    for (unsigned i = 0; i < RLIM_NLIMITS; i++)
+        p->limits[i] = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+    p->limits[RLIMIT_STACK] = (struct rlimit){8 << 20, RLIM_INFINITY};
+    p->limits[RLIMIT_CORE] = (struct rlimit){0, RLIM_INFINITY};
+    p->limits[RLIMIT_NOFILE] = (struct rlimit){1024, 1 << 20};
+    p->limits[RLIMIT_MEMLOCK] = (struct rlimit){8 << 20, 8 << 20};
+    p->limits[RLIMIT_NICE] = p->limits[RLIMIT_RTPRIO] = (struct rlimit){0, 0};
+}
+
+void init_run(void) {
+    struct process *p = process_create();
+    if (!p)
+        panic("no memory for the first process");
+    p->cred.cap_bounding = p->cred.cap_permitted = p->cred.cap_effective = (2UL << CAP_LAST_CAP) - 1;
+    set_limits(p);
+    p->pgid = p->sid = p->pid;
+    p->files = file_table_create();
+    p->fs = fs_context_create();
+    p->handlers = signal_handlers_create();
+    struct thread *t = thread_create_user(p);
+    if (!p->files || !p->fs || !p->handlers || !t)
+        panic("no memory for the first process");
+    init_process = p;
+    context_begin_in_kernel(t, init_main, NULL);
+    thread_start(t);
+}
