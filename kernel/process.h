@@ -86,12 +86,16 @@ static inline struct process *process_current(void) { return thread_current()->p
 
 // What upper layers keep in a process is theirs to copy and to release.
 struct process_hooks {
-    void (*release_files)(struct process *p); // when the last thread exits
-    void (*stop_tty)(struct process *p);
+    void (*release_files)(struct process *p); // when the last thread exits: files, fs, exe_path
+    void (*stop_tty)(struct process *p);      // a session's leader exits: its terminal is nobody's any more
+    void (*inherit)(struct process *child, struct process *parent); // fork: exe_path. May be NULL
 };
 void process_set_hooks(const struct process_hooks *hooks);
 
-struct process *process_create(void); // pid given, nothing else filled in; NULL: no memory
+// A process with a number, default limits, root's credentials and default signal handlers, in a group and session of its own;
+// without aspace, files and fs. It appears in the table when its first thread is started. NULL: no memory.
+struct process *process_create(void);
+void process_discard(struct process *p); // one that never had a thread started
 void process_ref(struct process *p);
 void process_unref(struct process *p);
 struct process *process_find(int pid); // with a reference, or NULL
@@ -116,6 +120,26 @@ void pid_free(int pid);
 
 void thread_exit(int code) NORETURN;                 // exit(2): this thread; the process too when it is the last
 void process_exit(uint32_t wait_status) NORETURN;    // exit_group(2): all threads of the current process
+// Marks all threads as having to exit, with this wait status unless one is set already. Any context; signal_lock held.
+void process_begin_exit(struct process *p, uint32_t wait_status);
+// The parent is told that a child stopped or went on: CLD_STOPPED, CLD_CONTINUED. No lock held.
+void process_notify_parent(struct process *p, int code, int status);
+
+// wait4(2), waitid(2): a child of the current process that has changed its state.
+struct wait_query {
+    int kind, id; // P_ALL, P_PID, P_PGID
+    int options;  // WNOHANG, WEXITED, WSTOPPED, WCONTINUED, WNOWAIT, __WALL, __WCLONE
+};
+struct wait_result {
+    int pid;
+    uint32_t uid, status; // status as wait(2) shows it
+    int code;             // CLD_*
+    nsec_t user_ns, system_ns;
+    uint64_t peak_resident;
+};
+// The pid; 0 with WNOHANG when there is none yet; -ECHILD, -ERESTARTSYS.
+long process_wait(const struct wait_query *q, struct wait_result *r);
+
 void process_kill_others(void); // execve(2): ends all other threads of the current process and waits for them
 
 #endif

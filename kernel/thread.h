@@ -62,6 +62,8 @@ struct thread {
 
     struct signal_queue pending; // thread-directed
     uint64_t signal_mask, signal_saved_mask;
+    // The last exception: what a signal frame and the crash report show.
+    uint64_t fault_trap, fault_error, fault_address;
     uaddr_t alt_stack;
     uint64_t alt_stack_size;
     uint32_t alt_stack_flags;
