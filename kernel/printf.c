@@ -150,10 +150,12 @@ int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap) {
             break;
         case 'p':
             s.plus = s.space = false;
-            put_text(&o, "0x", 2);
-            if (s.precision < 0)
-                s.precision = 1;
-            put_number(&o, &s, (uint64_t)(uintptr_t)va_arg(ap, void *), false, 16, false);
+            s.alt = true;
+            v = (uint64_t)(uintptr_t)va_arg(ap, void *);
+            if (v)
+                put_number(&o, &s, v, false, 16, false);
+            else
+                put_string(&o, &s, "0x0");
             break;
         case 'c': {
             char c[2] = {(char)va_arg(ap, int), '\0'};
