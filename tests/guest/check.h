@@ -1,0 +1,87 @@
+// What the guest programs share: printing what a call answered, in a form that is the same on every correct kernel. A program
+// prints results and never judges them; the runner compares its output on Linux with its output on Knarr, byte for byte.
+// Header only, so that each program is one translation unit.
+#pragma once
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static inline const char *errno_name(int e)
+{
+    static char number[24];
+#define NAME(x) case x: return #x;
+    switch (e) {
+    NAME(EPERM) NAME(ENOENT) NAME(ESRCH) NAME(EINTR) NAME(EIO) NAME(ENXIO) NAME(E2BIG) NAME(ENOEXEC) NAME(EBADF)
+    NAME(ECHILD) NAME(EAGAIN) NAME(ENOMEM) NAME(EACCES) NAME(EFAULT) NAME(EBUSY) NAME(EEXIST) NAME(EXDEV) NAME(ENODEV)
+    NAME(ENOTDIR) NAME(EISDIR) NAME(EINVAL) NAME(ENFILE) NAME(EMFILE) NAME(ENOTTY) NAME(ETXTBSY) NAME(EFBIG) NAME(ENOSPC)
+    NAME(ESPIPE) NAME(EROFS) NAME(EMLINK) NAME(EPIPE) NAME(EDOM) NAME(ERANGE) NAME(EDEADLK) NAME(ENAMETOOLONG) NAME(ENOSYS)
+    NAME(ENOTEMPTY) NAME(ELOOP) NAME(ETIMEDOUT) NAME(EOVERFLOW) NAME(EOPNOTSUPP) NAME(ENOTSOCK) NAME(EOWNERDEAD)
+    NAME(ENOTRECOVERABLE) NAME(ECANCELED) NAME(ENODATA) NAME(EAFNOSUPPORT) NAME(EPROTONOSUPPORT)
+    }
+#undef NAME
+    snprintf(number, sizeof number, "errno %d", e);
+    return number;
+}
+
+// Prints `TEXT = RESULT`, and the errno's name when the result is -1. errno is left alone.
+static inline long show_result(const char *text, long result)
+{
+    int e = errno;
+    if (result == -1)
+        printf("%s = -1 %s\n", text, errno_name(e));
+    else
+        printf("%s = %ld\n", text, result);
+    errno = e;
+    return result;
+}
+#define SHOW(call) (errno = 0, show_result(#call, (long)(call)))
+
+// For calls whose successful result is an address or another value that differs: `ok` or the errno.
+static inline long show_ok(const char *text, long result)
+{
+    int e = errno;
+    printf("%s: %s\n", text, result == -1 ? errno_name(e) : "ok");
+    errno = e;
+    return result;
+}
+#define SHOW_OK(call) (errno = 0, show_ok(#call, (long)(call)))
+
+// A statement that must hold; the output says so when it doesn't.
+#define HOLDS(what) printf("%s: %s\n", #what, (what) ? "yes" : "NO")
+
+// The end of a program that cannot go on.
+static inline void __attribute__((noreturn, format(printf, 1, 2))) give_up(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    printf("gave up: ");
+    vprintf(format, list);
+    printf(" (%s)\n", errno_name(errno));
+    va_end(list);
+    exit(99);
+}
+
+static inline void section(const char *title)
+{
+    printf("-- %s\n", title);
+    fflush(stdout);
+}
+
+// Deterministic bytes (xorshift), to fill files and memory with.
+static inline uint32_t noise(uint32_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
