@@ -1,8 +1,8 @@
 // Terminals: termios(3), line editing, signals from keys, job control, window size, and the console of the machine.
 // A struct tty is the line discipline with its input and output queues; below it a struct tty_ops takes the output (the
 // machine's console, later the master side of a pseudo-terminal), and whoever has input calls tty_receive().
-// Locks: tty.lock (spinlock, thread context only) protects everything in struct tty; no user memory is touched and no
-// process is looked for while it is held. Order: process_table_lock (mutex) > tty.lock > what tty_ops take.
+// Locks: tty.lock (interrupt-safe) protects everything in struct tty ; no signal is sent while it is held.
+// Order: tty.change_lock (mutex: changes of the settings) > process_table_lock > tty.lock > what tty_ops take.
 #ifndef FS_TTY_H
 #define FS_TTY_H
 
@@ -20,9 +20,9 @@ struct process;
 
 struct tty_ops {
     // Takes processed output; returns how many bytes (0: full; the owner calls tty_output_ready when there is room again).
-    // Called with tty.lock held.
+    // Called with tty.lock held, interrupts off.
     size_t (*write)(struct tty *t, const void *data, size_t len);
-    // A reader made room for input, or a flush did: tty_room() has grown. tty.lock is not held. May be NULL.
+    // A reader made room for input, or a flush did: tty_accepts() may be true again. tty.lock is not held. May be NULL.
     void (*input_room)(struct tty *t);
     // The state changed in a way that the other side shows (packet mode). Not used by the console; may be NULL.
     void (*changed)(struct tty *t, unsigned what);
@@ -35,6 +35,7 @@ struct tty {
     uint32_t refs;
     uint64_t rdev;
     struct spinlock lock;
+    struct mutex change_lock;
 
     struct ktermios termios;
     struct winsize_kernel { uint16_t rows, columns, x_pixels, y_pixels; } winsize; // as the ABI's struct winsize
@@ -49,6 +50,7 @@ struct tty {
     bool erasing;          // inside \...../ of ECHOPRT
     bool input_ended;      // no more input will come: reads drain what is there, then return 0
     bool hung_up;          // the other side is gone: reads return 0, writes -EIO
+    bool input_blocked;    // tty_receive refused a byte: ops->input_room is to be called
     bool packet;           // TIOCPKT of a pseudo-terminal's master
 
     // Output, after OPOST: a ring in front of ops->write.
@@ -59,8 +61,9 @@ struct tty {
 
     struct waitq read_wait, write_wait;
 
-    int session;           // whose controlling terminal it is; 0: nobody's
-    int foreground;        // process group
+    // Under process_table_lock, as process.tty. A session has a reference, its processes' pointers have none of their own.
+    int session;    // whose controlling terminal it is; 0: nobody's
+    int foreground; // process group; 0: none
     bool exclusive;        // TIOCEXCL
 };
 
@@ -69,10 +72,10 @@ void tty_init(struct tty *t, const struct tty_ops *ops, void *data, uint64_t rde
 struct tty *tty_ref(struct tty *t);
 void tty_unref(struct tty *t);
 // Input from the device or from the other side: edits, echoes, sends signals. Returns how many bytes were taken: less
-// than len when the reader is behind (ops->input_room tells when to go on). Thread context.
+// than len when the reader is behind (ops->input_room tells when to go on). Any context.
 size_t tty_receive(struct tty *t, const void *data, size_t len);
-size_t tty_room(struct tty *t);            // how many bytes tty_receive would surely take
-void tty_output_ready(struct tty *t);      // the device takes bytes again: drains and wakes writers. Thread context
+bool tty_accepts(struct tty *t);           // tty_receive would take at least one byte
+void tty_output_ready(struct tty *t);      // the device takes bytes again: drains and wakes writers. Any context
 bool tty_output_pending(struct tty *t);
 void tty_input_end(struct tty *t);         // after what is queued, reads return 0
 void tty_hangup(struct tty *t);            // the other side is gone: SIGHUP and SIGCONT to the session's leader and foreground
@@ -84,16 +87,18 @@ extern const struct file_ops tty_file_ops;
 struct tty *tty_from_file(struct file *f); // NULL: not a terminal
 
 // --- Line discipline (fs/tty_ldisc.c); tty.lock held, except where said ---
-bool ldisc_receive(struct tty *t, uint8_t c, uint64_t *signals); // false: no room. Adds SIGMASK()s to send to the foreground
+// One byte of input. False: no room, nothing happened. *signal: what the foreground group is to get, or 0.
+bool ldisc_receive(struct tty *t, uint8_t c, int *signal);
 size_t ldisc_read(struct tty *t, void *buf, size_t n, bool *end); // canonical: to the line's end at most; *end: read(2) is over
+void ldisc_skip_eof(struct tty *t); // the reader's buffer is full: an EOF that follows at once belongs to what it got
 size_t ldisc_available(struct tty *t);                // bytes that a read would get now (FIONREAD)
 bool ldisc_readable(struct tty *t, size_t minimum);   // a line or an EOF (canonical), or that many bytes
 size_t ldisc_write(struct tty *t, const uint8_t *buf, size_t n); // through OPOST into the output queue; bytes taken
 void ldisc_drain(struct tty *t);                      // gives queued output to the device, as far as it takes it
+void ldisc_push(struct tty *t);     // what was typed of a line becomes readable as it is
 void ldisc_flush_input(struct tty *t);
 void ldisc_flush_output(struct tty *t);
 void ldisc_set_termios(struct tty *t, const struct ktermios *k);
-void ldisc_put_raw(struct tty *t, uint8_t c);         // one byte past OPOST (START and STOP to the other side)
 static inline bool ldisc_canonical(const struct tty *t) { return t->termios.c_lflag & ICANON; }
 
 // --- Controlling terminals and job control (fs/tty_job.c); no lock held ---
@@ -105,8 +110,8 @@ int tty_release_session(struct tty *t);     // TIOCNOTTY. 0, -ENOTTY
 int tty_set_foreground(struct tty *t, int pgid); // TIOCSPGRP
 struct tty *tty_current(void);       // the current process's controlling terminal, referenced; NULL
 long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg); // fs/tty_ioctl.c
-// For the life of processes: a child inherits the terminal; a session's leader that ends hangs up its session.
-void tty_process_fork(struct process *parent, struct process *child);
+// For process_hooks.stop_tty: a session's leader that ends takes the terminal from its session, with SIGHUP and SIGCONT to
+// the foreground. (Children inherit process.tty by copying the pointer, setsid(2) clears it: the session has the reference.)
 void tty_process_exit(struct process *p);
 
 // How standard input, output and error of the first process are to look (docs/boot-protocol.md).

@@ -1,0 +1,31 @@
+// Inside the console: what console.c (the channel to the host) offers to console_stdio.c (the files on it). Others use fs/tty.h.
+#ifndef FS_CONSOLE_H
+#define FS_CONSOLE_H
+
+#include "fs/frame.h"
+#include "fs/tty.h"
+
+#define CONSOLE_CHUNK 1020 // payload of one frame of output: with its header it is copied over the stack
+
+struct console_buffer { // a frame to send; in plain mode the data alone
+    uint8_t header[FRAME_HEADER_SIZE];
+    uint8_t data[CONSOLE_CHUNK];
+};
+
+extern struct waitq console_write_wait, console_read_wait;
+
+// Sends the first n bytes of data as a frame of this type, whole or not at all; in plain mode the bytes, as many as go.
+// How many were taken; 0: full, console_write_wait is woken. Any context.
+size_t console_send(uint8_t type, struct console_buffer *b, size_t n);
+bool console_send_ready(void);
+
+// Standard input as a stream. console_input_start asks the host to send; nothing is asked for before somebody reads.
+int console_input_start(void); // 0 or -ENOMEM
+size_t console_input_take(void *buf, size_t n);
+size_t console_input_available(void);
+bool console_input_ended(void);
+
+// Opens descriptor `fd`'s kind of stream (fd 3: both directions, for /dev/console). ERR_PTR.
+struct file *console_open_stream(int fd, unsigned flags);
+
+#endif
