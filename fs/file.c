@@ -150,3 +150,22 @@ uint32_t file_poll(struct file *f, struct poll_table *pt)
 {
     return f->ops->poll ? f->ops->poll(f, pt) : POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 }
+
+int file_iterate(struct file *f, struct dir_context *ctx)
+{
+    if (!f->ops->iterate)
+        return -ENOTDIR;
+    mutex_lock(&f->position_lock);
+    mutex_lock(&f->inode->lock);
+    int err = -ENOENT;
+    if (f->inode->nlink > 0) {
+        ctx->pos = f->position;
+        err = f->ops->iterate(f, ctx);
+        f->position = ctx->pos;
+        if (f->inode->atime <= f->inode->mtime)
+            f->inode->atime = inode_now();
+    }
+    mutex_unlock(&f->inode->lock);
+    mutex_unlock(&f->position_lock);
+    return err;
+}

@@ -91,7 +91,11 @@ int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *p
 int64_t file_seek(struct file *f, int64_t offset, int whence);                      // lseek(2)
 // The default for files with a size: SEEK_SET, SEEK_CUR, SEEK_END, and SEEK_DATA, SEEK_HOLE as for a file without holes.
 int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size);
+int file_iterate(struct file *f, struct dir_context *ctx);                          // the next entries of a directory
 uint32_t file_poll(struct file *f, struct poll_table *pt);                          // POLL* bits
+
+long file_get_seals(struct file *f);                  // F_GET_SEALS, F_ADD_SEALS; -EINVAL when it is no memfd
+long file_add_seals(struct file *f, unsigned seals);
 
 // --- Tables of descriptors ---
 struct file_table {

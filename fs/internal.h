@@ -15,10 +15,6 @@
 #endif
 #define SYMLINKS_MAX 40
 
-// 4 KiB buffers for paths, and small objects that many files allocate.
-char *name_buffer_get(void); // NULL: no memory
-void name_buffer_put(char *buf);
-
 // --- dentry.c ---
 struct dentry_children {
     struct dentry **table; // open hash, a power of two
@@ -118,10 +114,18 @@ static inline int search_permission(struct inode *dir)
 extern const struct fs_type tmpfs_type, proc_type, devfs_type;
 // Without permission checks, for the boot: names in a tmpfs directory (not there yet). Referenced entry or ERR_PTR.
 struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev, const char *target);
+struct dentry *tmpfs_make_link(struct dentry *dir, const char *name, size_t len, struct inode *target);
+int tmpfs_remove(struct dentry *d); // -ENOTEMPTY
 int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page); // takes over the reference
 // Empty superblock with a root directory of this mode; refs 1. ERR_PTR.
 struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode);
+void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st);
 bool tmpfs_owns(const struct inode *inode);
+
+// --- pathname.c ---
+// What /proc/PID/maps shows for a mapped file: its name (" (deleted)" behind it when that is gone), device and number.
+void inode_describe(struct inode *inode, char *name, size_t size, uint64_t *dev, uint64_t *ino);
+struct mount *mount_of(struct superblock *sb); // some mount of it, referenced; NULL: none
 
 // --- open.c ---
 struct file *open_inode(const struct path *p, struct inode *inode, unsigned flags); // after the permission checks

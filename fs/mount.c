@@ -212,6 +212,22 @@ struct mount *mount_next(struct mount *m)
     return next;
 }
 
+struct mount *mount_of(struct superblock *sb)
+{
+    struct mount *found = NULL, *m;
+    spin_lock(&mount_lock);
+    list_for_each(m, &mounts, link)
+    {
+        if (m->sb == sb) {
+            found = m;
+            mount_ref(m);
+            break;
+        }
+    }
+    spin_unlock(&mount_lock);
+    return found;
+}
+
 static int bind(const char *source, const struct path *target, unsigned long flags)
 {
     struct path from;

@@ -66,3 +66,34 @@ long path_name(const struct path *p, char *buf, size_t size)
     memcpy(buf, prefix, prefix_len);
     return prefix_len + len;
 }
+
+void inode_describe(struct inode *inode, char *name, size_t size, uint64_t *dev, uint64_t *ino)
+{
+    if (dev)
+        *dev = inode->sb->dev;
+    if (ino)
+        *ino = inode->ino;
+    if (size == 0)
+        return;
+    name[0] = 0;
+    struct dentry *d = NULL;
+    spin_lock(&inode->spin);
+    if (!list_empty(&inode->aliases)) {
+        d = list_first(&inode->aliases, struct dentry, alias_link);
+        // An entry that is being freed has no references any more, but waits for this lock before it goes.
+        uint32_t refs = READ_ONCE(d->refs);
+        while (refs && !__atomic_compare_exchange_n(&d->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            ;
+        if (!refs)
+            d = NULL;
+    }
+    spin_unlock(&inode->spin);
+    if (!d)
+        return;
+    struct mount *m = mount_of(inode->sb);
+    struct path p = {m ? m : mount_anonymous(), d};
+    long n = d->flags & DENTRY_ANON || m ? path_name(&p, name, size) : 0;
+    if (n > 0 && path_deleted(&p) && (size_t)n + 11 <= size)
+        memcpy(name + n, " (deleted)", 11);
+    path_unref(&p);
+}

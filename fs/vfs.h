@@ -145,6 +145,11 @@ const struct device *device_find(uint64_t rdev);
 #define DEV_MAJOR(dev) ((unsigned)((dev) >> 8) & 0xfff)
 #define DEV_MINOR(dev) ((unsigned)((dev)&0xff) | ((unsigned)((dev) >> 12) & 0xfff00))
 
+// 4 KiB buffers for names that are too long for the stack. NULL: no memory.
+char *name_buffer_get(void);
+void name_buffer_put(char *buf);
+#define NAME_BUFFER_SIZE 4096
+
 // --- Lookup. `at`: AT_FDCWD or a descriptor of the current process. Paths are kernel strings. ---
 #define LOOKUP_FOLLOW 1      // the last component, when it is a symlink
 #define LOOKUP_DIRECTORY 2   // must be a directory
@@ -212,7 +217,8 @@ int fs_set_root(const struct path *p); // chroot(2)
 extern void (*vfs_missing_hook)(const char *name);
 
 // Boot: mounts tmpfs on /, devfs on /dev, procfs on /proc; unpacks the initrd into /. 0 or -errno (bad archive: -EINVAL,
-// with the reason in the log). The member .knarr/config goes to `config` (a pointer into the initrd or a copy) instead.
+// with the reason in the log). The member .knarr/config goes to `config` (a copy) instead; without one
+// `config` is left alone.
 int vfs_init(void);
 struct initrd_config {
     const char *data;

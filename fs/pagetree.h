@@ -1,0 +1,39 @@
+// The pages of a file by number: a radix tree of 64-way nodes, as high as the largest number needs. A file of one page needs no
+// node at all. No lock of its own: the owner has one. Does not count references; a page is any pointer but NULL.
+#ifndef FS_PAGETREE_H
+#define FS_PAGETREE_H
+
+#include "kernel/types.h"
+
+struct page;
+
+struct pagetree {
+    void *root;      // height 0: the page 0 itself; otherwise a node
+    uint32_t height; // levels of nodes
+    uint64_t count;  // pages in it
+};
+#define PAGETREE_SHIFT 6
+#define PAGETREE_FANOUT 64
+struct pagetree_node {
+    void *slot[PAGETREE_FANOUT];
+    uint32_t used;
+};
+
+static inline struct page *pagetree_get(const struct pagetree *t, uint64_t index)
+{
+    void *at = t->root;
+    uint32_t shift = t->height * PAGETREE_SHIFT;
+    if (shift < 64 && index >> shift)
+        return NULL;
+    while (at && shift) {
+        shift -= PAGETREE_SHIFT;
+        at = ((struct pagetree_node *)at)->slot[index >> shift & (PAGETREE_FANOUT - 1)];
+    }
+    return at;
+}
+int pagetree_insert(struct pagetree *t, uint64_t index, struct page *page); // 0, -ENOMEM, -EEXIST
+struct page *pagetree_remove(struct pagetree *t, uint64_t index);           // NULL: there was none
+// The first page at or behind *index, whose number goes to *index. NULL: none.
+struct page *pagetree_next(const struct pagetree *t, uint64_t *index);
+
+#endif

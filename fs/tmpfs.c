@@ -1,0 +1,294 @@
+// tmpfs: files in memory. The directory entries in memory are the directories (SB_COMPLETE); this file makes inodes and keeps link
+// counts. Contents are in tmpfs_file.c. Each entry in a table holds the inode, so an inode goes when its last name and its
+// last user have gone.
+#include "fs/tmpfs.h"
+#include "kernel/log.h"
+#include "kernel/string.h"
+#include <linux/fs.h>
+#include <linux/magic.h>
+
+#define ENTRY_SIZE 20 // what an entry adds to the size of its directory, as on Linux
+
+static struct slab_cache inode_cache = SLAB_CACHE("tmpfs_inode", sizeof(struct tmpfs_inode), 8);
+static const struct inode_ops tmpfs_inode_ops, tmpfs_directory_ops;
+
+bool tmpfs_owns(const struct inode *inode)
+{
+    return inode->ops == &tmpfs_inode_ops || inode->ops == &tmpfs_directory_ops;
+}
+
+static struct inode *tmpfs_inode_new(struct superblock *sb, uint32_t mode, uint64_t rdev)
+{
+    struct tmpfs_inode *t = slab_alloc(&inode_cache);
+    if (!t)
+        return NULL;
+    inode_init(&t->inode, sb, S_ISDIR(mode) ? &tmpfs_directory_ops : &tmpfs_inode_ops, mode);
+    t->inode.rdev = rdev;
+    t->backing.ops = &tmpfs_backing_ops;
+    t->pages = (struct pagetree){NULL, 0, 0};
+    t->seals = F_SEAL_SEAL;
+    t->target = NULL;
+    if (S_ISREG(mode)) {
+        t->inode.file_ops = &tmpfs_file_ops;
+    } else if (S_ISDIR(mode)) {
+        t->inode.file_ops = &directory_ops;
+        t->inode.nlink = 2;
+    }
+    return &t->inode;
+}
+
+static void tmpfs_release(struct inode *inode)
+{
+    struct tmpfs_inode *t = tmpfs_of(inode);
+    if (t->pages.count)
+        tmpfs_drop_pages(t, 0, ~0UL);
+    if (t->target != t->short_target)
+        kfree(t->target);
+    slab_free(&inode_cache, t);
+}
+
+static bool set_target(struct tmpfs_inode *t, const char *target)
+{
+    size_t len = strlen(target);
+    t->target = len < sizeof(t->short_target) ? t->short_target : kmalloc(len + 1);
+    if (!t->target)
+        return false;
+    memcpy(t->target, target, len + 1);
+    t->inode.size = len;
+    return true;
+}
+
+static void entry_added(struct inode *dir, bool directory)
+{
+    dir->size += ENTRY_SIZE;
+    if (directory)
+        dir->nlink++;
+}
+
+static void entry_removed(struct inode *dir, bool directory)
+{
+    dir->size -= ENTRY_SIZE;
+    if (directory)
+        dir->nlink--;
+}
+
+static int make(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev, const char *target)
+{
+    struct inode *inode = tmpfs_inode_new(dir->sb, mode, rdev);
+    if (!inode)
+        return -ENOSPC;
+    if (target && !set_target(tmpfs_of(inode), target)) {
+        inode_unref(inode);
+        return -ENOSPC;
+    }
+    if (dir->mode & S_ISGID)
+        inode->gid = dir->gid;
+    entry_added(dir, S_ISDIR(mode));
+    dentry_attach(d, inode);
+    return 0;
+}
+
+static int tmpfs_create(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev)
+{
+    return make(dir, d, mode, rdev, NULL);
+}
+
+static int tmpfs_mkdir(struct inode *dir, struct dentry *d, uint32_t mode)
+{
+    return make(dir, d, mode, 0, NULL);
+}
+
+static int tmpfs_symlink(struct inode *dir, struct dentry *d, const char *target)
+{
+    return make(dir, d, S_IFLNK | 0777, 0, target);
+}
+
+static int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target)
+{
+    atomic_add(&target->nlink, 1);
+    target->ctime = inode_now();
+    entry_added(dir, false);
+    dentry_attach(d, inode_ref(target));
+    return 0;
+}
+
+static int tmpfs_unlink(struct inode *dir, struct dentry *d)
+{
+    atomic_sub(&d->inode->nlink, 1);
+    d->inode->ctime = inode_now();
+    entry_removed(dir, false);
+    return 0;
+}
+
+static int tmpfs_rmdir(struct inode *dir, struct dentry *d)
+{
+    if (dentry_has_children(d))
+        return -ENOTEMPTY;
+    d->inode->nlink = 0;
+    d->inode->ctime = inode_now();
+    entry_removed(dir, true);
+    return 0;
+}
+
+static int tmpfs_rename(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to,
+                        unsigned flags)
+{
+    bool from_is_dir = S_ISDIR(from->inode->mode);
+    if (flags & RENAME_EXCHANGE) {
+        bool to_is_dir = S_ISDIR(to->inode->mode);
+        from_dir->nlink += to_is_dir - from_is_dir;
+        to_dir->nlink += from_is_dir - to_is_dir;
+        to->inode->ctime = inode_now();
+        return 0;
+    }
+    if (to->inode) {
+        if (from_is_dir)
+            to->inode->nlink = 0;
+        else
+            atomic_sub(&to->inode->nlink, 1);
+        to->inode->ctime = inode_now();
+        entry_removed(to_dir, from_is_dir);
+    }
+    entry_removed(from_dir, from_is_dir);
+    entry_added(to_dir, from_is_dir);
+    return 0;
+}
+
+static long tmpfs_readlink(struct inode *inode, char *buf, size_t size)
+{
+    size_t n = MIN(size, inode->size);
+    memcpy(buf, tmpfs_of(inode)->target, n);
+    return n;
+}
+
+static const struct inode_ops tmpfs_inode_ops = {
+    .readlink = tmpfs_readlink,
+    .truncate = tmpfs_truncate,
+    .release = tmpfs_release,
+};
+static const struct inode_ops tmpfs_directory_ops = {
+    .create = tmpfs_create,
+    .mkdir = tmpfs_mkdir,
+    .symlink = tmpfs_symlink,
+    .link = tmpfs_link,
+    .unlink = tmpfs_unlink,
+    .rmdir = tmpfs_rmdir,
+    .rename = tmpfs_rename,
+    .release = tmpfs_release,
+};
+
+struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev,
+                          const char *target)
+{
+    struct dentry *d = dentry_alloc(dir, name, len, name_hash(name, len));
+    if (!d)
+        return ERR_PTR(-ENOMEM);
+    int err = make(dir->inode, d, mode, rdev, target);
+    if (err < 0) {
+        dentry_unref(d);
+        return ERR_PTR(err);
+    }
+    dentry_insert(d);
+    return d;
+}
+
+int tmpfs_remove(struct dentry *d)
+{
+    struct inode *dir = d->parent->inode;
+    int err = S_ISDIR(d->inode->mode) ? tmpfs_rmdir(dir, d) : tmpfs_unlink(dir, d);
+    if (err == 0)
+        dentry_remove(d);
+    return err;
+}
+
+struct dentry *tmpfs_make_link(struct dentry *dir, const char *name, size_t len, struct inode *target)
+{
+    struct dentry *d = dentry_alloc(dir, name, len, name_hash(name, len));
+    if (!d)
+        return ERR_PTR(-ENOMEM);
+    tmpfs_link(dir->inode, d, target);
+    dentry_insert(d);
+    return d;
+}
+
+void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st)
+{
+    struct page_stats ps;
+    page_stats(&ps);
+    *st = (struct fs_statistics){
+        .magic = TMPFS_MAGIC,
+        .block_size = PAGE_SIZE,
+        .blocks = ps.total,
+        .blocks_free = ps.free,
+        .files = ps.total,
+        .files_free = ps.free,
+        .name_max = NAME_MAX,
+    };
+}
+
+static const struct superblock_ops tmpfs_sb_ops = {.statistics = tmpfs_statistics};
+
+struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode)
+{
+    struct superblock *sb = superblock_alloc(&tmpfs_sb_ops, type, SB_COMPLETE);
+    if (!sb)
+        return ERR_PTR(-ENOMEM);
+    struct inode *inode = tmpfs_inode_new(sb, S_IFDIR | mode, 0);
+    if (inode && !(sb->root = dentry_alloc_root(sb, inode)))
+        inode_unref(inode);
+    if (!sb->root) {
+        superblock_unref(sb);
+        return ERR_PTR(-ENOMEM);
+    }
+    return sb;
+}
+
+// Options: mode=OCTAL, uid=N, gid=N. Others (size=, nr_inodes=) are accepted: the limit is the machine's memory.
+static struct superblock *tmpfs_mount(const struct fs_type *type, const char *source, const char *options)
+{
+    uint32_t mode = 01777, uid = 0, gid = 0;
+    for (const char *o = options; o && *o; o = strchr(o, ',') ? strchr(o, ',') + 1 : NULL) {
+        uint32_t *value = strncmp(o, "mode=", 5) == 0  ? &mode
+                          : strncmp(o, "uid=", 4) == 0 ? &uid
+                          : strncmp(o, "gid=", 4) == 0 ? &gid
+                                                       : NULL;
+        if (!value)
+            continue;
+        unsigned base = value == &mode ? 8 : 10;
+        *value = 0;
+        for (const char *s = strchr(o, '=') + 1; *s >= '0' && *s < (char)('0' + base); s++)
+            *value = *value * base + (*s - '0');
+    }
+    struct superblock *sb = tmpfs_superblock(type, mode & 07777);
+    if (!IS_ERR(sb)) {
+        sb->root->inode->uid = uid;
+        sb->root->inode->gid = gid;
+    }
+    return sb;
+}
+
+const struct fs_type tmpfs_type = {.name = "tmpfs", .nodev = true, .mount = tmpfs_mount};
+
+// --- memfd_create(2): files of a tmpfs that is mounted nowhere ---
+
+struct file *memfd_open(const char *name, unsigned flags, uint32_t mode)
+{
+    static struct superblock memfd_sb = {
+        .ops = &tmpfs_sb_ops, .type = &tmpfs_type, .refs = 1, .flags = SB_COMPLETE, .dev = 2, .next_ino = 1};
+    struct inode *inode = tmpfs_inode_new(&memfd_sb, S_IFREG | (mode & 0777), 0);
+    if (!inode)
+        return ERR_PTR(-ENOMEM);
+    inode->nlink = 0;
+    tmpfs_of(inode)->seals = mode & S_ISVTX ? 0 : F_SEAL_SEAL; // MFD_ALLOW_SEALING
+    char shown[NAME_MAX + 1];
+    snprintf(shown, sizeof(shown), "/memfd:%s (deleted)", name);
+    struct dentry *d = dentry_alloc_anonymous(inode, shown);
+    if (!d) {
+        inode_unref(inode);
+        return ERR_PTR(-ENOMEM);
+    }
+    struct path p = {mount_anonymous(), d};
+    struct file *f = open_inode(&p, inode, flags);
+    path_unref(&p);
+    return f;
+}

@@ -1,0 +1,434 @@
+// Contents of tmpfs files: a tree of pages that read, write and mmap share.
+// Locks: inode.lock is held by writers, truncate and fallocate, never by page faults (a write may fault on a mapping of the
+// same file); inode.spin protects the tree of pages. So a fault may add a page while a write goes on, and whoever wants to add
+// one must be ready to find it there.
+#include "fs/tmpfs.h"
+#include "kernel/log.h"
+#include "kernel/signal.h"
+#include "kernel/string.h"
+#include <linux/falloc.h>
+#include <linux/fs.h>
+
+// --- Memory ---
+
+// Files may not take the last of the memory: a full tmpfs is ENOSPC, an empty page allocator the end of the program. How much is
+// left is asked once for many pages.
+static int32_t budget;
+
+static bool budget_take(void)
+{
+    if (likely(atomic_sub(&budget, 1) > 0))
+        return true;
+    struct page_stats ps;
+    page_stats(&ps);
+    uint64_t keep = MAX(ps.total / 32, 48ul);
+    if (ps.free <= keep) {
+        WRITE_ONCE(budget, 0);
+        return false;
+    }
+    WRITE_ONCE(budget, MIN((ps.free - keep) / 4, 256ul));
+    return true;
+}
+
+static struct page *new_page(bool zero)
+{
+    return budget_take() ? page_alloc(0, zero ? PA_ZERO : 0) : NULL;
+}
+
+// --- The tree of pages ---
+
+static struct page *find_page(struct tmpfs_inode *t, uint64_t index)
+{
+    spin_lock(&t->inode.spin);
+    struct page *p = pagetree_get(&t->pages, index);
+    if (p)
+        page_ref(p);
+    spin_unlock(&t->inode.spin);
+    return p;
+}
+
+// Adds a page, taking over its reference; when there is one already, -EEXIST and the reference stays the caller's.
+int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page)
+{
+    struct tmpfs_inode *t = tmpfs_of(inode);
+    page->flags |= PAGE_CACHE;
+    page->owner = t;
+    page->index = index;
+    spin_lock(&inode->spin);
+    int err = pagetree_insert(&t->pages, index, page);
+    if (err == 0)
+        inode->blocks += PAGE_SIZE / 512;
+    spin_unlock(&inode->spin);
+    if (err == 0)
+        page_count(PAGE_CACHE, 1);
+    return err;
+}
+
+// The page with a reference, made of zeroes when it is not there. NULL: no memory.
+static struct page *get_page(struct tmpfs_inode *t, uint64_t index)
+{
+    for (;;) {
+        struct page *p = find_page(t, index);
+        if (p)
+            return p;
+        p = new_page(true);
+        if (!p)
+            return NULL;
+        page_ref(p);
+        int err = tmpfs_add_page(&t->inode, index, p);
+        if (err == 0)
+            return p;
+        page_unref(p);
+        page_unref(p);
+        if (err != -EEXIST)
+            return NULL;
+    }
+}
+
+void tmpfs_drop_pages(struct tmpfs_inode *t, uint64_t first, uint64_t end)
+{
+    uint64_t index = first;
+    long dropped = 0;
+    for (;;) {
+        spin_lock(&t->inode.spin);
+        struct page *p = pagetree_next(&t->pages, &index);
+        if (p && index < end) {
+            pagetree_remove(&t->pages, index);
+            t->inode.blocks -= PAGE_SIZE / 512;
+        } else {
+            p = NULL;
+        }
+        spin_unlock(&t->inode.spin);
+        if (!p)
+            break;
+        page_unref(p);
+        dropped++;
+        sched_point();
+    }
+    if (dropped)
+        page_count(PAGE_CACHE, -dropped);
+}
+
+static void zero_in_page(struct tmpfs_inode *t, uint64_t from, uint64_t to)
+{
+    if (from >= to)
+        return;
+    struct page *p = find_page(t, from >> PAGE_SHIFT);
+    if (p) {
+        memset((char *)page_to_virt(p) + (from & ~PAGE_MASK), 0, to - from);
+        page_unref(p);
+    }
+}
+
+// --- read, write ---
+
+static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos)
+{
+    struct inode *inode = f->inode;
+    struct tmpfs_inode *t = tmpfs_of(inode);
+    uint64_t at = *pos, start = at, size = READ_ONCE(inode->size);
+    while (at < size && u->left) {
+        size_t offset = at & ~PAGE_MASK, n = MIN(PAGE_SIZE - offset, size - at), done;
+        n = MIN(n, u->left);
+        struct page *p = find_page(t, at >> PAGE_SHIFT);
+        if (likely(p)) {
+            done = uio_put(u, (char *)page_to_virt(p) + offset, n);
+            page_unref(p);
+        } else {
+            done = uio_put_zero(u, n);
+        }
+        at += done;
+        if (unlikely(done < n)) {
+            if (at == start)
+                return -EFAULT;
+            break;
+        }
+        sched_point();
+    }
+    *pos = at;
+    // As relatime: once after each change.
+    if (unlikely(inode->atime <= inode->mtime || inode->atime <= inode->ctime) && !(f->flags & O_NOATIME))
+        inode->atime = inode_now();
+    return at - start;
+}
+
+// Copies into one page. Returns the bytes copied; fewer than n after a fault, or -ENOSPC.
+static int64_t write_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n)
+{
+    size_t offset = at & ~PAGE_MASK, done;
+    struct page *p = find_page(t, at >> PAGE_SHIFT);
+    if (p) {
+        done = uio_get(u, (char *)page_to_virt(p) + offset, n);
+        page_unref(p);
+        return done;
+    }
+    // A new page is filled before anybody can see it, so what is overwritten need not be zeroed.
+    p = new_page(n < PAGE_SIZE);
+    if (!p)
+        return -ENOSPC;
+    char *data = page_to_virt(p);
+    done = uio_get(u, data + offset, n);
+    if (unlikely(done < n))
+        memset(data + offset + done, 0, n - done);
+    int err = tmpfs_add_page(&t->inode, at >> PAGE_SHIFT, p);
+    if (unlikely(err < 0)) {
+        struct page *there = err == -EEXIST ? get_page(t, at >> PAGE_SHIFT) : NULL;
+        if (there) {
+            memcpy((char *)page_to_virt(there) + offset, data + offset, done);
+            page_unref(there);
+        }
+        page_unref(p);
+        return there ? (int64_t)done : -ENOSPC;
+    }
+    return done;
+}
+
+static int64_t check_write(struct tmpfs_inode *t, uint64_t at, size_t n)
+{
+    if (unlikely(t->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
+        return -EPERM;
+    if (unlikely((t->seals & F_SEAL_GROW) && at + n > t->inode.size))
+        return -EPERM;
+    struct process *p = process_current();
+    uint64_t limit = p == &kernel_process ? ~0UL : p->limits[RLIMIT_FSIZE].rlim_cur;
+    limit = MIN(limit, (uint64_t)INT64_MAX);
+    if (unlikely(at >= limit)) {
+        if (limit < INT64_MAX)
+            signal_send_thread(thread_current(), SIGXFSZ, NULL);
+        return -EFBIG;
+    }
+    return MIN(n, limit - at);
+}
+
+static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos)
+{
+    struct inode *inode = f->inode;
+    struct tmpfs_inode *t = tmpfs_of(inode);
+    uint64_t at = f->flags & O_APPEND ? inode->size : *pos, start = at;
+    int64_t allowed = check_write(t, at, u->left), err = -EFAULT;
+    if (allowed < 0)
+        return allowed;
+    uint64_t end = at + allowed;
+    while (at < end) {
+        size_t n = MIN(PAGE_SIZE - (at & ~PAGE_MASK), end - at);
+        int64_t done = write_page(t, u, at, n);
+        if (unlikely(done < 0)) {
+            err = done;
+            break;
+        }
+        at += done;
+        if (at > inode->size)
+            WRITE_ONCE(inode->size, at);
+        if (unlikely((size_t)done < n))
+            break;
+        sched_point();
+    }
+    if (at == start)
+        return err;
+    inode_touch_change(inode);
+    if (unlikely(inode->mode & (S_ISUID | S_ISGID)) && !capable(CAP_FSETID))
+        inode->mode &= ~(S_ISUID | (inode->mode & S_IXGRP ? S_ISGID : 0));
+    *pos = at;
+    return at - start;
+}
+
+static int64_t tmpfs_write(struct file *f, struct uio *u, uint64_t *pos)
+{
+    if (u->left == 0)
+        return 0;
+    mutex_lock(&f->inode->lock);
+    int64_t n = write_locked(f, u, pos);
+    mutex_unlock(&f->inode->lock);
+    return n;
+}
+
+// --- truncate, fallocate, seek ---
+
+int tmpfs_truncate(struct inode *inode, uint64_t size)
+{
+    struct tmpfs_inode *t = tmpfs_of(inode);
+    uint64_t old = inode->size;
+    if ((size < old && (t->seals & F_SEAL_SHRINK)) || (size > old && (t->seals & F_SEAL_GROW)))
+        return -EPERM;
+    WRITE_ONCE(inode->size, size);
+    if (size < old) {
+        uint64_t first = DIV_ROUND_UP(size, PAGE_SIZE), end = DIV_ROUND_UP(old, PAGE_SIZE);
+        tmpfs_drop_pages(t, first, ~0UL);
+        if (end > first)
+            backing_unmap(&t->backing, first, end - first);
+        zero_in_page(t, size, MIN(ALIGN_UP(size, PAGE_SIZE), old));
+    }
+    return 0;
+}
+
+static int punch_hole(struct tmpfs_inode *t, uint64_t offset, uint64_t end)
+{
+    if (t->seals & F_SEAL_WRITE)
+        return -EPERM;
+    uint64_t first = DIV_ROUND_UP(offset, PAGE_SIZE), last = end >> PAGE_SHIFT;
+    if (first > last) { // inside one page
+        zero_in_page(t, offset, end);
+        return 0;
+    }
+    zero_in_page(t, offset, first << PAGE_SHIFT);
+    zero_in_page(t, last << PAGE_SHIFT, end);
+    if (last > first) {
+        tmpfs_drop_pages(t, first, last);
+        backing_unmap(&t->backing, first, last - first);
+    }
+    return 0;
+}
+
+static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uint64_t end)
+{
+    struct inode *inode = &t->inode;
+    if (mode & FALLOC_FL_PUNCH_HOLE)
+        return punch_hole(t, offset, end);
+    if (end > inode->size && !(mode & FALLOC_FL_KEEP_SIZE) && (t->seals & F_SEAL_GROW))
+        return -EPERM;
+    uint64_t first = offset >> PAGE_SHIFT, last = DIV_ROUND_UP(end, PAGE_SIZE);
+    struct page_stats ps;
+    page_stats(&ps);
+    if (last - first > ps.total)
+        return -ENOSPC;
+    for (uint64_t i = first; i < last; i++) {
+        struct page *p = get_page(t, i);
+        if (!p)
+            return -ENOSPC;
+        page_unref(p);
+        sched_point();
+    }
+    if (end > inode->size && !(mode & FALLOC_FL_KEEP_SIZE))
+        WRITE_ONCE(inode->size, end);
+    return 0;
+}
+
+static int tmpfs_allocate(struct file *f, int mode, uint64_t offset, uint64_t len)
+{
+    if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+        return -EOPNOTSUPP;
+    if ((mode & FALLOC_FL_PUNCH_HOLE) && !(mode & FALLOC_FL_KEEP_SIZE))
+        return -EOPNOTSUPP;
+    mutex_lock(&f->inode->lock);
+    int err = allocate_locked(tmpfs_of(f->inode), mode, offset, offset + len);
+    if (err == 0)
+        inode_touch_change(f->inode);
+    mutex_unlock(&f->inode->lock);
+    return err;
+}
+
+// The first offset at or behind `offset` that lies in a page (data) or in none; the end of the file is a hole.
+static int64_t find_boundary(struct tmpfs_inode *t, uint64_t offset, bool data)
+{
+    uint64_t size = t->inode.size, index = offset >> PAGE_SHIFT;
+    if (offset >= size)
+        return -ENXIO;
+    spin_lock(&t->inode.spin);
+    if (data) {
+        bool found = pagetree_next(&t->pages, &index);
+        spin_unlock(&t->inode.spin);
+        uint64_t at = MAX(offset, index << PAGE_SHIFT);
+        return found && at < size ? (int64_t)at : -ENXIO;
+    }
+    while (pagetree_get(&t->pages, index))
+        index++;
+    spin_unlock(&t->inode.spin);
+    return MIN(MAX(offset, index << PAGE_SHIFT), size);
+}
+
+static int64_t tmpfs_seek(struct file *f, int64_t offset, int whence)
+{
+    if (whence != SEEK_DATA && whence != SEEK_HOLE)
+        return file_seek_sized(f, offset, whence, f->inode->size);
+    if (offset < 0)
+        return -ENXIO;
+    mutex_lock(&f->inode->lock);
+    int64_t pos = find_boundary(tmpfs_of(f->inode), offset, whence == SEEK_DATA);
+    mutex_unlock(&f->inode->lock);
+    if (pos >= 0)
+        f->position = pos;
+    return pos;
+}
+
+// --- mmap ---
+
+static struct tmpfs_inode *backing_inode(struct backing *b)
+{
+    return container_of(b, struct tmpfs_inode, backing);
+}
+
+static struct page *backing_get_page(struct backing *b, uint64_t index, bool write)
+{
+    struct tmpfs_inode *t = backing_inode(b);
+    if (index >= DIV_ROUND_UP(READ_ONCE(t->inode.size), PAGE_SIZE))
+        return ERR_PTR(-EFAULT);
+    struct page *p = get_page(t, index);
+    return p ? p : ERR_PTR(-ENOMEM);
+}
+
+static void backing_ref(struct backing *b)
+{
+    inode_ref(&backing_inode(b)->inode);
+}
+
+static void backing_unref(struct backing *b)
+{
+    inode_unref(&backing_inode(b)->inode);
+}
+
+static void backing_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino)
+{
+    inode_describe(&backing_inode(b)->inode, name, size, dev, ino);
+}
+
+const struct backing_ops tmpfs_backing_ops = {
+    .get_page = backing_get_page,
+    .ref = backing_ref,
+    .unref = backing_unref,
+    .describe = backing_describe,
+};
+
+static struct backing *tmpfs_map(struct file *f, unsigned prot, unsigned flags)
+{
+    struct tmpfs_inode *t = tmpfs_of(f->inode);
+    if ((t->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) && (flags & MAP_SHARED) && (prot & PROT_WRITE))
+        return ERR_PTR(-EPERM);
+    inode_ref(f->inode);
+    return &t->backing;
+}
+
+static int tmpfs_fsync(struct file *f, bool data_only)
+{
+    return 0; // memory is all there is
+}
+
+const struct file_ops tmpfs_file_ops = {
+    .read = tmpfs_read,
+    .write = tmpfs_write,
+    .seek = tmpfs_seek,
+    .map = tmpfs_map,
+    .fsync = tmpfs_fsync,
+    .allocate = tmpfs_allocate,
+};
+
+// --- Seals: fcntl(2) F_ADD_SEALS, F_GET_SEALS ---
+
+long file_get_seals(struct file *f)
+{
+    return tmpfs_owns(f->inode) && S_ISREG(f->inode->mode) ? (long)tmpfs_of(f->inode)->seals : -EINVAL;
+}
+
+long file_add_seals(struct file *f, unsigned seals)
+{
+    if (!tmpfs_owns(f->inode) || !S_ISREG(f->inode->mode) || (seals & ~0x1fu))
+        return -EINVAL;
+    if (!f->writable)
+        return -EPERM;
+    struct tmpfs_inode *t = tmpfs_of(f->inode);
+    mutex_lock(&f->inode->lock);
+    long err = t->seals & F_SEAL_SEAL ? -EPERM : 0;
+    if (err == 0)
+        t->seals |= seals;
+    mutex_unlock(&f->inode->lock);
+    return err;
+}
