@@ -39,6 +39,13 @@ static void print_place(uint64_t rip) {
         log_err("  %016lx", rip);
 }
 
+void backtrace_print_caller(const struct trapframe *f) {
+    if ((f->rip < (uint64_t)text_start || f->rip >= (uint64_t)text_end) && on_a_stack(f->rsp)) {
+        log_err("  called from");
+        print_place(*(const uint64_t *)f->rsp);
+    }
+}
+
 void backtrace_print(uint64_t rip, uint64_t rbp) {
     print_place(rip);
     for (unsigned i = 0; i < DEPTH_MAX && on_a_stack(rbp); i++) {

@@ -53,6 +53,7 @@ static NORETURN void die(const struct trapframe *f, const char *what) {
     const char *name = f->vector < 32 && exception_names[f->vector] ? exception_names[f->vector] : "interrupt";
     log_err("%s: %s (vector %lu, error code %#lx) at address %#lx", what, name, f->vector, f->error_code, read_cr2());
     backtrace_print_registers(f);
+    backtrace_print_caller(f);
     panic_at(f->rip, f->rbp, "%s in the kernel", name);
 }
 
@@ -157,8 +158,7 @@ void trap_paranoid(struct trapframe *f) {
     if (f->vector == VECTOR_NMI) {
         if (cpu_is_stopping())
             cpu_halt_forever();
-        log_warn("NMI at %#lx", f->rip);
-        return;
+        return; // from outside, for whatever reason; even the log's lock may be ours at this moment
     }
     if (f->vector == VECTOR_DF || f->vector == VECTOR_PF)
         die(f, "kernel stack overflow");
