@@ -39,7 +39,8 @@ const char *trace_signal_name(uint64_t sig); // "SIGINT", or NULL
 // Flag tables (trace_names.c), ended by a NULL name.
 #define TRACE_NAMES(T)                                                                                                 \
     T(open_flags)                                                                                                      \
-    T(prot) T(map_flags) T(mremap_flags) T(msync_flags) T(madvice) T(sig_how) T(clone_flags) T(futex_op) T(clock)      \
+    T(prot)                                                                                                            \
+    T(map_flags) T(mremap_flags) T(msync_flags) T(madvice) T(sig_how) T(clone_flags) T(futex_op) T(clock)              \
         T(timer_flags) T(whence) T(ioctl) T(resource) T(access) T(at_flags) T(unlink_flags) T(rename_flags)            \
             T(wait_options) T(fcntl) T(prctl) T(arch_prctl) T(itimer) T(rusage_who) T(epoll_op) T(random_flags)        \
                 T(statx_mask) T(sa_flags) T(ss_flags) T(poll_events) T(file_type)
