@@ -168,8 +168,7 @@ static void release_user_state(struct thread *t)
     }
 }
 
-static void exit_current(void) NORETURN;
-static void exit_current(void)
+void process_exit_current(void)
 {
     struct thread *t = thread_current();
     struct process *p = t->process;
@@ -203,7 +202,7 @@ void thread_exit(int code)
     if (!p->exiting && (p->thread_count == 1 || thread_current()->tid == p->pid))
         p->exit_status = (uint32_t)(code & 0xff) << 8;
     spin_unlock_irqrestore(&p->signal_lock, flags);
-    exit_current();
+    process_exit_current();
 }
 
 void process_exit(uint32_t wait_status)
@@ -212,7 +211,7 @@ void process_exit(uint32_t wait_status)
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     process_begin_exit(p, wait_status);
     spin_unlock_irqrestore(&p->signal_lock, flags);
-    exit_current();
+    process_exit_current();
 }
 
 void process_kill_others(void)
@@ -227,7 +226,7 @@ void process_kill_others(void)
     spin_unlock_irqrestore(&p->signal_lock, flags);
     wait_event(&p->signal_wait, READ_ONCE(p->thread_count) == 1 || (READ_ONCE(self->work) & WORK_EXIT));
     if (self->work & WORK_EXIT)
-        exit_current();
+        process_exit_current();
     if (self->tid == p->pid)
         return;
     // The process goes on under its own number.

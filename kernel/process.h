@@ -41,6 +41,7 @@ struct process {
     struct signal_handlers *handlers;
     struct signal_queue pending; // process-directed
     struct waitq signal_wait;    // sigtimedwait, signalfd
+    uint32_t queued_signals;     // entries in its queue and those of its threads, against RLIMIT_SIGPENDING
 
     struct list threads; // thread.process_link; under signal_lock
     unsigned thread_count;

@@ -14,6 +14,7 @@ void thread_cycles(struct thread *t, uint64_t *user, uint64_t *system); // threa
 // Takes the thread out of its process: its times are added up, its number is free. True: it was the last one.
 bool process_remove_thread(struct thread *t);
 void process_reap(struct process *p); // process_table_lock held; the caller drops the table's reference afterwards
+void process_exit_current(void) __attribute__((noreturn)); // the current thread ends, as its WORK_EXIT says
 const struct process_hooks *process_hooks_get(void);
 
 // A process-directed signal is pending that some thread could take: wakes one. signal_lock held.

@@ -33,8 +33,18 @@ struct signal_handlers {
     struct signal_action action[SIGNAL_COUNT];
 };
 
+// What sending and delivery share; the process's signal_lock is held.
 void signal_queue_init(struct signal_queue *q);
 void signal_queue_flush(struct signal_queue *q);
+void signal_queue_discard(struct process *p, struct signal_queue *q, uint64_t set); // forgets these signals
+// Adds one: 0, or -EAGAIN when `must_queue` and there is no room. Standard signals that are pending already are dropped.
+int signal_queue_add(struct process *p, struct signal_queue *q, int sig, const siginfo_t *info, bool must_queue);
+// Takes one signal of `set`: synchronous ones first, then by number. 0: there is none.
+int signal_queue_take(struct process *p, struct signal_queue *q, uint64_t set, siginfo_t *info);
+enum signal_default { SIGNAL_TERMINATE, SIGNAL_CORE, SIGNAL_IGNORE, SIGNAL_STOP, SIGNAL_CONTINUE };
+enum signal_default signal_default_action(int sig);
+#define SIGMASK_STOP (SIGMASK(SIGSTOP) | SIGMASK(SIGTSTP) | SIGMASK(SIGTTIN) | SIGMASK(SIGTTOU))
+
 // To a process (any thread that does not block it) or to one thread. `info` may be NULL (as from the kernel).
 // 0, -EINVAL, or -EAGAIN (queue limit of real-time signals). Any context but with no signal_lock held.
 int signal_send_process(struct process *p, int sig, const siginfo_t *info);
@@ -53,6 +63,17 @@ struct signal_handlers *signal_handlers_create(void);                     // all
 struct signal_handlers *signal_handlers_copy(struct signal_handlers *from); // fork
 void signal_handlers_unref(struct signal_handlers *h);
 void signal_reset_handlers(struct process *p); // exec: what was caught becomes default; un-shares
+
+// Logs why the program dies, in detail: signal, address, registers, the mapping, the code.
+void signal_report_crash(int sig, const siginfo_t *info);
+
+// kernel/x86/sigframe.c: the frame on the application's stack. It makes the thread's frame call the handler. -EFAULT: the
+// stack cannot be written.
+int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info, uint64_t old_mask);
+// rt_sigreturn(2): takes everything back from the frame at the stack pointer. -EFAULT: there is none.
+int sigframe_pop(void);
+// For programs without SA_RESTORER: where their handlers return to. Set by the loader; NULL: such programs are refused.
+extern uaddr_t (*signal_restorer_hook)(struct process *p);
 
 // On the way to the application with WORK_SIGNAL: delivers what is pending, restarts or interrupts the system call.
 void signal_deliver(void);
