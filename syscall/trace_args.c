@@ -163,8 +163,15 @@ static void print_signal(struct text *t, uint64_t sig) {
         text_add(t, "%d", (int)sig);
 }
 
+static unsigned count_bits(uint64_t set) {
+    unsigned n = 0;
+    for (; set; set &= set - 1)
+        n++;
+    return n;
+}
+
 static void print_sigset_value(struct text *t, uint64_t set) {
-    bool invert = __builtin_popcountl(set) > 32;
+    bool invert = count_bits(set) > 32;
     const char *separator = "";
     text_add(t, invert ? "~[" : "[");
     for (unsigned sig = 1; sig <= 64; sig++) {
