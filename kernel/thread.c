@@ -85,12 +85,15 @@ struct thread *thread_create_kernel(const char *name, void (*fn)(void *), void *
     return t;
 }
 
+uint32_t thread_initial_work;
+
 struct thread *thread_create_user(struct process *p)
 {
     struct thread *t = thread_alloc(p, "");
     if (!t)
         return NULL;
     process_ref(p);
+    t->work = thread_initial_work;
     t->tid = p->leader ? pid_alloc() : p->pid; // the first thread has the process's number
     if (t->tid < 0 || stack_get(t) < 0 || context_init_user(t) < 0) {
         thread_unref(t);
