@@ -351,6 +351,19 @@ void thread_wake(struct thread *t)
     irq_restore(flags);
 }
 
+void thread_wake_clear(struct thread *t, void **flag)
+{
+    uint64_t flags = irq_save();
+    struct runqueue *rq = runqueue_lock_of(t);
+    // A thread that sees this may run on, but not to its end: leaving its CPU takes the lock that is held here.
+    store_release(flag, NULL);
+    if (t->state == THREAD_SLEEPING || t->state == THREAD_SLEEPING_INTERRUPTIBLE)
+        wake_locked(rq, t);
+    else
+        spin_unlock(&rq->lock);
+    irq_restore(flags);
+}
+
 void thread_interrupt(struct thread *t)
 {
     uint64_t flags = irq_save();

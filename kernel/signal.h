@@ -72,6 +72,9 @@ void signal_report_crash(int sig, const siginfo_t *info);
 int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info, uint64_t old_mask);
 // rt_sigreturn(2): takes everything back from the frame at the stack pointer. -EFAULT: there is none.
 int sigframe_pop(void);
+// sigaltstack(2) of the current thread, whose stack pointer is `sp`: 0, -EPERM, -EINVAL, -ENOMEM.
+int signal_set_alt_stack(const stack_t *ss, uaddr_t sp);
+void signal_get_alt_stack(stack_t *ss, uaddr_t sp);
 // For programs without SA_RESTORER: where their handlers return to. Set by the loader; NULL: such programs are refused.
 extern uaddr_t (*signal_restorer_hook)(struct process *p);
 

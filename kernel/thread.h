@@ -92,6 +92,8 @@ void thread_exit_current(void) NORETURN;
 
 // Any context; no effect on a thread that does not sleep. A sleep may always end without a reason: sleepers look again.
 void thread_wake(struct thread *t);
+// The same for a thread that waits for *flag to be NULL and may end as soon as it is: clears it at the right moment.
+void thread_wake_clear(struct thread *t, void **flag);
 void thread_interrupt(struct thread *t);           // wakes it when it sleeps interruptibly; kicks its CPU when it runs
 void thread_prepare_sleep(bool interruptible);     // then check the condition, then thread_sleep_until
 void thread_cancel_sleep(void);                    // the condition was true already: no sleep after thread_prepare_sleep
