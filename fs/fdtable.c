@@ -345,3 +345,18 @@ int fd_next(struct file_table *t, int fd, struct file **file)
     spin_unlock(&t->lock);
     return found;
 }
+
+// CLOSE_RANGE_UNSHARE: a table of this process's own.
+long fd_unshare(void)
+{
+    struct process *p = process_current();
+    struct file_table *old = p->files;
+    if (READ_ONCE(old->refs) == 1)
+        return 0;
+    struct file_table *t = file_table_copy(old);
+    if (!t)
+        return -ENOMEM;
+    p->files = t;
+    file_table_unref(old);
+    return 0;
+}

@@ -118,6 +118,7 @@ long fd_close(int fd);               // 0 or -EBADF
 long fd_get_flags(int fd);           // FD_CLOEXEC or 0, -EBADF
 long fd_set_flags(int fd, unsigned flags);
 long fd_close_range(unsigned first, unsigned last, bool cloexec_only); // close_range(2)
+long fd_unshare(void);               // the current process gets a table of its own. 0 or -ENOMEM
 // The next open descriptor of a table from `fd` on, with a reference, for /proc; -1: no more.
 int fd_next(struct file_table *t, int fd, struct file **file);
 

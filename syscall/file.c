@@ -1,0 +1,179 @@
+// read(2), write(2) and their family, lseek(2).
+#include "fs/file.h"
+#include "fs/vfs.h"
+#include "kernel/slab.h"
+#include "kernel/usercopy.h"
+#include "syscall/syscall.h"
+#include <linux/fs.h>
+
+#define RW_MAX    0x7ffff000UL // as Linux: no call moves more
+#define IOV_MAX   1024
+#define IOV_SMALL 8
+
+long sys_read(uint64_t fd, uint64_t buf, uint64_t count)
+{
+    struct file *f = fd_get(fd);
+    if (unlikely(!f))
+        return -EBADF;
+    long n = f->readable ? -EFAULT : -EBADF;
+    if (likely(user_range_ok(buf, count))) {
+        struct uio_vec vec;
+        struct uio u = uio_one(&vec, buf, MIN(count, RW_MAX), true);
+        n = file_read(f, &u, NULL);
+    }
+    file_unref(f);
+    return n;
+}
+
+long sys_write(uint64_t fd, uint64_t buf, uint64_t count)
+{
+    struct file *f = fd_get(fd);
+    if (unlikely(!f))
+        return -EBADF;
+    long n = f->writable ? -EFAULT : -EBADF;
+    if (likely(user_range_ok(buf, count))) {
+        struct uio_vec vec;
+        struct uio u = uio_one(&vec, buf, MIN(count, RW_MAX), true);
+        n = file_write(f, &u, NULL);
+    }
+    file_unref(f);
+    return n;
+}
+
+long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset)
+{
+    if (unlikely((int64_t)offset < 0))
+        return -EINVAL;
+    struct file *f = fd_get(fd);
+    if (unlikely(!f))
+        return -EBADF;
+    long n = f->readable ? -EFAULT : -EBADF;
+    if (likely(user_range_ok(buf, count))) {
+        struct uio_vec vec;
+        struct uio u = uio_one(&vec, buf, MIN(count, RW_MAX), true);
+        n = file_read(f, &u, &offset);
+    }
+    file_unref(f);
+    return n;
+}
+
+long sys_pwrite64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset)
+{
+    if (unlikely((int64_t)offset < 0))
+        return -EINVAL;
+    struct file *f = fd_get(fd);
+    if (unlikely(!f))
+        return -EBADF;
+    long n = f->writable ? -EFAULT : -EBADF;
+    if (likely(user_range_ok(buf, count))) {
+        struct uio_vec vec;
+        struct uio u = uio_one(&vec, buf, MIN(count, RW_MAX), true);
+        n = file_write(f, &u, &offset);
+    }
+    file_unref(f);
+    return n;
+}
+
+// --- Vectors ---
+
+struct vectors {
+    struct uio_vec *vec;
+    struct uio uio;
+    struct uio_vec small[IOV_SMALL];
+};
+
+static long vectors_get(struct vectors *v, uaddr_t addr, uint64_t count)
+{
+    if (count > IOV_MAX)
+        return -EINVAL;
+    v->vec = v->small;
+    if (count > IOV_SMALL && !(v->vec = kmalloc(count * sizeof(*v->vec))))
+        return -ENOMEM;
+    long err = copy_in(v->vec, addr, count * sizeof(*v->vec));
+    uint64_t total = 0;
+    for (uint64_t i = 0; i < count && !err; i++) {
+        if ((int64_t)v->vec[i].len < 0)
+            err = -EINVAL;
+        else if (!user_range_ok(v->vec[i].base, v->vec[i].len))
+            err = -EFAULT;
+        else
+            total += v->vec[i].len = MIN(v->vec[i].len, RW_MAX - total);
+    }
+    if (err && v->vec != v->small)
+        kfree(v->vec);
+    v->uio = (struct uio){.vec = v->vec, .left = total, .user = true};
+    return err;
+}
+
+static void vectors_put(struct vectors *v)
+{
+    if (v->vec != v->small)
+        kfree(v->vec);
+}
+
+static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos, unsigned flags, bool write)
+{
+    struct file *f = fd_get(fd);
+    if (!f)
+        return -EBADF;
+    struct vectors v;
+    long n = !(write ? f->writable : f->readable) ? -EBADF : vectors_get(&v, addr, count);
+    if (n == 0) {
+        if (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)) {
+            n = -EOPNOTSUPP; // RWF_NOWAIT among them
+        } else {
+            uint64_t end = f->inode->size;
+            if ((flags & RWF_APPEND) && write && !f->stream)
+                pos = &end;
+            n = write ? file_write(f, &v.uio, pos) : file_read(f, &v.uio, pos);
+        }
+        vectors_put(&v);
+    }
+    file_unref(f);
+    return n;
+}
+
+long sys_readv(uint64_t fd, uint64_t vec, uint64_t count)
+{
+    return vector_io(fd, vec, count, NULL, 0, false);
+}
+
+long sys_writev(uint64_t fd, uint64_t vec, uint64_t count)
+{
+    return vector_io(fd, vec, count, NULL, 0, true);
+}
+
+long sys_preadv(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high)
+{
+    return (int64_t)offset < 0 ? -EINVAL : vector_io(fd, vec, count, &offset, 0, false);
+}
+
+long sys_pwritev(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high)
+{
+    return (int64_t)offset < 0 ? -EINVAL : vector_io(fd, vec, count, &offset, 0, true);
+}
+
+// An offset of -1 means the file's own position.
+long sys_preadv2(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high, uint64_t flags)
+{
+    if ((int64_t)offset < -1)
+        return -EINVAL;
+    return vector_io(fd, vec, count, offset == ~0UL ? NULL : &offset, flags, false);
+}
+
+long sys_pwritev2(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high, uint64_t flags)
+{
+    if ((int64_t)offset < -1)
+        return -EINVAL;
+    return vector_io(fd, vec, count, offset == ~0UL ? NULL : &offset, flags, true);
+}
+
+long sys_lseek(uint64_t fd, uint64_t offset, uint64_t whence)
+{
+    struct file *f = fd_get(fd);
+    if (!f)
+        return -EBADF;
+    long pos = (unsigned)whence > SEEK_HOLE ? -EINVAL : file_seek(f, offset, whence);
+    file_unref(f);
+    return pos;
+}

@@ -1,0 +1,172 @@
+// stat(2) and its family, statx(2), statfs(2).
+#include "kernel/string.h"
+#include "syscall/path.h"
+#include "syscall/syscall.h"
+#include <asm/stat.h>
+#include <asm/statfs.h>
+
+_Static_assert(sizeof(struct stat) == 144, "ABI");
+_Static_assert(sizeof(struct statx) == 256, "ABI");
+_Static_assert(sizeof(struct statfs) == 120, "ABI");
+
+static long stat_out(uaddr_t addr, const struct vfs_stat *s)
+{
+    struct stat st = {
+        .st_dev = s->dev,
+        .st_ino = s->ino,
+        .st_nlink = s->nlink,
+        .st_mode = s->mode,
+        .st_uid = s->uid,
+        .st_gid = s->gid,
+        .st_rdev = s->rdev,
+        .st_size = s->size,
+        .st_blksize = s->block_size,
+        .st_blocks = s->blocks,
+        .st_atime = s->atime / NSEC_PER_SEC,
+        .st_atime_nsec = s->atime % NSEC_PER_SEC,
+        .st_mtime = s->mtime / NSEC_PER_SEC,
+        .st_mtime_nsec = s->mtime % NSEC_PER_SEC,
+        .st_ctime = s->ctime / NSEC_PER_SEC,
+        .st_ctime_nsec = s->ctime % NSEC_PER_SEC,
+    };
+    return copy_out_obj(addr, &st);
+}
+
+static long stat_fd(int fd, struct vfs_stat *s)
+{
+    struct file *f = fd_get_path(fd);
+    if (!f)
+        return -EBADF;
+    vfs_stat_file(f, s);
+    file_unref(f);
+    return 0;
+}
+
+static long stat_name(int at, uaddr_t name, unsigned flags, struct vfs_stat *s)
+{
+    struct user_path p;
+    struct path place;
+    long err = user_path_get(&p, name);
+    if (unlikely(err < 0))
+        return err;
+    if ((flags & AT_EMPTY_PATH) && !*p.name && at != AT_FDCWD) {
+        err = stat_fd(at, s);
+    } else {
+        unsigned lookup = (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
+        err = path_lookup(at, p.name, lookup, &place);
+        if (err == 0) {
+            vfs_stat_path(&place, s);
+            path_unref(&place);
+        }
+    }
+    user_path_put(&p);
+    return err;
+}
+
+long sys_stat(uint64_t name, uint64_t out)
+{
+    struct vfs_stat s;
+    long err = stat_name(AT_FDCWD, name, 0, &s);
+    return err < 0 ? err : stat_out(out, &s);
+}
+
+long sys_lstat(uint64_t name, uint64_t out)
+{
+    struct vfs_stat s;
+    long err = stat_name(AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, &s);
+    return err < 0 ? err : stat_out(out, &s);
+}
+
+long sys_fstat(uint64_t fd, uint64_t out)
+{
+    struct vfs_stat s;
+    long err = stat_fd(fd, &s);
+    return err < 0 ? err : stat_out(out, &s);
+}
+
+long sys_newfstatat(uint64_t at, uint64_t name, uint64_t out, uint64_t flags)
+{
+    struct vfs_stat s;
+    if (flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
+        return -EINVAL;
+    long err = stat_name(at, name, flags, &s);
+    return err < 0 ? err : stat_out(out, &s);
+}
+
+static struct statx_timestamp statx_time(nsec_t t)
+{
+    return (struct statx_timestamp){.tv_sec = t / NSEC_PER_SEC, .tv_nsec = t % NSEC_PER_SEC};
+}
+
+long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64_t out)
+{
+    struct vfs_stat s;
+    if ((flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE)) ||
+        (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE || (mask & STATX__RESERVED))
+        return -EINVAL;
+    long err = stat_name(at, name, flags, &s);
+    if (err < 0)
+        return err;
+    struct statx st = {
+        .stx_mask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID,
+        .stx_blksize = s.block_size,
+        .stx_nlink = s.nlink,
+        .stx_uid = s.uid,
+        .stx_gid = s.gid,
+        .stx_mode = s.mode,
+        .stx_ino = s.ino,
+        .stx_size = s.size,
+        .stx_blocks = s.blocks,
+        .stx_atime = statx_time(s.atime),
+        .stx_btime = statx_time(s.btime),
+        .stx_ctime = statx_time(s.ctime),
+        .stx_mtime = statx_time(s.mtime),
+        .stx_rdev_major = DEV_MAJOR(s.rdev),
+        .stx_rdev_minor = DEV_MINOR(s.rdev),
+        .stx_dev_major = DEV_MAJOR(s.dev),
+        .stx_dev_minor = DEV_MINOR(s.dev),
+        .stx_mnt_id = s.mount_id,
+    };
+    return copy_out_obj(out, &st);
+}
+
+static long statfs_out(struct superblock *sb, unsigned mount_flags, uaddr_t out)
+{
+    struct fs_statistics s;
+    sb->ops->statistics(sb, &s);
+    struct statfs st = {
+        .f_type = s.magic,
+        .f_bsize = s.block_size,
+        .f_blocks = s.blocks,
+        .f_bfree = s.blocks_free,
+        .f_bavail = s.blocks_free,
+        .f_files = s.files,
+        .f_ffree = s.files_free,
+        .f_fsid = {{(int)sb->dev, 0}},
+        .f_namelen = s.name_max,
+        .f_frsize = s.block_size,
+        .f_flags = (mount_flags & 15) | 0x20, // ST_VALID
+    };
+    return copy_out_obj(out, &st);
+}
+
+long sys_statfs(uint64_t name, uint64_t out)
+{
+    struct path p;
+    long err = user_path_lookup(AT_FDCWD, name, LOOKUP_FOLLOW, &p);
+    if (err < 0)
+        return err;
+    err = statfs_out(path_inode(&p)->sb, p.mount->flags, out);
+    path_unref(&p);
+    return err;
+}
+
+long sys_fstatfs(uint64_t fd, uint64_t out)
+{
+    struct file *f = fd_get_path(fd);
+    if (!f)
+        return -EBADF;
+    long err = statfs_out(f->inode->sb, f->path.mount ? f->path.mount->flags : 0, out);
+    file_unref(f);
+    return err;
+}
