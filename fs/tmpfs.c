@@ -24,7 +24,7 @@ static struct inode *tmpfs_inode_new(struct superblock *sb, uint32_t mode, uint6
         return NULL;
     inode_init(&t->inode, sb, S_ISDIR(mode) ? &tmpfs_directory_ops : &tmpfs_inode_ops, mode);
     t->inode.rdev = rdev;
-    t->backing.ops = &tmpfs_backing_ops;
+    backing_init(&t->backing, &tmpfs_backing_ops);
     t->pages = (struct pagetree){NULL, 0, 0};
     t->seals = F_SEAL_SEAL;
     t->target = NULL;
