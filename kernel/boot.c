@@ -114,7 +114,7 @@ void boot_parse(phys_t start_info) {
 
 // --- Command line ---
 static char words[sizeof(boot_info.cmdline)]; // the words, each ended by a NUL, an empty one at the end
-static const char known[] = // each followed by a NUL, as the string's end is
+static const char known[] =                   // each followed by a NUL, as the string's end is
     "console\0loglevel\0trace\0stats\0missing-files\0boot\0probe\0cpus\0aslr\0virtio_mmio.device\0";
 
 void cmdline_parse(const char *cmdline) {

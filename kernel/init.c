@@ -72,16 +72,26 @@ static void parse_record(struct init_config *c, char *name) {
         return;
     }
     *value++ = '\0';
-    if (strcmp(name, "arg") == 0) c->argv[c->argc++] = value;
-    else if (strcmp(name, "env") == 0) c->envp[c->envc++] = value;
-    else if (strcmp(name, "exec") == 0) c->exec = value;
-    else if (strcmp(name, "cwd") == 0) c->cwd = value;
-    else if (strcmp(name, "hostname") == 0) uts_set_nodename(value, strlen(value));
-    else if (strcmp(name, "stdin") == 0) c->stdio.kind[0] = stdio_kind(value);
-    else if (strcmp(name, "stdout") == 0) c->stdio.kind[1] = stdio_kind(value);
-    else if (strcmp(name, "stderr") == 0) c->stdio.kind[2] = stdio_kind(value);
-    else if (strcmp(name, "winsize") == 0) parse_winsize(&c->stdio, value);
-    else log_warn("configuration: unknown record %s", name);
+    if (strcmp(name, "arg") == 0)
+        c->argv[c->argc++] = value;
+    else if (strcmp(name, "env") == 0)
+        c->envp[c->envc++] = value;
+    else if (strcmp(name, "exec") == 0)
+        c->exec = value;
+    else if (strcmp(name, "cwd") == 0)
+        c->cwd = value;
+    else if (strcmp(name, "hostname") == 0)
+        uts_set_nodename(value, strlen(value));
+    else if (strcmp(name, "stdin") == 0)
+        c->stdio.kind[0] = stdio_kind(value);
+    else if (strcmp(name, "stdout") == 0)
+        c->stdio.kind[1] = stdio_kind(value);
+    else if (strcmp(name, "stderr") == 0)
+        c->stdio.kind[2] = stdio_kind(value);
+    else if (strcmp(name, "winsize") == 0)
+        parse_winsize(&c->stdio, value);
+    else
+        log_warn("configuration: unknown record %s", name);
 }
 
 // Without a configuration, /init is run as Linux runs it.
@@ -171,7 +181,9 @@ static NORETURN void start_program(struct init_config *c) {
     struct exec_image *image = kmalloc(sizeof(*image));
     int err = image ? load(c, &args, image) : -ENOMEM;
     if (err)
-        fail(err == -ENOENT || err == -ENOTDIR ? STATUS_NOT_FOUND : err == -ENOMEM ? STATUS_FAILED : STATUS_NOT_EXECUTABLE,
+        fail(err == -ENOENT || err == -ENOTDIR ? STATUS_NOT_FOUND
+             : err == -ENOMEM                  ? STATUS_FAILED
+                                               : STATUS_NOT_EXECUTABLE,
              c->exec, err == -ENOEXEC && image->reason ? image->reason : error_text(err));
     loader_commit(image);
     kfree(image);

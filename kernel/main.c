@@ -22,14 +22,14 @@ extern const char kernel_start[], kernel_end[];
 
 // The second half of the boot, which may sleep: devices, files, the program.
 static void init_thread(void *unused) {
-    drivers_init();        // virtio: console, entropy
+    drivers_init(); // virtio: console, entropy
     boot_stage("devices");
-    syscall_init();        // tracing and statistics, when asked for
-    int err = vfs_init();  // /, /dev, /proc
+    syscall_init();       // tracing and statistics, when asked for
+    int err = vfs_init(); // /, /dev, /proc
     if (err)
         panic("no root file system: error %d", -err);
     boot_stage("file systems");
-    init_run();            // unpacks the initrd, starts the program
+    init_run(); // unpacks the initrd, starts the program
 }
 
 static void set_log_level(void) {
@@ -42,29 +42,29 @@ static void set_log_level(void) {
 
 void kernel_main(phys_t start_info) {
     boot_stage("firmware");
-    boot_clear_bss();           // in case the loader did not
-    boot_parse(start_info);     // memory map, command line, initrd: copied before anything is overwritten
+    boot_clear_bss();       // in case the loader did not
+    boot_parse(start_info); // memory map, command line, initrd: copied before anything is overwritten
     cmdline_parse(boot_info.cmdline);
     set_log_level();
-    serial_init();              // from here on the log is seen
+    serial_init(); // from here on the log is seen
     cmdline_report_unknown();
-    cpu_init();                 // segments, exceptions, system call entry, protection
+    cpu_init(); // segments, exceptions, system call entry, protection
     boot_stage("processor");
-    smp_reserve();              // where the other CPUs will begin
+    smp_reserve(); // where the other CPUs will begin
     page_reserve(virt_to_phys(kernel_start), virt_to_phys(kernel_end));
     if (boot_info.initrd_end)
         page_reserve(boot_info.initrd_start, boot_info.initrd_end);
     page_init(boot_info.ram, boot_info.ram_count);
-    pagetable_init();           // the final map: W^X, no identity map
+    pagetable_init(); // the final map: W^X, no identity map
     boot_stage("memory");
-    random_init();              // what the processor offers
+    random_init(); // what the processor offers
     cpu_this()->stack_canary = random_u64() << 8;
-    irq_init();                 // interrupt controllers, CPUs
+    irq_init(); // interrupt controllers, CPUs
     boot_stage("interrupts");
-    time_init();                // clocks, the timer
-    sched_init();               // this CPU's run queue; we become its idle thread
+    time_init();  // clocks, the timer
+    sched_init(); // this CPU's run queue; we become its idle thread
     boot_stage("scheduler");
-    smp_start();                // the other CPUs come when they come
+    smp_start(); // the other CPUs come when they come
     struct thread *init = thread_create_kernel("init", init_thread, NULL);
     if (!init)
         panic("no memory for the first thread");

@@ -11,7 +11,7 @@
 void (*machine_exit_hook)(void);
 static const struct machine_hooks *hooks;
 static void (*poweroff)(void);
-static uint32_t exits;  // machine_exit was entered so many times
+static uint32_t exits; // machine_exit was entered so many times
 static uint32_t panics;
 
 void machine_set_hooks(const struct machine_hooks *h) { hooks = h; }

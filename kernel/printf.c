@@ -96,12 +96,18 @@ int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap) {
         }
         struct spec s = {.precision = -1};
         for (fmt++;; fmt++) {
-            if (*fmt == '-') s.left = true;
-            else if (*fmt == '0') s.zero = true;
-            else if (*fmt == '+') s.plus = true;
-            else if (*fmt == ' ') s.space = true;
-            else if (*fmt == '#') s.alt = true;
-            else break;
+            if (*fmt == '-')
+                s.left = true;
+            else if (*fmt == '0')
+                s.zero = true;
+            else if (*fmt == '+')
+                s.plus = true;
+            else if (*fmt == ' ')
+                s.space = true;
+            else if (*fmt == '#')
+                s.alt = true;
+            else
+                break;
         }
         if (*fmt == '*') {
             s.width = va_arg(ap, int);
@@ -126,9 +132,12 @@ int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap) {
         }
         int bytes = 4;
         for (;; fmt++) {
-            if (*fmt == 'l' || *fmt == 'z' || *fmt == 'j' || *fmt == 't') bytes = 8;
-            else if (*fmt == 'h') bytes = bytes == 2 ? 1 : 2;
-            else break;
+            if (*fmt == 'l' || *fmt == 'z' || *fmt == 'j' || *fmt == 't')
+                bytes = 8;
+            else if (*fmt == 'h')
+                bytes = bytes == 2 ? 1 : 2;
+            else
+                break;
         }
         uint64_t v;
         switch (*fmt) {
@@ -166,14 +175,11 @@ int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap) {
                 put_padding(&o, ' ', s.width - 1);
             break;
         }
-        case 's':
-            put_string(&o, &s, va_arg(ap, const char *));
-            break;
+        case 's': put_string(&o, &s, va_arg(ap, const char *)); break;
         case '\0':
             fmt--; // a lone % at the end
             break;
-        default:
-            put(&o, *fmt); // %% and what is unknown
+        default: put(&o, *fmt); // %% and what is unknown
         }
     }
     if (size > 0)

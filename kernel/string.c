@@ -177,9 +177,12 @@ bool str_to_u64(const char *s, uint64_t *value) {
     if (s == first)
         return false;
     switch (*s) {
-    case 'k': case 'K': shift = 10; break;
-    case 'm': case 'M': shift = 20; break;
-    case 'g': case 'G': shift = 30; break;
+    case 'k':
+    case 'K': shift = 10; break;
+    case 'm':
+    case 'M': shift = 20; break;
+    case 'g':
+    case 'G': shift = 30; break;
     }
     if (shift)
         s++;

@@ -152,5 +152,6 @@ void irq_init(void) {
     if (topology.ioapic_count == 0)
         topology_add_ioapic(&topology, 0, 0xfec00000, 0); // where every PC has it
     ioapic_init();
-    log_info("interrupts: %s, %u CPUs, %u IOAPICs", lapic ? "xAPIC" : "x2APIC", topology.cpu_count, topology.ioapic_count);
+    log_info("interrupts: %s, %u CPUs, %u IOAPICs", lapic ? "xAPIC" : "x2APIC", topology.cpu_count,
+             topology.ioapic_count);
 }

@@ -44,21 +44,24 @@ int context_init_user(struct thread *t) {
         return err;
     fpu_area_reset(t->context.fpu);
     t->frame = top_frame(t);
-    *t->frame = (struct trapframe){.cs = USER_CS, .ss = USER_SS, .rflags = RFLAGS_IF | 2, .vector = ~0UL, .error_code = ~0UL};
+    *t->frame =
+        (struct trapframe){.cs = USER_CS, .ss = USER_SS, .rflags = RFLAGS_IF | 2, .vector = ~0UL, .error_code = ~0UL};
     push_switch_frame(t, t->frame, &(struct switch_frame){.rip = (uint64_t)thread_begin_user});
     return 0;
 }
 
 void context_begin_in_kernel(struct thread *t, void (*fn)(void *), void *arg) {
-    push_switch_frame(t, t->frame,
-                      &(struct switch_frame){.rip = (uint64_t)thread_begin_kernel, .rbx = (uint64_t)fn, .r12 = (uint64_t)arg});
+    push_switch_frame(
+        t, t->frame,
+        &(struct switch_frame){.rip = (uint64_t)thread_begin_kernel, .rbx = (uint64_t)fn, .r12 = (uint64_t)arg});
 }
 
 int context_init_kernel(struct thread *t, void (*fn)(void *), void *arg) {
     t->context.fpu = NULL;
     t->frame = NULL;
-    push_switch_frame(t, t->stack + KERNEL_STACK_SIZE,
-                      &(struct switch_frame){.rip = (uint64_t)thread_begin_kernel, .rbx = (uint64_t)fn, .r12 = (uint64_t)arg});
+    push_switch_frame(
+        t, t->stack + KERNEL_STACK_SIZE,
+        &(struct switch_frame){.rip = (uint64_t)thread_begin_kernel, .rbx = (uint64_t)fn, .r12 = (uint64_t)arg});
     return 0;
 }
 

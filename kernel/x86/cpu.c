@@ -18,7 +18,8 @@
 #define CR4_SMEP (1UL << 20)
 #define CR4_SMAP (1UL << 21)
 
-struct cpu boot_cpu __attribute__((section(".data.page"))); // not in .bss: boot.S uses it before that is known to be clear
+struct cpu boot_cpu
+    __attribute__((section(".data.page"))); // not in .bss: boot.S uses it before that is known to be clear
 struct cpu *cpus[MAX_CPUS];
 unsigned cpu_count;
 struct cpu_features cpu_features;
@@ -44,7 +45,10 @@ extern char trap_entry_clac[];
 extern uint64_t smap_patch_start[], smap_patch_end[];
 
 void idt_enable(unsigned vector) {
-    unsigned ist = vector == VECTOR_NMI ? IST_NMI : vector == VECTOR_DF ? IST_DF : vector == VECTOR_MC ? IST_MC : IST_COMMON;
+    unsigned ist = vector == VECTOR_NMI  ? IST_NMI
+                   : vector == VECTOR_DF ? IST_DF
+                   : vector == VECTOR_MC ? IST_MC
+                                         : IST_COMMON;
     uint64_t stub = (uint64_t)trap_stubs + vector * 16;
     idt[vector] = (struct idt_gate){
         .offset_low = (uint16_t)stub,
@@ -141,7 +145,8 @@ static void load_tables(struct cpu *c, struct cpu_tables *t) {
     const struct table_pointer gdt_pointer = {sizeof(t->gdt) - 1, (uint64_t)t->gdt};
     const struct table_pointer idt_pointer = {sizeof(idt) - 1, (uint64_t)idt};
     __asm__ volatile("lgdt %0; lidt %1" ::"m"(gdt_pointer), "m"(idt_pointer));
-    __asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq; 1: ltr %w1" ::"i"(KERNEL_CS), "r"(TSS_SELECTOR)
+    __asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq; 1: ltr %w1" ::"i"(KERNEL_CS),
+                     "r"(TSS_SELECTOR)
                      : "rax", "memory");
 }
 

@@ -17,14 +17,17 @@
 
 // What entry.S knows.
 _Static_assert(offsetof(struct trapframe, rbx) == FRAME_RBX && offsetof(struct trapframe, r11) == FRAME_R11 &&
-               offsetof(struct trapframe, rax) == FRAME_RAX && offsetof(struct trapframe, rdi) == FRAME_RDI &&
-               offsetof(struct trapframe, vector) == FRAME_VECTOR && offsetof(struct trapframe, rip) == FRAME_RIP &&
-               offsetof(struct trapframe, rsp) == FRAME_RSP && sizeof(struct trapframe) == FRAME_SIZE, "entry.S");
+                   offsetof(struct trapframe, rax) == FRAME_RAX && offsetof(struct trapframe, rdi) == FRAME_RDI &&
+                   offsetof(struct trapframe, vector) == FRAME_VECTOR && offsetof(struct trapframe, rip) == FRAME_RIP &&
+                   offsetof(struct trapframe, rsp) == FRAME_RSP && sizeof(struct trapframe) == FRAME_SIZE,
+               "entry.S");
 _Static_assert(offsetof(struct cpu, current) == CPU_CURRENT && offsetof(struct cpu, kernel_stack) == CPU_KERNEL_STACK &&
-               offsetof(struct cpu, user_rsp) == CPU_USER_RSP && offsetof(struct cpu, stack_canary) == CPU_CANARY, "entry.S");
+                   offsetof(struct cpu, user_rsp) == CPU_USER_RSP && offsetof(struct cpu, stack_canary) == CPU_CANARY,
+               "entry.S");
 _Static_assert(offsetof(struct thread, work) == THREAD_WORK && offsetof(struct thread, context.sp) == 0, "entry.S");
 _Static_assert(WORK_ENTRY == 4 && SYSCALL_MAX == 462 && sizeof(struct syscall_entry) == 24 &&
-               offsetof(struct syscall_entry, fn) == 8, "entry.S");
+                   offsetof(struct syscall_entry, fn) == 8,
+               "entry.S");
 
 #define PF_PRESENT 1
 #define PF_WRITE 2
@@ -33,9 +36,27 @@ _Static_assert(WORK_ENTRY == 4 && SYSCALL_MAX == 462 && sizeof(struct syscall_en
 extern const struct ex_entry ex_table_start[], ex_table_end[];
 
 static const char *const exception_names[32] = {
-    "divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode", "device not available",
-    "double fault", "coprocessor overrun", "invalid TSS", "segment not present", "stack fault", "general protection",
-    "page fault", "reserved", "x87 error", "alignment check", "machine check", "SIMD error", "virtualization",
+    "divide error",
+    "debug",
+    "NMI",
+    "breakpoint",
+    "overflow",
+    "bound range",
+    "invalid opcode",
+    "device not available",
+    "double fault",
+    "coprocessor overrun",
+    "invalid TSS",
+    "segment not present",
+    "stack fault",
+    "general protection",
+    "page fault",
+    "reserved",
+    "x87 error",
+    "alignment check",
+    "machine check",
+    "SIMD error",
+    "virtualization",
     "control protection",
 };
 
@@ -74,7 +95,9 @@ static void page_fault(struct trapframe *f, bool user) {
     }
 
     irq_enable();
-    enum fault_access access = f->error_code & PF_FETCH ? FAULT_EXEC : f->error_code & PF_WRITE ? FAULT_WRITE : FAULT_READ;
+    enum fault_access access = f->error_code & PF_FETCH   ? FAULT_EXEC
+                               : f->error_code & PF_WRITE ? FAULT_WRITE
+                                                          : FAULT_READ;
     int code = SEGV_MAPERR, sig = SIGSEGV;
     if (addr < USER_END)
         sig = aspace_fault(t->process->aspace, addr, access, user ? f->rsp : t->frame->rsp, &code);
@@ -89,11 +112,16 @@ static void page_fault(struct trapframe *f, bool user) {
 }
 
 static int fpe_code(uint32_t flags) {
-    if (flags & 1) return FPE_FLTINV;
-    if (flags & 4) return FPE_FLTDIV;
-    if (flags & 8) return FPE_FLTOVF;
-    if (flags & 0x12) return FPE_FLTUND; // underflow, denormal
-    if (flags & 0x20) return FPE_FLTRES;
+    if (flags & 1)
+        return FPE_FLTINV;
+    if (flags & 4)
+        return FPE_FLTDIV;
+    if (flags & 8)
+        return FPE_FLTOVF;
+    if (flags & 0x12)
+        return FPE_FLTUND; // underflow, denormal
+    if (flags & 0x20)
+        return FPE_FLTRES;
     return FPE_FLTUNK;
 }
 
@@ -112,23 +140,32 @@ static void float_fault(struct trapframe *f) {
     signal_fault(SIGFPE, fpe_code(flags), f->rip, (int)f->vector, 0);
 }
 
+// What the application gets for its exceptions, as from Linux. None: SIGSEGV, as for #GP.
+static const struct {
+    uint8_t sig;
+    bool has_address; // si_addr is RIP
+    int code;
+} exception_signals[32] = {
+    [VECTOR_DE] = {SIGFPE, true, FPE_INTDIV},  [VECTOR_DB] = {SIGTRAP, true, TRAP_TRACE},
+    [VECTOR_BP] = {SIGTRAP, false, SI_KERNEL}, [VECTOR_UD] = {SIGILL, true, ILL_ILLOPN},
+    [VECTOR_TS] = {SIGSEGV, false, SI_KERNEL}, [VECTOR_NP] = {SIGBUS, false, SI_KERNEL},
+    [VECTOR_SS] = {SIGBUS, false, SI_KERNEL},  [VECTOR_AC] = {SIGBUS, false, BUS_ADRALN},
+};
+
 static void user_exception(struct trapframe *f) {
-    int v = (int)f->vector;
-    uint64_t e = f->error_code;
-    switch (v) {
-    case VECTOR_PF: page_fault(f, true); return;
-    case VECTOR_MF:
-    case VECTOR_XM: irq_enable(); float_fault(f); break;
-    case VECTOR_DE: irq_enable(); signal_fault(SIGFPE, FPE_INTDIV, f->rip, v, e); break;
-    case VECTOR_DB: irq_enable(); signal_fault(SIGTRAP, TRAP_TRACE, f->rip, v, e); break;
-    case VECTOR_BP: irq_enable(); signal_fault(SIGTRAP, SI_KERNEL, 0, v, e); break;
-    case VECTOR_UD: irq_enable(); signal_fault(SIGILL, ILL_ILLOPN, f->rip, v, e); break;
-    case VECTOR_AC: irq_enable(); signal_fault(SIGBUS, BUS_ADRALN, 0, v, e); break;
-    case VECTOR_TS:
-    case VECTOR_NP:
-    case VECTOR_SS: irq_enable(); signal_fault(SIGBUS, SI_KERNEL, 0, v, e); break;
-    default: irq_enable(); signal_fault(SIGSEGV, SI_KERNEL, 0, v, e); break; // #GP, #OF, #BR, ...
+    unsigned v = (unsigned)f->vector;
+    if (v == VECTOR_PF) {
+        page_fault(f, true);
+        return;
     }
+    irq_enable();
+    if (v == VECTOR_MF || v == VECTOR_XM)
+        float_fault(f);
+    else if (exception_signals[v].sig)
+        signal_fault(exception_signals[v].sig, exception_signals[v].code, exception_signals[v].has_address ? f->rip : 0,
+                     (int)v, f->error_code);
+    else
+        signal_fault(SIGSEGV, SI_KERNEL, 0, (int)v, f->error_code);
     irq_disable();
 }
 
