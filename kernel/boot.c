@@ -114,8 +114,15 @@ void boot_parse(phys_t start_info) {
 
 // --- Command line ---
 static char words[sizeof(boot_info.cmdline)]; // the words, each ended by a NUL, an empty one at the end
-static const char known[] =                   // each followed by a NUL, as the string's end is
-    "console\0loglevel\0trace\0stats\0missing-files\0boot\0probe\0cpus\0aslr\0virtio_mmio.device\0";
+static const struct known_word {
+    const char *name;
+    size_t len;
+} known[] = {
+#define WORD(name)                                                                                                     \
+    { name, sizeof(name) - 1 }
+    WORD("virtio_mmio.device"), WORD("console"), WORD("loglevel"), WORD("trace"), WORD("stats"),
+    WORD("missing-files"),      WORD("boot"),    WORD("probe"),    WORD("cpus"),  WORD("aslr"),
+};
 
 void cmdline_parse(const char *cmdline) {
     char *out = words, *end = words + sizeof(words) - 2;
@@ -130,12 +137,16 @@ void cmdline_parse(const char *cmdline) {
     *out = '\0';
 }
 
+static bool word_is(const char *word, const char *name, size_t len) {
+    return strncmp(word, name, len) == 0 && (word[len] == '=' || word[len] == '\0');
+}
+
 // The value of a word when its name is the given one, as cmdline_get.
 static const char *word_value(const char *word, const char *name) {
-    size_t n = strlen(name);
-    if (strncmp(word, name, n) != 0 || (word[n] != '=' && word[n] != '\0'))
+    size_t len = strlen(name);
+    if (!word_is(word, name, len))
         return NULL;
-    return word[n] == '=' ? word + n + 1 : word + n;
+    return word[len] == '=' ? word + len + 1 : word + len;
 }
 
 const char *cmdline_get(const char *name) {
@@ -158,10 +169,10 @@ void cmdline_each(const char *name, void (*fn)(const char *value)) {
 
 void cmdline_report_unknown(void) {
     for (const char *w = words; *w; w += strlen(w) + 1) {
-        const char *k = known;
-        while (*k && !word_value(w, k))
-            k += strlen(k) + 1;
-        if (!*k)
+        size_t i = 0;
+        while (i < ARRAY_SIZE(known) && !word_is(w, known[i].name, known[i].len))
+            i++;
+        if (i == ARRAY_SIZE(known))
             log_warn("unknown word on the command line: %s", w);
     }
 }
