@@ -23,6 +23,7 @@ long posix_timer_get(int id, struct itimer_value *v);
 long posix_timer_overrun(int id);
 long posix_timer_delete(int id);
 void posix_timers_release(struct process *p); // exec, exit
+void process_cpu_limit_changed(struct process *p); // RLIMIT_CPU of the current process was set
 // A signal of a timer is being delivered: its count of overruns goes to si_overrun and starts anew. signal_lock held.
 void posix_timer_delivered(struct process *p, siginfo_t *info);
 
