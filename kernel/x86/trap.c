@@ -85,10 +85,12 @@ static void page_fault(struct trapframe *f, bool user) {
         if (kernel_stack_guard(addr))
             die(f, "kernel stack overflow");
         fixup = addr < USER_END ? ex_table_find(f->rip) : 0;
-        if (fixup == 0 || !t->process || !t->process->aspace)
+        if (fixup == 0)
             die(f, addr < PAGE_SIZE ? "null pointer" : "bad address");
-        if (!(f->rflags & RFLAGS_IF)) { // user memory touched in a section that must not sleep: at least not silently
+        bool no_sleep = !(f->rflags & RFLAGS_IF);
+        if (no_sleep) // a bug, but not one to die of
             log_once(LOG_ERR, "user memory accessed with interrupts off at %#lx", f->rip);
+        if (no_sleep || !t->process->aspace) {
             f->rip = fixup;
             return;
         }
