@@ -133,13 +133,14 @@ static void reseed(void) {
         source->request();
 }
 
-static bool seed_is_old(void) {
+// The time is looked at only when the pool has to be refilled anyway.
+static bool seed_is_old(size_t len) {
     return !READ_ONCE(rng.started) || READ_ONCE(rng.handed_out) > RESEED_BYTES ||
-           (READ_ONCE(rng.pool_next) == POOL_SIZE && time_cycles() - READ_ONCE(rng.reseed_cycles) > RESEED_CYCLES);
+           (POOL_SIZE - READ_ONCE(rng.pool_next) < len && time_cycles() - READ_ONCE(rng.reseed_cycles) > RESEED_CYCLES);
 }
 
 void random_bytes(void *buf, size_t len) {
-    if (unlikely(seed_is_old()))
+    if (unlikely(seed_is_old(len)))
         reseed();
     if (len <= POOL_SIZE - KEY_SIZE) {
         uint64_t flags = spin_lock_irqsave(&rng.lock);
