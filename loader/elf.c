@@ -5,6 +5,8 @@
 #include "kernel/aspace.h"
 #include "kernel/string.h"
 
+#define MAX_SPAN (1UL << 44)
+
 _Static_assert(sizeof(Elf64_Ehdr) == 64 && sizeof(Elf64_Phdr) == 56, "ELF-64");
 
 const char *elf_check_header(const void *header, size_t len, uint64_t file_size, struct elf_info *out) {
@@ -49,7 +51,8 @@ static bool power_of_two(uint64_t x) { return x && !(x & (x - 1)); }
 static const char *check_load(const Elf64_Phdr *p, uint64_t file_size, bool relocatable) {
     if (p->p_filesz > p->p_memsz)
         return "a segment with more bytes in the file than in memory";
-    if (p->p_offset > file_size || p->p_filesz > file_size - p->p_offset)
+    // Where there are no bytes, as in a segment that is all bss, the offset may be anything.
+    if (p->p_filesz && (p->p_offset > file_size || p->p_filesz > file_size - p->p_offset))
         return "truncated: a segment lies beyond the end of the file";
     if (p->p_vaddr > USER_END || p->p_memsz > USER_END - p->p_vaddr)
         return "a segment outside the application's address space";
@@ -77,7 +80,7 @@ static void account_load(const Elf64_Phdr *p, struct elf_info *out) {
     out->end = MAX(out->end, end);
     if (power_of_two(p->p_align))
         out->align = MAX(out->align, p->p_align);
-    if (!out->phdr && out->phoff >= p->p_offset && out->phoff - p->p_offset < p->p_filesz &&
+    if (!out->phdr && p->p_filesz && out->phoff >= p->p_offset && out->phoff - p->p_offset < p->p_filesz &&
         out->phnum * sizeof(Elf64_Phdr) <= p->p_filesz - (out->phoff - p->p_offset))
         out->phdr = start + (out->phoff - p->p_offset);
     if (p->p_flags & PF_X) {
@@ -133,8 +136,8 @@ const char *elf_check_segments(const Elf64_Phdr *ph, uint64_t file_size, struct 
         return "no segment to load";
     if (!entry_ok)
         return "an entry point outside its code";
-    // A span that leaves no room for stack and vDSO could be mapped nowhere; so could one with a wild alignment.
-    if (out->high - out->low > USER_END / 2)
+    // From where programs are put, so much is left below the stack, with every random offset.
+    if (out->relocatable && out->high - out->low > MAX_SPAN)
         return "segments too far apart";
     out->align = MIN(out->align, 1UL << 30);
     if (out->code_start == USER_END)

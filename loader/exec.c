@@ -311,7 +311,7 @@ static int make_stack(struct load *l, struct aspace *as, const struct program *m
                         PROT_READ | PROT_WRITE | PROT_EXEC, VMA_STACK);
     int err = r < 0 ? (int)r : stack_build(as, s, size, &l->out->stack);
     kfree(s);
-    return err;
+    return err == -EEXIST ? refuse(l, "segments where the stack has to be") : err;
 }
 
 static int build_image(struct load *l, struct program *main, struct program *interp) {
