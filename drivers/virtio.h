@@ -125,15 +125,15 @@ struct virtqueue {
     uint16_t kicked_index; // what it was at the last virtq_kick
     uint16_t used_index;   // chains taken so far
     bool event_index;
+    void (*callback)(void *arg);
+    void *callback_arg;
+    volatile void *notify_address; // the transport's
     struct {
         void *cookie;      // of the chain that this descriptor heads; NULL: heads none
         uint32_t in_bytes; // room that the device may write to
         uint16_t next;     // copy of desc.next: the chain's, or the free list's
         uint16_t count;    // descriptors in the chain
-    } state[VIRTQ_MAX_SIZE];
-    void (*callback)(void *arg);
-    void *callback_arg;
-    volatile void *notify_address; // the transport's
+    } state[]; // `size` of them
 };
 
 #endif

@@ -36,8 +36,8 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
     size = MIN(size, VIRTQ_MAX_SIZE);
     while (size > max)
         size /= 2;
-    struct virtqueue *q = kzalloc(sizeof(*q));
-    struct page *page = page_alloc(0, PA_ZERO);
+    struct virtqueue *q = kzalloc(sizeof(*q) + size * sizeof(q->state[0]));
+    struct page *page = page_alloc(0, 0);
     if (!q || !page) {
         log_err("%s: no memory for queue %u", dev->name, index);
         kfree(q);
@@ -46,6 +46,7 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
         return NULL;
     }
     uint8_t *base = page_to_virt(page);
+    memset(base + AVAIL_OFFSET(size), 0, USED_OFFSET(size) + USED_BYTES(size) - AVAIL_OFFSET(size));
     q->dev = dev;
     q->index = (uint16_t)index;
     q->size = (uint16_t)size;

@@ -24,7 +24,7 @@ static const struct ktermios sane = {
 };
 
 void tty_init(struct tty *t, const struct tty_ops *ops, void *data, uint64_t rdev) {
-    memset(t, 0, sizeof(*t));
+    memset(t, 0, offsetof(struct tty, input));
     t->ops = ops;
     t->data = data;
     t->refs = 1;

@@ -41,9 +41,6 @@ struct tty {
     struct winsize_kernel { uint16_t rows, columns, x_pixels, y_pixels; } winsize; // as the ABI's struct winsize
 
     // Input: a ring. tail <= line_head <= head (free-running counters); up to line_head are whole lines (canonical mode).
-    uint8_t input[TTY_INPUT_SIZE];
-    uint64_t line_end[TTY_INPUT_SIZE / 64]; // bitmap: this byte ends a line (newline, EOL, EOF, pushed data)
-    uint64_t eof_mark[TTY_INPUT_SIZE / 64]; // bitmap: this byte stands for an EOF key: it ends a line and is not read
     uint32_t tail, line_head, head;
     uint32_t line_column;  // output column at which the line being edited began
     bool literal_next;     // VLNEXT was typed
@@ -54,7 +51,6 @@ struct tty {
     bool packet;           // TIOCPKT of a pseudo-terminal's master
 
     // Output, after OPOST: a ring in front of ops->write.
-    uint8_t output[TTY_OUTPUT_SIZE];
     uint32_t output_tail, output_head;
     uint32_t column;
     bool stopped;          // by the STOP key or TCOOFF
@@ -65,6 +61,12 @@ struct tty {
     int session;    // whose controlling terminal it is; 0: nobody's
     int foreground; // process group; 0: none
     bool exclusive;        // TIOCEXCL
+
+    // The rings; the rest above is what tty_init clears.
+    uint8_t input[TTY_INPUT_SIZE];
+    uint64_t line_end[TTY_INPUT_SIZE / 64]; // bitmap: this byte ends a line (newline, EOL, EOF, pushed data)
+    uint64_t eof_mark[TTY_INPUT_SIZE / 64]; // bitmap: this byte stands for an EOF key: it ends a line and is not read
+    uint8_t output[TTY_OUTPUT_SIZE];
 };
 
 // --- Making terminals (console, pseudo-terminals) ---
