@@ -78,8 +78,8 @@ no_long_mode:
     jz 2f
     outb %al, %dx
     jmp 1b
-2:  hlt
-    jmp 2b
+2:  lidt PHYS(no_idt) # and so a reset
+    ud2
 
     .code64
 boot64:
@@ -159,6 +159,8 @@ no_long_mode_text:
     .asciz "knarr: this processor has no 64-bit mode with NX\r\n"
 
     .balign 8
+no_idt:
+    .quad 0
 boot_gdt:
     .quad 0
     .quad 0x00cf9b000000ffff # BOOT_CS32
