@@ -25,7 +25,7 @@ void text_add(struct text *t, const char *fmt, ...) {
     va_list ap;
     size_t room = t->size - t->len;
 
-    if (room <= 4) // "..." stands there already
+    if (room <= 4) // it ends with "..."
         return;
     va_start(ap, fmt);
     int n = vsnprintf(t->buf + t->len, room, fmt, ap);
@@ -34,8 +34,8 @@ void text_add(struct text *t, const char *fmt, ...) {
         return;
     t->len += MIN((size_t)n, room - 1);
     if (t->size - t->len <= 4) {
-        t->len = t->size - 4;
-        memcpy(t->buf + t->len, "...", 4);
+        memcpy(t->buf + t->size - 4, "...", 4);
+        t->len = t->size - 1;
     }
 }
 

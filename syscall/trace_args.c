@@ -212,7 +212,7 @@ static void print_mode(struct text *t, uint64_t mode) {
         text_name(t, mode & S_IFMT, names_file_type, "S_IF");
         text_add(t, "|");
     }
-    text_add(t, "0%03o", (unsigned)mode & 07777);
+    text_add(t, "%#03o", (unsigned)mode & 07777);
 }
 
 static void print_limit(struct text *t, uint64_t v) {
@@ -435,6 +435,7 @@ static const struct {
     const struct name_value *names;
     const char *prefix, *zero;
 } named[ARG_KIND_COUNT] = {
+    [ARG_FD_FLAGS] = {names_open_flags, NULL, "0"},
     [ARG_PROT] = {names_prot, NULL, "PROT_NONE"},
     [ARG_MAP_FLAGS] = {names_map_flags, NULL, "0"},
     [ARG_MREMAP_FLAGS] = {names_mremap_flags, NULL, "0"},
