@@ -156,7 +156,7 @@ $(foreach t,$(basename $(notdir $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
 
 -include $(wildcard tests/*/rules.mk)
 
-.PHONY: all kernel tool run test unit system bench debug lint format deps clean help unit-binaries
+.PHONY: all kernel tool run test unit system bench debug lint format docs deps clean help unit-binaries
 
 all: kernel tool ## build the kernel and the host program
 kernel: $(BUILD)/knarr.elf
@@ -195,6 +195,9 @@ lint: ## static checks: layers, cppcheck
 format: ## clang-format over the whole tree
 	@scripts/deps.sh lint
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+docs: ## make docs/syscalls.md from the table of system calls
+	@scripts/syscalls.sh >docs/syscalls.md.new && mv docs/syscalls.md.new docs/syscalls.md
 
 deps: ## install all packages that any target needs
 	@scripts/deps.sh build run test bench lint debug
