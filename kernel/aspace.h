@@ -116,7 +116,8 @@ long aspace_brk(struct aspace *as, uaddr_t new_brk);                            
 long aspace_sync(struct aspace *as, uaddr_t addr, size_t len, int flags);        // msync(2)
 // mincore(2): fills one byte a page into `out` (kernel memory) for `count` pages from addr.
 long aspace_resident(struct aspace *as, uaddr_t addr, size_t count, uint8_t *out);
-long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, bool lock);  // mlock(2), munlock(2)
+enum lock_mode { LOCK_OFF, LOCK_ON, LOCK_ON_FAULT };
+long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mode mode); // munlock(2), mlock(2), mlock2(2)
 // Reads or writes another address space (or this one), ignoring protection when `force`. Bytes done, or -EFAULT.
 long aspace_access(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force);
 

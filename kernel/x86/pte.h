@@ -78,8 +78,9 @@ static inline bool pte_allows(pte_t e, bool write, bool exec)
 static inline pte_t pte_change(pte_t e, unsigned prot)
 {
     pte_t keep = e & (PTE_FRAME | PTE_NOREF | PTE_LARGE | PTE_WRITE | PTE_DIRTY);
-    pte_t n = pte_make(0, prot & ~PROT_WRITE) | keep;
-    return prot & PROT_WRITE ? n : n & ~PTE_WRITE;
+    if (prot & PROT_WRITE)
+        return pte_make(0, (prot & ~PROT_WRITE) | PROT_READ) | keep;
+    return (pte_make(0, prot) | keep) & ~PTE_WRITE;
 }
 
 // Copy on write: what both address spaces hold after a fork.
