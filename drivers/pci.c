@@ -3,8 +3,9 @@
 // access.
 #include "drivers/pci.h"
 
-#include "kernel/log.h"
+#include "kernel/boot.h"
 #include "kernel/page.h"
+#include "kernel/x86/acpi.h"
 #include "kernel/x86/io.h"
 #include "kernel/x86/pagetable.h"
 
@@ -29,26 +30,47 @@
 #define MSIX_ENTRY_SIZE 16
 #define MSIX_ENTRY_MASKED 1
 
+// Where ACPI's MCFG says that configuration space is mapped; only the first buses, each from its first use.
 static struct {
-    volatile uint8_t *base; // mapped; NULL: not used
-    uint8_t first_bus, last_bus;
+    phys_t base; // of bus 0
+    uint8_t last_bus;
+    volatile uint8_t *buses[8];
 } ecam;
 
-void pci_set_ecam(phys_t base, uint8_t first_bus, uint8_t last_bus) {
-    if (last_bus < first_bus)
-        return;
-    // One bus is 1 MiB; more than the first few are hardly ever numbered, and mappings are not free.
-    last_bus = (uint8_t)MIN(last_bus, first_bus + 3);
-    ecam.first_bus = first_bus;
-    ecam.last_bus = last_bus;
-    ecam.base = mmio_map(base + ((phys_t)first_bus << 20), (size_t)(last_bus - first_bus + 1) << 20);
+struct PACKED mcfg {
+    struct acpi_header header;
+    uint64_t reserved;
+    struct PACKED {
+        uint64_t base;
+        uint16_t segment;
+        uint8_t first_bus, last_bus;
+        uint32_t reserved;
+    } entries[];
+};
+
+static bool find_ecam(void) {
+    const struct mcfg *m = boot_info.rsdp ? (const void *)acpi_find("MCFG") : NULL;
+    for (size_t i = 0; m && sizeof(*m) + (i + 1) * sizeof(m->entries[0]) <= m->header.length; i++) {
+        if (m->entries[i].segment == 0 && m->entries[i].first_bus == 0 && IS_ALIGNED(m->entries[i].base, 1UL << 20)) {
+            ecam.base = m->entries[i].base;
+            ecam.last_bus = (uint8_t)MIN(m->entries[i].last_bus, ARRAY_SIZE(ecam.buses) - 1);
+            return true;
+        }
+    }
+    return false;
 }
 
 static volatile uint8_t *ecam_place(const struct pci_device *dev, unsigned offset) {
-    if (!ecam.base || dev->bus < ecam.first_bus || dev->bus > ecam.last_bus)
+    static volatile uint8_t nothing[PAGE_SIZE] ALIGNED(4); // all ones, where there is no such bus
+    if (likely(!ecam.base))
         return NULL;
-    return ecam.base + ((size_t)(dev->bus - ecam.first_bus) << 20 | (size_t)dev->slot << 15 |
-                        (size_t)dev->function << 12 | (offset & 0xfff));
+    if (dev->bus <= ecam.last_bus && !ecam.buses[dev->bus])
+        ecam.buses[dev->bus] = mmio_map(ecam.base + ((phys_t)dev->bus << 20), 1UL << 20);
+    if (dev->bus > ecam.last_bus || !ecam.buses[dev->bus]) {
+        mmio_write32(nothing + (offset & 0xffc), ~0u);
+        return nothing + (offset & 0xfff);
+    }
+    return ecam.buses[dev->bus] + ((size_t)dev->slot << 15 | (size_t)dev->function << 12 | (offset & 0xfff));
 }
 
 // Selects the register and returns the port where its byte `offset` is.
@@ -117,12 +139,10 @@ static void scan_bus(uint8_t bus, void (*fn)(struct pci_device *dev)) {
 }
 
 void pci_scan(void (*fn)(struct pci_device *dev)) {
-    if (!ecam.base) {
-        // The address register of a host bridge keeps what is written to it; where there is none, the ports read as ones.
-        out32(CONFIG_ADDRESS, 0x80000000u);
-        if (in32(CONFIG_ADDRESS) != 0x80000000u)
-            return;
-    }
+    // The address register of a host bridge keeps what is written to it; where there is none, the ports read as ones.
+    out32(CONFIG_ADDRESS, 0x80000000u);
+    if (in32(CONFIG_ADDRESS) != 0x80000000u && !find_ecam())
+        return;
     scan_bus(0, fn);
 }
 

@@ -25,9 +25,8 @@ struct pci_device {
 #define PCI_CAP_MSIX 0x11
 
 // Calls fn for every function of every device that is there. The structure is the caller's only during the call.
+// Configuration space is reached through the ports 0xcf8 and 0xcfc, or where there are none, mapped as ACPI's MCFG says (ECAM).
 void pci_scan(void (*fn)(struct pci_device *dev));
-// ECAM for these buses from now on, as ACPI's MCFG says; otherwise the ports 0xcf8 and 0xcfc are used.
-void pci_set_ecam(phys_t base, uint8_t first_bus, uint8_t last_bus);
 
 uint8_t pci_read8(const struct pci_device *dev, unsigned offset);
 uint16_t pci_read16(const struct pci_device *dev, unsigned offset);

@@ -280,4 +280,4 @@ struct file *tty_open_current(unsigned flags) {
 
 int tty_foreground_group(struct tty *t) { return READ_ONCE(t->foreground); }
 
-void tty_describe(struct tty *t, int *rdev) { *rdev = (int)t->rdev; }
+uint64_t tty_device(struct tty *t) { return t->rdev; }

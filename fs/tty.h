@@ -132,6 +132,6 @@ struct file *tty_open_console(unsigned flags);
 struct file *tty_open_current(unsigned flags);
 struct tty *tty_console(void); // NULL: the console is no terminal
 int tty_foreground_group(struct tty *t); // process group, for /proc/PID/stat; 0: none
-void tty_describe(struct tty *t, int *rdev);
+uint64_t tty_device(struct tty *t); // its device number, for the same
 
 #endif
