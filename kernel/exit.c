@@ -48,6 +48,16 @@ static void release_address_space(struct process *p)
     aspace_unref(as);
 }
 
+void process_discard(struct process *p)
+{
+    if (hooks->release_files)
+        hooks->release_files(p);
+    if (p->aspace)
+        aspace_unref(p->aspace);
+    p->aspace = NULL;
+    process_unref(p);
+}
+
 // --- Telling the parent ---
 
 static siginfo_t child_info(const struct process *p, int code, int status)

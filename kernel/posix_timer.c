@@ -218,8 +218,8 @@ long posix_timer_create(const struct posix_timer_spec *spec)
     }
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     t->id = p->next_timer_id++;
-    if (spec->notify == SIGEV_SIGNAL && spec->value == 0 && spec->sig == 0)
-        t->spec.sig = SIGALRM;
+    if (spec->value_is_id)
+        t->spec.value = (uint64_t)t->id;
     list_push_back(&p->posix_timers, &t->link);
     spin_unlock_irqrestore(&p->signal_lock, flags);
     return t->id;

@@ -15,6 +15,7 @@ struct posix_timer_spec { // of struct sigevent
     int clock;
     int notify, sig, tid;
     uint64_t value;
+    bool value_is_id; // no value was given
 };
 long posix_timer_create(const struct posix_timer_spec *spec); // the number, -EAGAIN, -EINVAL
 // times: absolute or relative in the timer's clock, in ns. 0 or -EINVAL.

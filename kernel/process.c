@@ -95,11 +95,6 @@ void process_unref(struct process *p)
     slab_free(&process_cache, p);
 }
 
-void process_discard(struct process *p)
-{
-    process_unref(p);
-}
-
 void process_inherit(struct process *child, struct process *parent)
 {
     child->cred = parent->cred;

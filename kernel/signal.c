@@ -159,6 +159,14 @@ void signal_handlers_unref(struct signal_handlers *h)
         slab_free(&handlers_cache, h);
 }
 
+void signal_reset_handlers_of(struct signal_handlers *h)
+{
+    for (int i = 0; i < SIGNAL_COUNT; i++) {
+        struct signal_action *a = &h->action[i];
+        *a = (struct signal_action){.handler = a->handler == (uaddr_t)SIG_IGN ? a->handler : 0};
+    }
+}
+
 void signal_reset_handlers(struct process *p)
 {
     struct signal_handlers *old = p->handlers, *new = NULL;
@@ -167,10 +175,7 @@ void signal_reset_handlers(struct process *p)
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     if (new)
         p->handlers = new;
-    for (int i = 0; i < SIGNAL_COUNT; i++) {
-        struct signal_action *a = &p->handlers->action[i];
-        *a = (struct signal_action){.handler = a->handler == (uaddr_t)SIG_IGN ? a->handler : 0};
-    }
+    signal_reset_handlers_of(p->handlers);
     spin_unlock_irqrestore(&p->signal_lock, flags);
     if (new)
         signal_handlers_unref(old);

@@ -62,6 +62,7 @@ void signal_update_work(void);     // after a change of the current thread's mas
 struct signal_handlers *signal_handlers_create(void);                     // all default; NULL: no memory
 struct signal_handlers *signal_handlers_copy(struct signal_handlers *from); // fork
 void signal_handlers_unref(struct signal_handlers *h);
+void signal_reset_handlers_of(struct signal_handlers *h); // what was caught becomes default
 void signal_reset_handlers(struct process *p); // exec: what was caught becomes default; un-shares
 
 // Logs why the program dies, in detail: signal, address, registers, the mapping, the code.

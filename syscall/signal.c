@@ -1,0 +1,281 @@
+// Signals: handlers, masks, sending, waiting.
+#include "kernel/signal.h"
+#include "kernel/process.h"
+#include "kernel/thread.h"
+#include "kernel/usercopy.h"
+#include "syscall/syscall.h"
+#include "syscall/timespec.h"
+#include <linux/capability.h>
+#include <linux/signal.h>
+
+struct sigaction64 { // of rt_sigaction(2)
+    uint64_t handler, flags, restorer, mask;
+};
+
+long sys_rt_sigaction(uint64_t sig, uint64_t new_action, uint64_t old_action, uint64_t size)
+{
+    struct sigaction64 in, out;
+    struct signal_action new, old;
+    if (size != sizeof(uint64_t))
+        return -EINVAL;
+    if (new_action) {
+        if (copy_in_obj(&in, new_action) < 0)
+            return -EFAULT;
+        new = (struct signal_action){in.handler, in.flags, in.restorer, in.mask};
+    }
+    long err = signal_set_action((int)sig, new_action ? &new : NULL, &old);
+    if (err || !old_action)
+        return err;
+    out = (struct sigaction64){old.handler, old.flags, old.restorer, old.mask};
+    return copy_out_obj(old_action, &out);
+}
+
+long sys_rt_sigprocmask(uint64_t how, uint64_t new_set, uint64_t old_set, uint64_t size)
+{
+    uint64_t old = thread_current()->signal_mask, set;
+    if (size != sizeof(uint64_t))
+        return -EINVAL;
+    if (new_set) {
+        if (copy_in_obj(&set, new_set) < 0)
+            return -EFAULT;
+        switch ((int)how) {
+        case SIG_BLOCK:
+            set |= old;
+            break;
+        case SIG_UNBLOCK:
+            set = old & ~set;
+            break;
+        case SIG_SETMASK:
+            break;
+        default:
+            return -EINVAL;
+        }
+        signal_set_mask(set);
+    }
+    return old_set ? copy_out_obj(old_set, &old) : 0;
+}
+
+long sys_rt_sigreturn(void)
+{
+    struct thread *t = thread_current();
+    if (sigframe_pop() < 0) {
+        signal_fault(SIGSEGV, SI_KERNEL, t->frame->rsp, 0, 0);
+        return 0;
+    }
+    return (long)t->frame->rax;
+}
+
+long sys_rt_sigpending(uint64_t out, uint64_t size)
+{
+    uint64_t set = signal_pending_set();
+    return size > sizeof set ? -EINVAL : copy_out(out, &set, size);
+}
+
+long sys_sigaltstack(uint64_t new_stack, uint64_t old_stack)
+{
+    stack_t ss, old;
+    uaddr_t sp = thread_current()->frame->rsp;
+    if (new_stack && copy_in_obj(&ss, new_stack) < 0)
+        return -EFAULT;
+    signal_get_alt_stack(&old, sp);
+    if (new_stack) {
+        int err = signal_set_alt_stack(&ss, sp);
+        if (err)
+            return err;
+    }
+    return old_stack ? copy_out_obj(old_stack, &old) : 0;
+}
+
+long sys_restart_syscall(void)
+{
+    struct restart r = thread_current()->restart;
+    thread_current()->restart.fn = NULL;
+    return r.fn ? r.fn(&r) : -EINTR;
+}
+
+// --- Waiting for signals ---
+
+static void wait_for_signal(void)
+{
+    do {
+        thread_prepare_sleep(true);
+    } while (thread_sleep_until(NSEC_MAX) == 0);
+}
+
+long sys_pause(void)
+{
+    wait_for_signal();
+    return -ERESTARTNOHAND;
+}
+
+long sys_rt_sigsuspend(uint64_t uset, uint64_t size)
+{
+    struct thread *t = thread_current();
+    uint64_t set;
+    if (size != sizeof set)
+        return -EINVAL;
+    if (copy_in_obj(&set, uset) < 0)
+        return -EFAULT;
+    t->signal_saved_mask = t->signal_mask;
+    signal_set_mask(set);
+    wait_for_signal();
+    atomic_or(&t->work, WORK_RESTORE_MASK);
+    return -ERESTARTNOHAND;
+}
+
+long sys_rt_sigtimedwait(uint64_t uset, uint64_t uinfo, uint64_t utimeout, uint64_t size)
+{
+    struct process *p = process_current();
+    nsec_t deadline = NSEC_MAX;
+    siginfo_t info;
+    uint64_t set;
+    int sig = 0;
+    if (size != sizeof set)
+        return -EINVAL;
+    if (copy_in_obj(&set, uset) < 0)
+        return -EFAULT;
+    if (utimeout) {
+        int err = timespec_in(utimeout, &deadline);
+        if (err)
+            return err;
+        deadline = nsec_add(time_monotonic(), deadline);
+    }
+    int err = wait_event_until(&p->signal_wait, (sig = signal_take(set, &info)) != 0, deadline, true);
+    if (err)
+        return err == -ETIMEDOUT ? -EAGAIN : -EINTR;
+    return uinfo && copy_out_obj(uinfo, &info) < 0 ? -EFAULT : sig;
+}
+
+// --- Sending ---
+
+static siginfo_t info_of_sender(int sig, int code)
+{
+    siginfo_t info = {.si_signo = sig, .si_code = code};
+    info.si_pid = process_current()->pid;
+    info.si_uid = process_current()->cred.uid;
+    return info;
+}
+
+static bool may_signal(const struct process *p, int sig)
+{
+    const struct credentials *c = &process_current()->cred;
+    if (p == process_current() || (c->cap_effective & (1UL << CAP_KILL)))
+        return true;
+    if (c->euid == p->cred.suid || c->euid == p->cred.uid || c->uid == p->cred.suid || c->uid == p->cred.uid)
+        return true;
+    return sig == SIGCONT && p->sid == process_current()->sid;
+}
+
+static long signal_process(struct process *p, int sig, const siginfo_t *info)
+{
+    if (!may_signal(p, sig))
+        return -EPERM;
+    return sig ? signal_send_process(p, sig, info) : 0;
+}
+
+static bool valid_signal(uint64_t sig)
+{
+    return (uint32_t)sig <= SIGNAL_COUNT;
+}
+
+static long kill_one(int pid, int sig, const siginfo_t *info)
+{
+    struct process *p = process_find(pid);
+    if (!p)
+        return -ESRCH;
+    long result = signal_process(p, sig, info);
+    process_unref(p);
+    return result;
+}
+
+// All of a group, or (group 0) all but process 1 and this one. 0 when at least one was reached.
+static long kill_many(int group, int sig, const siginfo_t *info)
+{
+    long result = -ESRCH;
+    struct process *p;
+    for (int pid = 1; (p = process_next(pid)); pid++) {
+        pid = p->pid;
+        bool meant = group ? p->pgid == group : p->pid != 1 && p != process_current();
+        if (meant) {
+            long r = signal_process(p, sig, info);
+            if (result)
+                result = r;
+        }
+        process_unref(p);
+    }
+    return result;
+}
+
+long sys_kill(uint64_t upid, uint64_t sig)
+{
+    int pid = (int)upid;
+    if (!valid_signal(sig))
+        return -EINVAL;
+    siginfo_t info = info_of_sender((int)sig, SI_USER);
+    if (pid > 0)
+        return kill_one(pid, (int)sig, &info);
+    if (pid == INT32_MIN)
+        return -ESRCH;
+    return kill_many(pid == -1 ? 0 : pid == 0 ? process_current()->pgid : -pid, (int)sig, &info);
+}
+
+// tgid 0: any process (tkill).
+static long kill_thread(int tgid, int tid, int sig, const siginfo_t *info)
+{
+    struct thread *t = thread_find(tid);
+    if (!t)
+        return -ESRCH;
+    long result = -ESRCH;
+    if (!tgid || t->process->pid == tgid) {
+        result = may_signal(t->process, sig) ? 0 : -EPERM;
+        if (!result && sig)
+            result = signal_send_thread(t, sig, info);
+    }
+    thread_unref(t);
+    return result;
+}
+
+long sys_tgkill(uint64_t tgid, uint64_t tid, uint64_t sig)
+{
+    if ((int)tgid <= 0 || (int)tid <= 0 || !valid_signal(sig))
+        return -EINVAL;
+    siginfo_t info = info_of_sender((int)sig, SI_TKILL);
+    return kill_thread((int)tgid, (int)tid, (int)sig, &info);
+}
+
+long sys_tkill(uint64_t tid, uint64_t sig)
+{
+    if ((int)tid <= 0 || !valid_signal(sig))
+        return -EINVAL;
+    siginfo_t info = info_of_sender((int)sig, SI_TKILL);
+    return kill_thread(0, (int)tid, (int)sig, &info);
+}
+
+// The sender's own siginfo: it must not look as if the kernel had sent it, except to oneself.
+static long get_info(uint64_t uinfo, uint64_t sig, int target, siginfo_t *info)
+{
+    if (!valid_signal(sig))
+        return -EINVAL;
+    if (copy_in_obj(info, uinfo) < 0)
+        return -EFAULT;
+    info->si_signo = (int)sig;
+    if ((info->si_code >= 0 || info->si_code == SI_TKILL) && target != process_current()->pid)
+        return -EPERM;
+    return 0;
+}
+
+long sys_rt_sigqueueinfo(uint64_t pid, uint64_t sig, uint64_t uinfo)
+{
+    siginfo_t info;
+    long err = get_info(uinfo, sig, (int)pid, &info);
+    return err ? err : kill_one((int)pid, (int)sig, &info);
+}
+
+long sys_rt_tgsigqueueinfo(uint64_t tgid, uint64_t tid, uint64_t sig, uint64_t uinfo)
+{
+    siginfo_t info;
+    if ((int)tgid <= 0 || (int)tid <= 0)
+        return -EINVAL;
+    long err = get_info(uinfo, sig, (int)tgid, &info);
+    return err ? err : kill_thread((int)tgid, (int)tid, (int)sig, &info);
+}

@@ -1,0 +1,324 @@
+// Clocks, sleeping, interval timers, CPU times.
+#include "kernel/time.h"
+#include "kernel/posix_timer.h"
+#include "kernel/process.h"
+#include "kernel/thread.h"
+#include "kernel/usercopy.h"
+#include "syscall/syscall.h"
+#include "syscall/timespec.h"
+#include <linux/capability.h>
+#include <linux/resource.h>
+#include <linux/time.h>
+#include <linux/times.h>
+
+#define COARSE_RESOLUTION (4 * NSEC_PER_MSEC) // what Linux says with 250 ticks a second
+#define TICKS_PER_SEC 100                     // of times(2)
+
+// --- CPU clocks: of this process or thread, or named by a number that clock_getcpuclockid(3) makes ---
+
+static nsec_t process_cpu_time(struct process *p)
+{
+    nsec_t user, system;
+    process_times(p, &user, &system);
+    return user + system;
+}
+
+static nsec_t thread_cpu_time(struct thread *t)
+{
+    nsec_t user, system;
+    thread_times(t, &user, &system);
+    return user + system;
+}
+
+static int dynamic_cpu_clock(int clock, nsec_t *ns)
+{
+    int id = ~(clock >> 3);
+    if ((clock & 3) == 3) // a file descriptor's
+        return -EINVAL;
+    if (clock & 4) {
+        struct thread *t = id ? thread_find(id) : NULL;
+        if (id && (!t || t->process != process_current())) {
+            if (t)
+                thread_unref(t);
+            return -EINVAL;
+        }
+        *ns = thread_cpu_time(t ? t : thread_current());
+        if (t)
+            thread_unref(t);
+        return 0;
+    }
+    struct process *p = id ? process_find(id) : NULL;
+    if (id && !p)
+        return -EINVAL;
+    *ns = process_cpu_time(p ? p : process_current());
+    if (p)
+        process_unref(p);
+    return 0;
+}
+
+static int read_clock(int clock, nsec_t *ns)
+{
+    switch (clock) {
+    case CLOCK_MONOTONIC:
+    case CLOCK_MONOTONIC_RAW:
+    case CLOCK_MONOTONIC_COARSE:
+    case CLOCK_BOOTTIME:
+    case CLOCK_BOOTTIME_ALARM:
+        *ns = time_monotonic();
+        return 0;
+    case CLOCK_REALTIME:
+    case CLOCK_REALTIME_COARSE:
+    case CLOCK_REALTIME_ALARM:
+    case CLOCK_TAI: // the offset to UTC is 0 until somebody sets it
+        *ns = time_realtime();
+        return 0;
+    case CLOCK_PROCESS_CPUTIME_ID:
+        *ns = process_cpu_time(process_current());
+        return 0;
+    case CLOCK_THREAD_CPUTIME_ID:
+        *ns = thread_cpu_time(thread_current());
+        return 0;
+    default:
+        return clock < 0 ? dynamic_cpu_clock(clock, ns) : -EINVAL;
+    }
+}
+
+long sys_clock_gettime(uint64_t clock, uint64_t ts)
+{
+    nsec_t ns;
+    int err = read_clock((int)clock, &ns);
+    return err ? err : timespec_out(ts, ns);
+}
+
+long sys_clock_getres(uint64_t clock, uint64_t ts)
+{
+    nsec_t ns;
+    int id = (int)clock, err = read_clock(id, &ns);
+    if (err || !ts)
+        return err;
+    return timespec_out(ts, id == CLOCK_REALTIME_COARSE || id == CLOCK_MONOTONIC_COARSE ? COARSE_RESOLUTION : 1);
+}
+
+static long set_realtime(nsec_t ns)
+{
+    if (!(process_current()->cred.cap_effective & (1UL << CAP_SYS_TIME)))
+        return -EPERM;
+    return time_set_realtime(ns);
+}
+
+long sys_clock_settime(uint64_t clock, uint64_t ts)
+{
+    nsec_t ns;
+    if ((int)clock != CLOCK_REALTIME)
+        return -EINVAL;
+    int err = timespec_in(ts, &ns);
+    return err ? err : set_realtime(ns);
+}
+
+long sys_gettimeofday(uint64_t utv, uint64_t utz)
+{
+    if (utv) {
+        struct timeval64 tv = nsec_to_timeval(time_realtime());
+        if (copy_out_obj(utv, &tv) < 0)
+            return -EFAULT;
+    }
+    return utz ? clear_out(utz, sizeof(struct timezone)) : 0;
+}
+
+long sys_settimeofday(uint64_t utv, uint64_t utz)
+{
+    struct timeval64 tv;
+    struct timezone tz;
+    nsec_t ns;
+    if (utz && copy_in_obj(&tz, utz) < 0)
+        return -EFAULT;
+    if (!utv) // a time zone alone: nobody looks at it
+        return process_current()->cred.cap_effective & (1UL << CAP_SYS_TIME) ? 0 : -EPERM;
+    if (copy_in_obj(&tv, utv) < 0)
+        return -EFAULT;
+    int err = timeval_to_nsec(&tv, &ns);
+    return err ? err : set_realtime(ns);
+}
+
+long sys_time(uint64_t out)
+{
+    int64_t seconds = time_realtime() / NSEC_PER_SEC;
+    if (out && copy_out_obj(out, &seconds) < 0)
+        return -EFAULT;
+    return seconds;
+}
+
+// --- Sleeping ---
+
+static int sleep_until(nsec_t deadline)
+{
+    for (;;) {
+        thread_prepare_sleep(true);
+        int err = thread_sleep_until(deadline);
+        if (err)
+            return err == -ETIMEDOUT ? 0 : err;
+        if (time_monotonic() >= deadline)
+            return 0;
+    }
+}
+
+// What is left of a relative sleep goes to *rem, and restart_syscall(2) goes on with it.
+static long sleep_relative(nsec_t deadline, uaddr_t rem);
+
+static long restart_sleep(struct restart *r)
+{
+    return sleep_relative((nsec_t)r->args[0], r->args[1]);
+}
+
+static long sleep_relative(nsec_t deadline, uaddr_t rem)
+{
+    if (sleep_until(deadline) == 0)
+        return 0;
+    if (rem && timespec_out(rem, MAX(deadline - time_monotonic(), 0)) < 0)
+        return -EFAULT;
+    thread_current()->restart = (struct restart){restart_sleep, {(uint64_t)deadline, rem}};
+    return -ERESTART_BLOCK;
+}
+
+long sys_nanosleep(uint64_t request, uint64_t rem)
+{
+    nsec_t ns;
+    int err = timespec_in(request, &ns);
+    return err ? err : sleep_relative(nsec_add(time_monotonic(), ns), rem);
+}
+
+long sys_clock_nanosleep(uint64_t clock, uint64_t flags, uint64_t request, uint64_t rem)
+{
+    nsec_t ns, now;
+    int id = (int)clock;
+    if (id == CLOCK_THREAD_CPUTIME_ID)
+        return -EINVAL;
+    if (id == CLOCK_PROCESS_CPUTIME_ID || id < 0 || id == CLOCK_MONOTONIC_RAW || id == CLOCK_MONOTONIC_COARSE ||
+        id == CLOCK_REALTIME_COARSE)
+        return -EOPNOTSUPP;
+    int err = read_clock(id, &now);
+    if (!err)
+        err = timespec_in(request, &ns);
+    if (err)
+        return err;
+    if (!(flags & TIMER_ABSTIME))
+        return sleep_relative(nsec_add(time_monotonic(), ns), rem);
+    if (ns != NSEC_MAX)
+        ns -= now - time_monotonic();
+    err = sleep_until(ns);
+    return err == -ERESTARTSYS ? -ERESTARTNOHAND : err;
+}
+
+// --- Interval timers ---
+
+struct itimerval64 {
+    struct timeval64 interval, value;
+};
+
+static long timer_out(uaddr_t to, const struct itimer_value *v)
+{
+    // Rounded up: a timer that runs must not look as if it did not.
+    struct itimerval64 out = {nsec_to_timeval(v->interval), nsec_to_timeval(v->value + NSEC_PER_USEC - 1)};
+    return copy_out_obj(to, &out);
+}
+
+long sys_getitimer(uint64_t which, uint64_t old)
+{
+    struct itimer_value v;
+    if (which > ITIMER_PROF)
+        return -EINVAL;
+    itimer_set((int)which, NULL, &v);
+    return timer_out(old, &v);
+}
+
+long sys_setitimer(uint64_t which, uint64_t new_value, uint64_t old)
+{
+    struct itimerval64 in = {0};
+    struct itimer_value v, before;
+    if (which > ITIMER_PROF)
+        return -EINVAL;
+    if (new_value && copy_in_obj(&in, new_value) < 0)
+        return -EFAULT;
+    if (timeval_to_nsec(&in.interval, &v.interval) || timeval_to_nsec(&in.value, &v.value))
+        return -EINVAL;
+    itimer_set((int)which, &v, &before);
+    return old ? timer_out(old, &before) : 0;
+}
+
+long sys_alarm(uint64_t seconds)
+{
+    struct itimer_value v = {(nsec_t)(uint32_t)seconds * NSEC_PER_SEC, 0}, before;
+    itimer_set(ITIMER_REAL, &v, &before);
+    nsec_t left = before.value;
+    return left && left < NSEC_PER_SEC ? 1 : (left + NSEC_PER_SEC / 2) / NSEC_PER_SEC;
+}
+
+// --- CPU times ---
+
+static int64_t ticks(nsec_t ns)
+{
+    return ns / (NSEC_PER_SEC / TICKS_PER_SEC);
+}
+
+long sys_times(uint64_t out)
+{
+    struct process *p = process_current();
+    if (out) {
+        nsec_t user, system;
+        process_times(p, &user, &system);
+        struct tms t = {ticks(user), ticks(system), ticks(p->children_user_ns), ticks(p->children_system_ns)};
+        if (copy_out_obj(out, &t) < 0)
+            return -EFAULT;
+    }
+    return ticks(time_monotonic());
+}
+
+static void add_thread_usage(struct rusage *r, const struct thread *t)
+{
+    r->ru_minflt += (long)t->minor_faults;
+    r->ru_majflt += (long)t->major_faults;
+    r->ru_nvcsw += (long)t->voluntary_switches;
+    r->ru_nivcsw += (long)t->involuntary_switches;
+}
+
+static void process_usage(struct process *p, struct rusage *r)
+{
+    struct thread *t;
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    r->ru_minflt = (long)p->dead_minor_faults;
+    r->ru_majflt = (long)p->dead_major_faults;
+    r->ru_nvcsw = (long)p->dead_voluntary_switches;
+    r->ru_nivcsw = (long)p->dead_involuntary_switches;
+    list_for_each(t, &p->threads, process_link)
+        add_thread_usage(r, t);
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    uint64_t resident = MAX(p->peak_resident, p->aspace ? READ_ONCE(p->aspace->resident_pages) : 0);
+    r->ru_maxrss = (long)(resident * (PAGE_SIZE / 1024));
+}
+
+long sys_getrusage(uint64_t who, uint64_t out)
+{
+    struct process *p = process_current();
+    struct rusage r = {0};
+    nsec_t user, system;
+    switch ((int)who) {
+    case RUSAGE_SELF:
+        process_times(p, &user, &system);
+        process_usage(p, &r);
+        break;
+    case RUSAGE_THREAD:
+        thread_times(thread_current(), &user, &system);
+        add_thread_usage(&r, thread_current());
+        break;
+    case RUSAGE_CHILDREN:
+        user = p->children_user_ns;
+        system = p->children_system_ns;
+        break;
+    default:
+        return -EINVAL;
+    }
+    struct timeval64 u = nsec_to_timeval(user), s = nsec_to_timeval(system);
+    r.ru_utime.tv_sec = u.tv_sec, r.ru_utime.tv_usec = u.tv_usec;
+    r.ru_stime.tv_sec = s.tv_sec, r.ru_stime.tv_usec = s.tv_usec;
+    return copy_out_obj(out, &r);
+}
