@@ -1,5 +1,8 @@
-// Root, working directory and umask of a process, and what is released when a process ends.
-#include "fs/internal.h"
+// Root, working directory and umask of a process, what a process has open as others see it, and what is released when it ends.
+// Locks: process.signal_lock protects the process's pointers to its file table, context, address space and executable against
+// those who look at another process; the process itself reads them without.
+#include "fs/procfs.h"
+#include "fs/tty.h"
 
 static struct slab_cache context_cache = SLAB_CACHE("fs_context", sizeof(struct fs_context), 8);
 
@@ -76,4 +79,92 @@ int fs_set_root(const struct path *p)
     if (err == 0)
         replace(&process_current()->fs->root, p);
     return err;
+}
+
+// --- Looking at other processes ---
+
+struct file_table *process_files_get(struct process *p)
+{
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    struct file_table *t = p->files;
+    if (t)
+        atomic_add(&t->refs, 1);
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    return t;
+}
+
+struct aspace *process_aspace_get(struct process *p)
+{
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    struct aspace *as = p->aspace;
+    if (as)
+        aspace_ref(as);
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    return as;
+}
+
+bool process_path_get(struct process *p, bool root, struct path *out)
+{
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    struct fs_context *fs = p->fs;
+    if (fs) {
+        spin_lock(&fs->lock);
+        *out = root ? fs->root : fs->cwd;
+        path_ref(out);
+        spin_unlock(&fs->lock);
+    }
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    return fs;
+}
+
+bool process_exe_get(struct process *p, struct path *out)
+{
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    const struct path *exe = p->exe_path;
+    if (exe) {
+        *out = *exe;
+        path_ref(out);
+    }
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    return exe;
+}
+
+// --- Hooks ---
+
+static void release_files(struct process *p)
+{
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    struct file_table *files = p->files;
+    struct fs_context *fs = p->fs;
+    struct path *exe = p->exe_path;
+    p->files = NULL;
+    p->fs = NULL;
+    p->exe_path = NULL;
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    if (files)
+        file_table_unref(files);
+    if (fs)
+        fs_context_unref(fs);
+    if (exe) {
+        path_unref(exe);
+        kfree(exe);
+    }
+}
+
+// fork: the child runs the same program.
+static void inherit(struct process *child, struct process *parent)
+{
+    struct path *exe = parent->exe_path ? kmalloc(sizeof(*exe)) : NULL;
+    if (exe) {
+        *exe = *(struct path *)parent->exe_path;
+        path_ref(exe);
+    }
+    child->exe_path = exe;
+}
+
+void fs_set_hooks(void)
+{
+    static const struct process_hooks hooks = {
+        .release_files = release_files, .stop_tty = tty_process_exit, .inherit = inherit};
+    process_set_hooks(&hooks);
 }

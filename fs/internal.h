@@ -99,6 +99,9 @@ void walk_end(struct walk *w); // drops the references
 void path_get_cwd(struct path *out);
 void path_get_root(struct path *out);
 
+// --- context.c ---
+void fs_set_hooks(void);
+
 // --- inode.c ---
 uint32_t current_umask(void);
 nsec_t inode_now(void);
@@ -123,6 +126,7 @@ void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st);
 bool tmpfs_owns(const struct inode *inode);
 
 // --- pathname.c ---
+long path_name_marked(const struct path *p, char *buf, size_t size); // path_name, with " (deleted)" behind it when it is
 // What /proc/PID/maps shows for a mapped file: its name (" (deleted)" behind it when that is gone), device and number.
 void inode_describe(struct inode *inode, char *name, size_t size, uint64_t *dev, uint64_t *ino);
 struct mount *mount_of(struct superblock *sb); // some mount of it, referenced; NULL: none

@@ -67,6 +67,16 @@ long path_name(const struct path *p, char *buf, size_t size)
     return prefix_len + len;
 }
 
+long path_name_marked(const struct path *p, char *buf, size_t size)
+{
+    long n = path_name(p, buf, size);
+    if (n > 0 && path_deleted(p) && (size_t)n + 11 <= size) {
+        memcpy(buf + n, " (deleted)", 11);
+        n += 10;
+    }
+    return n;
+}
+
 void inode_describe(struct inode *inode, char *name, size_t size, uint64_t *dev, uint64_t *ino)
 {
     if (dev)
@@ -92,8 +102,7 @@ void inode_describe(struct inode *inode, char *name, size_t size, uint64_t *dev,
         return;
     struct mount *m = mount_of(inode->sb);
     struct path p = {m ? m : mount_anonymous(), d};
-    long n = d->flags & DENTRY_ANON || m ? path_name(&p, name, size) : 0;
-    if (n > 0 && path_deleted(&p) && (size_t)n + 11 <= size)
-        memcpy(name + n, " (deleted)", 11);
+    if (path_name_marked(&p, name, size) < 0)
+        name[0] = 0;
     path_unref(&p);
 }

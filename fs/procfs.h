@@ -1,0 +1,58 @@
+// The parts of procfs: procfs.c turns tables of entries into a file system, procfs_pid.c has those of processes, procfs_fd.c of their
+// descriptors, procfs_system.c those of the machine, procfs_sysctl.c /proc/sys.
+#ifndef FS_PROCFS_H
+#define FS_PROCFS_H
+
+#include "fs/internal.h"
+#include "fs/seqbuf.h"
+
+struct proc_entry;
+
+// A file, directory or link of procfs: an entry of a table, and for which process, thread and descriptor.
+struct proc_item {
+    struct inode inode;
+    const struct proc_entry *entry;
+    int pid, tid; // 0: not about a process
+    int fd;
+};
+
+// What a table's functions get: the item, and the process and thread that it is about, alive.
+struct proc_ref {
+    struct proc_item *item;
+    struct process *process; // NULL for entries of the machine
+    struct thread *thread;   // the thread, or one of the process; NULL when it has none left
+};
+
+// Members whose names are numbers: processes, threads, descriptors.
+struct proc_numbers {
+    int (*next)(struct proc_ref *dir, int from); // the first number >= from; -1: no more
+    const struct proc_entry *member;
+    enum { NUMBER_PID, NUMBER_TID, NUMBER_FD } kind;
+};
+
+struct proc_entry {
+    const char *name; // NULL ends a table
+    uint32_t mode;    // type and permissions
+    int (*show)(struct seqbuf *s, struct proc_ref *r);               // the contents. 0 or -errno
+    long (*store)(struct proc_ref *r, const char *text, size_t len); // a write; the text is NUL-terminated. 0 or -errno
+    long (*readlink)(struct proc_ref *r, char *buf, size_t size);
+    int (*follow)(struct proc_ref *r, struct path *out); // for links that are more than text
+    uint32_t (*link_mode)(struct proc_ref *r);           // permissions of descriptors' links
+    const struct proc_entry *children;
+    const struct proc_numbers *numbers;
+};
+#define PROC_FILE(nm, fn)      {.name = (nm), .mode = S_IFREG | 0444, .show = (fn)}
+#define PROC_SECRET(nm, fn)    {.name = (nm), .mode = S_IFREG | 0400, .show = (fn)}
+#define PROC_DIR(nm, entries)  {.name = (nm), .mode = S_IFDIR | 0555, .children = (entries)}
+
+extern const struct proc_entry proc_root_entries[], proc_sys_entries[], proc_pid_entries[], proc_task_entries[];
+extern const struct proc_numbers proc_processes, proc_fds, proc_fdinfos;
+int proc_show_mounts(struct seqbuf *s, struct proc_ref *r);
+
+// References on what another process has, NULL when it has ended.
+struct file_table *process_files_get(struct process *p);
+bool process_path_get(struct process *p, bool root, struct path *out);
+bool process_exe_get(struct process *p, struct path *out);
+struct aspace *process_aspace_get(struct process *p);
+
+#endif

@@ -1,0 +1,107 @@
+// /proc/PID/fd and fdinfo: what a process has open.
+#include "fs/procfs.h"
+#include "kernel/log.h"
+#include "kernel/string.h"
+
+static struct file *item_file(struct proc_ref *r)
+{
+    struct file_table *t = process_files_get(r->process);
+    struct file *f = NULL;
+    if (t) {
+        int fd = fd_next(t, r->item->fd, &f);
+        if (fd >= 0 && fd != r->item->fd) {
+            file_unref(f);
+            f = NULL;
+        }
+        file_table_unref(t);
+    }
+    return f;
+}
+
+static int next_fd(struct proc_ref *dir, int from)
+{
+    struct file_table *t = process_files_get(dir->process);
+    if (!t)
+        return -1;
+    struct file *f;
+    int fd = fd_next(t, from, &f);
+    if (fd >= 0)
+        file_unref(f);
+    file_table_unref(t);
+    return fd;
+}
+
+static size_t anonymous_name(struct file *f, char *buf, size_t size)
+{
+    if (S_ISFIFO(f->inode->mode))
+        return snprintf(buf, size, "pipe:[%lu]", (unsigned long)f->inode->ino);
+    if (S_ISSOCK(f->inode->mode))
+        return snprintf(buf, size, "socket:[%lu]", (unsigned long)f->inode->ino);
+    return snprintf(buf, size, "anon_inode:%s", f->ops->name ? f->ops->name : "[file]");
+}
+
+static long fd_readlink(struct proc_ref *r, char *buf, size_t size)
+{
+    struct file *f = item_file(r);
+    if (!f)
+        return -ENOENT;
+    long n = f->path.dentry ? path_name_marked(&f->path, buf, size) : (long)anonymous_name(f, buf, size);
+    file_unref(f);
+    return n;
+}
+
+static int fd_follow(struct proc_ref *r, struct path *out)
+{
+    struct file *f = item_file(r);
+    if (!f)
+        return -ENOENT;
+    int err = 0;
+    if (f->path.dentry) {
+        *out = f->path;
+        path_ref(out);
+    } else {
+        char name[64];
+        anonymous_name(f, name, sizeof(name));
+        struct dentry *d = dentry_alloc_anonymous(inode_ref(f->inode), name);
+        if (d) {
+            *out = (struct path){mount_anonymous(), d};
+        } else {
+            inode_unref(f->inode);
+            err = -ENOMEM;
+        }
+    }
+    file_unref(f);
+    return err;
+}
+
+static uint32_t fd_link_mode(struct proc_ref *r)
+{
+    struct file *f = item_file(r);
+    if (!f)
+        return 0700;
+    uint32_t mode = 0100 | (f->readable ? 0400 : 0) | (f->writable ? 0200 : 0);
+    file_unref(f);
+    return mode;
+}
+
+static int show_fdinfo(struct seqbuf *s, struct proc_ref *r)
+{
+    struct file *f = item_file(r);
+    if (!f)
+        return -ENOENT;
+    seq_printf(s, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%d\nino:\t%lu\n",
+               f->stream ? 0UL : (unsigned long)f->position, f->flags, f->path.mount ? f->path.mount->id : 0,
+               (unsigned long)f->inode->ino);
+    file_unref(f);
+    return 0;
+}
+
+static const struct proc_entry fd_entry = {.name = "fd",
+                                           .mode = S_IFLNK | 0700,
+                                           .readlink = fd_readlink,
+                                           .follow = fd_follow,
+                                           .link_mode = fd_link_mode};
+static const struct proc_entry fdinfo_entry = PROC_SECRET("fdinfo", show_fdinfo);
+
+const struct proc_numbers proc_fds = {.next = next_fd, .member = &fd_entry, .kind = NUMBER_FD};
+const struct proc_numbers proc_fdinfos = {.next = next_fd, .member = &fdinfo_entry, .kind = NUMBER_FD};

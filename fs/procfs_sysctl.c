@@ -1,0 +1,194 @@
+// /proc/sys: what programs ask of the system's settings. Writable is what has an effect here.
+#include "fs/procfs.h"
+#include "kernel/log.h"
+#include "kernel/page.h"
+#include "kernel/random.h"
+#include "kernel/string.h"
+#include "kernel/uts.h"
+
+#define NUMBER(fn, value)                                                                                              \
+    static int fn(struct seqbuf *s, struct proc_ref *r)                                                                \
+    {                                                                                                                  \
+        seq_printf(s, "%ld\n", (long)(value));                                                                         \
+        return 0;                                                                                                      \
+    }
+
+extern uint64_t file_count;
+
+NUMBER(show_pid_max, 32768)
+NUMBER(show_threads_max, page_total() / 8)
+NUMBER(show_cap_last_cap, CAP_LAST_CAP)
+NUMBER(show_overcommit, 1)
+NUMBER(show_swappiness, 60)
+NUMBER(show_max_map_count, 65530)
+NUMBER(show_mmap_min_addr, 65536)
+NUMBER(show_nr_hugepages, 0)
+NUMBER(show_file_max, INT64_MAX)
+NUMBER(show_nr_open, 1 << 20)
+NUMBER(show_pipe_max_size, 1 << 20)
+NUMBER(show_entropy, 256)
+NUMBER(show_poolsize, 256)
+NUMBER(show_randomize, 2)
+NUMBER(show_ngroups_max, NGROUPS)
+NUMBER(show_sched_child_runs_first, 0)
+NUMBER(show_zero, 0)
+NUMBER(show_one, 1)
+NUMBER(show_somaxconn, 4096)
+
+static int show_file_nr(struct seqbuf *s, struct proc_ref *r)
+{
+    seq_printf(s, "%lu\t0\t%ld\n", (unsigned long)file_count, (long)INT64_MAX);
+    return 0;
+}
+
+static int show_uts(struct seqbuf *s, size_t field)
+{
+    struct new_utsname u;
+    uts_get(&u);
+    seq_printf(s, "%s\n", (const char *)&u + field);
+    return 0;
+}
+
+static int show_hostname(struct seqbuf *s, struct proc_ref *r)
+{
+    return show_uts(s, offsetof(struct new_utsname, nodename));
+}
+
+static int show_domainname(struct seqbuf *s, struct proc_ref *r)
+{
+    return show_uts(s, offsetof(struct new_utsname, domainname));
+}
+
+static int show_ostype(struct seqbuf *s, struct proc_ref *r)
+{
+    return show_uts(s, offsetof(struct new_utsname, sysname));
+}
+
+static int show_osrelease(struct seqbuf *s, struct proc_ref *r)
+{
+    return show_uts(s, offsetof(struct new_utsname, release));
+}
+
+static int show_version(struct seqbuf *s, struct proc_ref *r)
+{
+    return show_uts(s, offsetof(struct new_utsname, version));
+}
+
+static long store_name(int (*set)(const char *, size_t), const char *text, size_t len)
+{
+    if (!capable(CAP_SYS_ADMIN))
+        return -EPERM;
+    const char *end = memchr(text, '\n', len);
+    return set(text, end ? (size_t)(end - text) : len);
+}
+
+static long store_hostname(struct proc_ref *r, const char *text, size_t len)
+{
+    return store_name(uts_set_nodename, text, len);
+}
+
+static long store_domainname(struct proc_ref *r, const char *text, size_t len)
+{
+    return store_name(uts_set_domainname, text, len);
+}
+
+static int show_core_pattern(struct seqbuf *s, struct proc_ref *r)
+{
+    seq_puts(s, "core\n");
+    return 0;
+}
+
+static void print_uuid(struct seqbuf *s, const uint8_t u[16])
+{
+    seq_printf(s, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n", u[0], u[1], u[2], u[3], u[4],
+               u[5], (u[6] & 0x0f) | 0x40, u[7], (u[8] & 0x3f) | 0x80, u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+}
+
+static int show_uuid(struct seqbuf *s, struct proc_ref *r)
+{
+    uint8_t uuid[16];
+    random_bytes(uuid, sizeof(uuid));
+    print_uuid(s, uuid);
+    return 0;
+}
+
+static int show_boot_id(struct seqbuf *s, struct proc_ref *r)
+{
+    static struct mutex lock = MUTEX_INIT(lock);
+    static uint8_t uuid[16];
+    static bool made;
+    mutex_lock(&lock);
+    if (!made)
+        random_bytes(uuid, sizeof(uuid));
+    made = true;
+    mutex_unlock(&lock);
+    print_uuid(s, uuid);
+    return 0;
+}
+
+static const struct proc_entry random_entries[] = {
+    PROC_FILE("boot_id", show_boot_id),
+    PROC_FILE("entropy_avail", show_entropy),
+    PROC_FILE("poolsize", show_poolsize),
+    PROC_FILE("uuid", show_uuid),
+    {.name = NULL},
+};
+
+static const struct proc_entry kernel_entries[] = {
+    PROC_FILE("cap_last_cap", show_cap_last_cap),
+    PROC_FILE("core_pattern", show_core_pattern),
+    PROC_FILE("dmesg_restrict", show_zero),
+    {.name = "domainname", .mode = S_IFREG | 0644, .show = show_domainname, .store = store_domainname},
+    {.name = "hostname", .mode = S_IFREG | 0644, .show = show_hostname, .store = store_hostname},
+    PROC_FILE("kptr_restrict", show_one),
+    PROC_FILE("ngroups_max", show_ngroups_max),
+    PROC_FILE("osrelease", show_osrelease),
+    PROC_FILE("ostype", show_ostype),
+    PROC_FILE("perf_event_paranoid", show_one),
+    PROC_FILE("pid_max", show_pid_max),
+    PROC_DIR("random", random_entries),
+    PROC_FILE("randomize_va_space", show_randomize),
+    PROC_FILE("sched_child_runs_first", show_sched_child_runs_first),
+    PROC_FILE("tainted", show_zero),
+    PROC_FILE("threads-max", show_threads_max),
+    PROC_FILE("version", show_version),
+    {.name = NULL},
+};
+
+static const struct proc_entry vm_entries[] = {
+    PROC_FILE("max_map_count", show_max_map_count),
+    PROC_FILE("mmap_min_addr", show_mmap_min_addr),
+    PROC_FILE("nr_hugepages", show_nr_hugepages),
+    PROC_FILE("overcommit_memory", show_overcommit),
+    PROC_FILE("overcommit_ratio", show_zero),
+    PROC_FILE("swappiness", show_swappiness),
+    {.name = NULL},
+};
+
+static const struct proc_entry fs_entries[] = {
+    PROC_FILE("file-max", show_file_max),
+    PROC_FILE("file-nr", show_file_nr),
+    PROC_FILE("nr_open", show_nr_open),
+    PROC_FILE("pipe-max-size", show_pipe_max_size),
+    PROC_FILE("protected_hardlinks", show_one),
+    PROC_FILE("protected_symlinks", show_one),
+    {.name = NULL},
+};
+
+static const struct proc_entry core_entries[] = {
+    PROC_FILE("somaxconn", show_somaxconn),
+    {.name = NULL},
+};
+
+static const struct proc_entry net_entries[] = {
+    PROC_DIR("core", core_entries),
+    {.name = NULL},
+};
+
+const struct proc_entry proc_sys_entries[] = {
+    PROC_DIR("fs", fs_entries),
+    PROC_DIR("kernel", kernel_entries),
+    PROC_DIR("net", net_entries),
+    PROC_DIR("vm", vm_entries),
+    {.name = NULL},
+};

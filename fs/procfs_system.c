@@ -1,0 +1,186 @@
+// The files of /proc that are about the machine.
+#include "fs/procfs.h"
+#include "kernel/boot.h"
+#include "kernel/log.h"
+#include "kernel/page.h"
+#include "kernel/string.h"
+#include "kernel/time.h"
+#include "kernel/uts.h"
+#include "kernel/x86/cpuinfo.h"
+
+static int show_cpuinfo(struct seqbuf *s, struct proc_ref *r)
+{
+    struct cpu_identity id;
+    cpu_identity(&id);
+    uint64_t khz = (1000000UL << 20) / MAX(time_cycles_to_ns(1 << 20), 1l);
+    for (unsigned i = 0; i < cpu_count; i++) {
+        seq_printf(s,
+                   "processor\t: %u\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: %s\nstepping\t: %u\n", i,
+                   id.vendor, id.family, id.model, id.brand, id.stepping);
+        seq_printf(s, "cpu MHz\t\t: %lu.%03lu\ncache size\t: %u KB\nphysical id\t: 0\nsiblings\t: %u\ncore id\t\t: %u\n",
+                   khz / 1000, khz % 1000, id.cache_kb, cpu_count, i);
+        seq_printf(s, "cpu cores\t: %u\napicid\t\t: %u\ninitial apicid\t: %u\nfpu\t\t: yes\nfpu_exception\t: yes\n", cpu_count,
+                   cpus[i]->apic_id, cpus[i]->apic_id);
+        seq_puts(s, "cpuid level\t: 13\nwp\t\t: yes\nflags\t\t:");
+        unsigned at = 0;
+        for (const char *name; (name = cpu_flag_next(&at));)
+            seq_printf(s, " %s", name);
+        seq_printf(s, "\nbugs\t\t:\nbogomips\t: %lu.%02lu\nclflush size\t: 64\ncache_alignment\t: 64\n", khz * 2 / 1000,
+                   khz * 2 / 10 % 100);
+        seq_printf(s, "address sizes\t: %u bits physical, %u bits virtual\npower management:\n\n", id.phys_bits,
+                   id.virt_bits);
+    }
+    return 0;
+}
+
+static int show_meminfo(struct seqbuf *s, struct proc_ref *r)
+{
+    struct page_stats ps;
+    page_stats(&ps);
+    const struct {
+        const char *name;
+        uint64_t pages;
+    } lines[] = {
+        {"MemTotal:", ps.total},    {"MemFree:", ps.free},    {"MemAvailable:", ps.free}, {"Buffers:", 0},
+        {"Cached:", ps.cache},      {"SwapCached:", 0},       {"Active:", ps.anon},       {"Inactive:", ps.cache},
+        {"Active(anon):", ps.anon}, {"Inactive(anon):", 0},   {"Active(file):", 0},       {"Inactive(file):", ps.cache},
+        {"Unevictable:", 0},        {"Mlocked:", 0},          {"SwapTotal:", 0},          {"SwapFree:", 0},
+        {"Dirty:", 0},              {"Writeback:", 0},        {"AnonPages:", ps.anon},    {"Mapped:", 0},
+        {"Shmem:", ps.cache},       {"KReclaimable:", 0},     {"Slab:", ps.slab},         {"SReclaimable:", 0},
+        {"SUnreclaim:", ps.slab},   {"KernelStack:", 0},      {"PageTables:", ps.page_tables}, {"NFS_Unstable:", 0},
+        {"Bounce:", 0},             {"WritebackTmp:", 0},     {"CommitLimit:", ps.total}, {"Committed_AS:", ps.anon},
+        {"VmallocTotal:", 0x7ffffffff},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)
+        seq_printf(s, "%-15s %8lu kB\n", lines[i].name, (unsigned long)lines[i].pages * (PAGE_SIZE / 1024));
+    seq_puts(s, "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n"
+                "Hugepagesize:       2048 kB\nHugetlb:               0 kB\n");
+    return 0;
+}
+
+// CPU time of all processes; what is left of the time since the boot was idle.
+static void machine_times(nsec_t *user, nsec_t *system, nsec_t *idle)
+{
+    *user = *system = 0;
+    for (struct process *p = process_next(0), *next; p; p = next) {
+        nsec_t u, k;
+        process_times(p, &u, &k);
+        *user += u + p->children_user_ns;
+        *system += k + p->children_system_ns;
+        next = process_next(p->pid + 1);
+        process_unref(p);
+    }
+    nsec_t all = time_monotonic() * cpu_count;
+    *idle = MAX(all - *user - *system, 0l);
+}
+
+static int show_uptime(struct seqbuf *s, struct proc_ref *r)
+{
+    nsec_t user, system, idle, up = time_monotonic();
+    machine_times(&user, &system, &idle);
+    seq_printf(s, "%lu.%02lu %lu.%02lu\n", (unsigned long)(up / NSEC_PER_SEC), (unsigned long)(up / 10000000 % 100),
+               (unsigned long)(idle / NSEC_PER_SEC), (unsigned long)(idle / 10000000 % 100));
+    return 0;
+}
+
+static void count_tasks(unsigned *threads, unsigned *last_pid)
+{
+    *threads = *last_pid = 0;
+    for (struct process *p = process_next(1), *next; p; p = next) {
+        *threads += p->thread_count;
+        *last_pid = p->pid;
+        next = process_next(p->pid + 1);
+        process_unref(p);
+    }
+}
+
+static int show_loadavg(struct seqbuf *s, struct proc_ref *r)
+{
+    unsigned threads, last_pid, running = sched_load();
+    count_tasks(&threads, &last_pid);
+    seq_printf(s, "%u.00 %u.00 %u.00 %u/%u %u\n", running, running, running, running, threads, last_pid);
+    return 0;
+}
+
+static int show_stat(struct seqbuf *s, struct proc_ref *r)
+{
+    nsec_t user, system, idle, tick = NSEC_PER_SEC / 100;
+    machine_times(&user, &system, &idle);
+    seq_printf(s, "cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", (unsigned long)(user / tick), (unsigned long)(system / tick),
+               (unsigned long)(idle / tick));
+    for (unsigned i = 0; i < cpu_count; i++)
+        seq_printf(s, "cpu%u %lu 0 %lu %lu 0 0 0 0 0 0\n", i, (unsigned long)(user / tick / cpu_count),
+                   (unsigned long)(system / tick / cpu_count), (unsigned long)(idle / tick / cpu_count));
+    unsigned threads, last_pid;
+    count_tasks(&threads, &last_pid);
+    seq_printf(s, "intr 0\nctxt 0\nbtime %lu\nprocesses %u\nprocs_running %u\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
+               (unsigned long)((time_realtime() - time_monotonic()) / NSEC_PER_SEC), last_pid, (unsigned)sched_load());
+    return 0;
+}
+
+static int show_version(struct seqbuf *s, struct proc_ref *r)
+{
+    struct new_utsname u;
+    uts_get(&u);
+    seq_printf(s, "%s version %s (knarr@knarr) (gcc) %s\n", u.sysname, u.release, u.version);
+    return 0;
+}
+
+static int show_filesystems(struct seqbuf *s, struct proc_ref *r)
+{
+    const struct fs_type *t;
+    for (unsigned i = 0; (t = fs_type_at(i)); i++)
+        seq_printf(s, "%s\t%s\n", t->nodev ? "nodev" : "", t->name);
+    return 0;
+}
+
+static int show_cmdline(struct seqbuf *s, struct proc_ref *r)
+{
+    seq_printf(s, "%s\n", boot_info.cmdline);
+    return 0;
+}
+
+static int show_devices(struct seqbuf *s, struct proc_ref *r)
+{
+    seq_puts(s, "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n");
+    return 0;
+}
+
+static int show_swaps(struct seqbuf *s, struct proc_ref *r)
+{
+    seq_puts(s, "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
+    return 0;
+}
+
+static long self_readlink(struct proc_ref *r, char *buf, size_t size)
+{
+    return snprintf(buf, size, "%d", process_current()->pid);
+}
+
+static long thread_self_readlink(struct proc_ref *r, char *buf, size_t size)
+{
+    return snprintf(buf, size, "%d/task/%d", process_current()->pid, thread_current()->tid);
+}
+
+static long mounts_readlink(struct proc_ref *r, char *buf, size_t size)
+{
+    return snprintf(buf, size, "self/mounts");
+}
+
+const struct proc_entry proc_root_entries[] = {
+    PROC_FILE("cmdline", show_cmdline),
+    PROC_FILE("cpuinfo", show_cpuinfo),
+    PROC_FILE("devices", show_devices),
+    PROC_FILE("filesystems", show_filesystems),
+    PROC_FILE("loadavg", show_loadavg),
+    PROC_FILE("meminfo", show_meminfo),
+    {.name = "mounts", .mode = S_IFLNK | 0777, .readlink = mounts_readlink},
+    {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
+    PROC_FILE("stat", show_stat),
+    PROC_FILE("swaps", show_swaps),
+    PROC_DIR("sys", proc_sys_entries),
+    {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
+    PROC_FILE("uptime", show_uptime),
+    PROC_FILE("version", show_version),
+    {.name = NULL},
+};
