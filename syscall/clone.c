@@ -23,6 +23,8 @@ struct clone_request {
 static int check(const struct clone_request *c)
 {
     uint64_t f = c->flags;
+    if ((f & CLONE_SETTLS) && c->tls >= USER_END) // it must be canonical
+        return -EPERM;
     if (f & (NAMESPACES & ~(uint64_t)CSIGNAL))
         return -EPERM;
     if ((f & CLONE_SIGHAND) && (!(f & CLONE_VM) || (f & CLONE_CLEAR_SIGHAND)))
