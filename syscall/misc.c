@@ -38,12 +38,6 @@ long sys_sethostname(uint64_t name, uint64_t len) { return set_name(name, len, u
 
 long sys_setdomainname(uint64_t name, uint64_t len) { return set_name(name, len, uts_set_domainname); }
 
-// personality(2): there is one, Linux's own.
-long sys_personality(uint64_t persona) {
-    const uint32_t query = 0xffffffff;
-    return (uint32_t)persona == query || persona == 0 ? 0 : -EINVAL;
-}
-
 // --- Resources ---
 
 static unsigned count_threads(void) {
