@@ -47,6 +47,11 @@ uint64_t time_ns_to_cycles(nsec_t ns)
     return mul_shift32((uint64_t)ns, READ_ONCE(cycles_per_ns));
 }
 
+uint64_t time_tsc_khz(void)
+{
+    return mul_shift32(NSEC_PER_MSEC, READ_ONCE(cycles_per_ns));
+}
+
 // --- The page ---
 
 static void write_begin(void)

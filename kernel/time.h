@@ -12,6 +12,7 @@ int time_set_realtime(nsec_t ns); // clock_settime(2), settimeofday(2)
 uint64_t time_cycles(void);
 nsec_t time_cycles_to_ns(uint64_t cycles);
 uint64_t time_ns_to_cycles(nsec_t ns);
+uint64_t time_tsc_khz(void); // as far as it is known by now
 int64_t rtc_read(void); // drivers/rtc.c: seconds since the epoch, 0 when there is no clock. Declared here by its user
 
 struct timer;
