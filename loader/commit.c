@@ -9,7 +9,6 @@
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/vectors.h"
 #include "loader/loader.h"
-#include <linux/signal.h> // SS_DISABLE
 
 // Identity and capabilities after exec: capabilities(7), for files without capabilities of their own.
 static void commit_credentials(struct credentials *c, const struct exec_image *img) {
@@ -77,8 +76,8 @@ void loader_commit(struct exec_image *img) {
     swap_aspace(p, img->aspace);
     img->aspace = NULL;
     signal_reset_handlers(p);
-    t->alt_stack = t->alt_stack_size = 0;
-    t->alt_stack_flags = SS_DISABLE;
+    t->alt_stack = t->alt_stack_size = 0; // none
+    t->alt_stack_flags = 0;
     context_reset_fpu(t);
     arch_set_fs_base(0);
     arch_set_gs_base(0);

@@ -21,9 +21,7 @@ static unsigned count(char **v) {
     return n;
 }
 
-uint64_t stack_argument_limit(uint64_t stack_limit) {
-    return MIN(MAX(stack_limit / 4, ARG_MAX_BYTES), STACK_ARGS_CAP);
-}
+uint64_t stack_argument_limit(uint64_t stack_limit) { return MIN(MAX(stack_limit / 4, ARG_MAX_BYTES), STACK_ARGS_CAP); }
 
 int stack_check_args(char **argv, char **envp, const char *exec_name, uint64_t stack_limit) {
     uint64_t limit = stack_argument_limit(stack_limit);

@@ -3,6 +3,7 @@
 #include "kernel/aspace.h"
 #include "kernel/log.h"
 #include "kernel/page.h"
+#include "kernel/process.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 #include "kernel/x86/cpu.h"
@@ -46,9 +47,12 @@ static const struct backing_ops image_ops = {
 static struct backing vvar = {.ops = &vvar_ops, .vmas = LIST_INIT(vvar.vmas)};
 static struct backing image = {.ops = &image_ops, .vmas = LIST_INIT(image.vmas)};
 
+static uaddr_t restorer_of(struct process *p) { return vdso_sigreturn(p->aspace); }
+
 uaddr_t vdso_map(struct aspace *as) {
     size_t size = (size_t)(vdso_image_end - vdso_image);
     vdso_data->cpu_in_tsc_aux = cpu_features.rdtscp;
+    signal_restorer_hook = restorer_of;
 
     // Two mappings side by side: the place for both is found by mapping the first over the whole.
     long start = aspace_map(as, 0, PAGE_SIZE + size, PROT_READ, MAP_PRIVATE, &vvar, 0, PROT_READ, VMA_VDSO);
