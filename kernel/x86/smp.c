@@ -6,7 +6,6 @@
 #include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/page.h"
-#include "kernel/random.h"
 #include "kernel/slab.h"
 #include "kernel/string.h"
 #include "kernel/thread.h"
@@ -70,7 +69,7 @@ static struct cpu *prepare_cpu(unsigned id) {
     c->id = id;
     c->arch = tables;
     c->kernel_stack = (uint64_t)(stack + KERNEL_STACK_SIZE);
-    c->stack_canary = random_u64() << 8;
+    c->stack_canary = cpu_this()->stack_canary; // the same on all CPUs: threads move between them
     return c;
 }
 
