@@ -38,7 +38,7 @@ static int reset(struct virtio_device *dev) {
             return 0;
         cpu_relax();
     }
-    log_err("%s: does not reset", dev->name);
+    log_err("%s %lx: does not reset", dev->bus, dev->place);
     return -EIO;
 }
 
@@ -52,14 +52,14 @@ int virtio_device_found(struct virtio_device *dev) {
     add_status(dev, STATUS_DRIVER);      // 3. there is a driver for it
     int err = drivers[i]->probe(dev);    // 4. to 8. are the driver's
     if (err < 0) {
-        log_err("%s: %s cannot use it (error %d)", dev->name, drivers[i]->name, -err);
+        log_err("%s %lx: %s cannot use it (error %d)", dev->bus, dev->place, drivers[i]->name, -err);
         dev->broken = true;
         dev->transport->set_status(dev, 0); // it forgets the queues that it was told about
         dev->transport->set_status(dev, STATUS_FAILED);
         return -ENODEV;
     }
     taken[i] = true;
-    log_info("%s: %s, features %lx", dev->name, drivers[i]->name, dev->features);
+    log_info("%s %lx: %s, features %lx", dev->bus, dev->place, drivers[i]->name, dev->features);
     return 0;
 }
 
@@ -69,7 +69,7 @@ int virtio_negotiate(struct virtio_device *dev, uint64_t wanted) {
     //    an IOMMU of ours, physical addresses are what it wants.
     uint64_t offered = dev->transport->get_features(dev);
     if (!(offered & VIRTIO_F_VERSION_1)) {
-        log_err("%s: a legacy device; Knarr needs virtio 1.0 or later", dev->name);
+        log_err("%s %lx: a legacy device; Knarr needs virtio 1.0 or later", dev->bus, dev->place);
         return -ENODEV;
     }
     dev->features = offered & (wanted | VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM);
@@ -78,7 +78,7 @@ int virtio_negotiate(struct virtio_device *dev, uint64_t wanted) {
     add_status(dev, STATUS_FEATURES_OK);
     // 6. Read the status again: the device may refuse the subset.
     if (!(dev->transport->get_status(dev) & STATUS_FEATURES_OK)) {
-        log_err("%s: refuses the features %lx of %lx", dev->name, dev->features, offered);
+        log_err("%s %lx: refuses the features %lx of %lx", dev->bus, dev->place, dev->features, offered);
         return -ENODEV;
     }
     return 0;
@@ -106,7 +106,7 @@ void virtio_config(struct virtio_device *dev, unsigned offset, void *buf, unsign
 void virtio_break(struct virtio_device *dev, const char *why) {
     if (atomic_xchg(&dev->broken, true))
         return;
-    log_err("%s: %s; disabled", dev->name, why);
+    log_err("%s %lx: %s; disabled", dev->bus, dev->place, why);
     // Reset, so that it leaves memory alone; FAILED for whoever looks at it from outside.
     dev->transport->set_status(dev, 0);
     dev->transport->set_status(dev, STATUS_FAILED);

@@ -44,7 +44,8 @@ struct virtio_device {
     const struct virtio_transport *transport;
     void *transport_data;
     enum virtio_id id;
-    char name[24]; // for messages
+    const char *bus; // for messages, with
+    uint64_t place;  // the address, or on PCI bus, slot and function as the configuration space counts them
     uint64_t features;
     bool started, broken;
     struct virtqueue *queues[VIRTIO_MAX_QUEUES];

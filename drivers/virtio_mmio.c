@@ -176,10 +176,11 @@ static void probe_place(const char *text) {
     m->dev.transport = &mmio_transport;
     m->dev.id = id;
     m->regs = regs;
-    snprintf(m->dev.name, sizeof(m->dev.name), "virtio-mmio %lx", address);
+    m->dev.bus = "virtio-mmio";
+    m->dev.place = address;
     int err = irq_request_gsi((unsigned)irq, false, false, mmio_interrupt, m);
     if (err < 0) { // then the handler does not know m either
-        log_err("%s: interrupt %lu cannot be had (error %d)", m->dev.name, irq, -err);
+        log_err("%s %lx: interrupt %lu cannot be had (error %d)", m->dev.bus, m->dev.place, irq, -err);
         kfree(m);
         return;
     }

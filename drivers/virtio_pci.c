@@ -175,7 +175,7 @@ static int set_up(struct pci_virtio *p) {
     p->notify = map_region(p, &regions[CAP_NOTIFY], 2, 0x10000);
     p->isr = map_region(p, &regions[CAP_ISR], 1, 1);
     if (!p->common || !p->notify || !p->isr) {
-        log_err("%s: has no usable virtio 1.x registers", p->dev.name);
+        log_err("%s %lx: has no usable virtio 1.x registers", p->dev.bus, p->dev.place);
         return -ENODEV;
     }
     p->notify_length = MIN(regions[CAP_NOTIFY].length, 0x10000u);
@@ -185,7 +185,7 @@ static int set_up(struct pci_virtio *p) {
     p->msix = pci_msix_init(&p->pci) && p->pci.msix_count >= VIRTIO_MAX_QUEUES;
     int err = p->msix ? 0 : pci_intx_request(&p->pci, pci_line_interrupt, p);
     if (err < 0) {
-        log_err("%s: no interrupt can be had (error %d)", p->dev.name, -err);
+        log_err("%s %lx: no interrupt can be had (error %d)", p->dev.bus, p->dev.place, -err);
         return err;
     }
     if (p->msix)
@@ -205,7 +205,8 @@ static void probe(struct pci_device *pci) {
     p->pci = *pci;
     p->dev.transport = &pci_transport;
     p->dev.id = id;
-    snprintf(p->dev.name, sizeof(p->dev.name), "virtio-pci %02x:%02x.%x", pci->bus, pci->slot, pci->function);
+    p->dev.bus = "virtio-pci";
+    p->dev.place = (uint64_t)pci->bus << 8 | (uint64_t)pci->slot << 3 | pci->function;
     if (set_up(p) == 0)
         virtio_device_found(&p->dev); // when it fails, p stays: an interrupt's handler may have it
 }

@@ -30,7 +30,7 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
     // 7. Per queue: its size is ours to reduce (section 4.1.5.1.3), a power of two.
     uint16_t max = dev->transport->queue_max(dev, index);
     if (index >= VIRTIO_MAX_QUEUES || max == 0) {
-        log_err("%s: has no queue %u", dev->name, index);
+        log_err("%s %lx: has no queue %u", dev->bus, dev->place, index);
         return NULL;
     }
     size = MIN(size, VIRTQ_MAX_SIZE);
@@ -39,7 +39,7 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
     struct virtqueue *q = kzalloc(sizeof(*q) + size * sizeof(q->state[0]));
     struct page *page = page_alloc(0, 0);
     if (!q || !page) {
-        log_err("%s: no memory for queue %u", dev->name, index);
+        log_err("%s %lx: no memory for queue %u", dev->bus, dev->place, index);
         kfree(q);
         if (page)
             page_unref(page);
@@ -61,7 +61,7 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
         q->state[i].next = (uint16_t)(i + 1);
     int err = dev->transport->queue_enable(dev, q);
     if (err < 0) {
-        log_err("%s: queue %u cannot be enabled (error %d)", dev->name, index, -err);
+        log_err("%s %lx: queue %u cannot be enabled (error %d)", dev->bus, dev->place, index, -err);
         page_unref(page);
         kfree(q);
         return NULL;

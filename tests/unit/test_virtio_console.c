@@ -27,7 +27,7 @@ static uint8_t pattern(size_t i) { return (uint8_t)(i * 7 + i / 256); }
 /* Starts the driver once; its state is static, as in the kernel. */
 static int start(void **state) {
     fake_reset();
-    device = (struct virtio_device){.transport = &fake_transport, .id = VIRTIO_ID_CONSOLE, .name = "fake"};
+    device = (struct virtio_device){.transport = &fake_transport, .id = VIRTIO_ID_CONSOLE, .bus = "fake"};
     assert_int_equal(virtio_device_found(&device), 0);
     console = chardev_console();
     assert_non_null(console);

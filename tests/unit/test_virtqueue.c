@@ -20,7 +20,7 @@ static void callback(void *arg) { callbacks++; }
 static struct virtqueue *start(unsigned size, uint64_t features) {
     fake_reset();
     callbacks = 0;
-    device = (struct virtio_device){.transport = &fake_transport, .name = "fake"};
+    device = (struct virtio_device){.transport = &fake_transport, .bus = "fake"};
     assert_int_equal(virtio_negotiate(&device, features), 0);
     struct virtqueue *q = virtq_create(&device, 0, size, callback, NULL);
     assert_non_null(q);
@@ -34,7 +34,7 @@ static void follows_the_steps(void **state) {
     assert_int_equal(fake.status, 8 | 4); /* FEATURES_OK, DRIVER_OK */
 
     fake_reset();
-    struct virtio_device dev = {.transport = &fake_transport, .id = VIRTIO_ID_RNG, .name = "fake"};
+    struct virtio_device dev = {.transport = &fake_transport, .id = VIRTIO_ID_RNG, .bus = "fake"};
     fake.status = 0x40;
     assert_true(virtio_wanted(VIRTIO_ID_RNG));
     assert_int_equal(virtio_device_found(&dev), 0);
@@ -46,7 +46,7 @@ static void follows_the_steps(void **state) {
 
 static void refuses_what_it_cannot_use(void **state) {
     fake_reset();
-    struct virtio_device dev = {.transport = &fake_transport, .id = VIRTIO_ID_CONSOLE, .name = "fake"};
+    struct virtio_device dev = {.transport = &fake_transport, .id = VIRTIO_ID_CONSOLE, .bus = "fake"};
     fake.offered = 0xff; /* legacy */
     assert_int_equal(virtio_device_found(&dev), -ENODEV);
     assert_int_equal(fake.status, 128);
@@ -54,7 +54,7 @@ static void refuses_what_it_cannot_use(void **state) {
 
     fake_reset();
     fake.refuse_features = true;
-    dev = (struct virtio_device){.transport = &fake_transport, .id = VIRTIO_ID_CONSOLE, .name = "fake"};
+    dev = (struct virtio_device){.transport = &fake_transport, .id = VIRTIO_ID_CONSOLE, .bus = "fake"};
     assert_int_equal(virtio_device_found(&dev), -ENODEV);
     assert_true(fake_errors > 0);
 
