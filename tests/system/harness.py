@@ -103,7 +103,9 @@ def compare(on_linux, on_knarr, stderr=False):
 
 COMPILERS = {
     "musl": ["musl-gcc", "-static"],
-    "musl-pie": ["musl-gcc", "-static-pie", "-fPIE"],
+    # musl-gcc does not know -static-pie: its parts by hand.
+    "musl-pie": ["musl-gcc", "-fPIE", "-static", "-Wl,-pie,--no-dynamic-linker,-z,text", "-nostartfiles",
+                 *(f"/usr/lib/x86_64-linux-musl/{part}" for part in ["rcrt1.o", "crti.o", "crtn.o"])],
     "glibc": ["gcc", "-static"],
     "glibc-pie": ["gcc", "-static-pie", "-fPIE"],
 }
