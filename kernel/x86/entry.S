@@ -1,7 +1,7 @@
 # The doors between the application and the kernel: system calls, exceptions, interrupts; and the switch between threads.
 #
-# Whether the application was interrupted is decided by the sign of RIP, never by CPL (as long as the application runs in
-# ring 3, ring 0 in the lower half is a stray kernel: a panic). With RIP in the lower half, GS and
+# The application runs in ring 3, so CPL says who was interrupted: also when the application has jumped to an address of
+# the kernel, and when the kernel jumped astray into the lower half, which is a panic. From the application, GS and
 # the stack are the application's: swapgs, then the thread's kernel stack. All gates use IST stacks (the application's
 # stack below RSP is never touched); the code here moves the frame at once to the kernel stack in use, so that an IST
 # stack is busy only with interrupts off. NMI, #DF and #MC may hit even between two instructions of this file; they stay
@@ -195,10 +195,8 @@ trap_entry:
     .global trap_entry_clac
 trap_entry_clac:
     .byte 0x0f, 0x1f, 0x00 # clac, when there is SMAP (cpu.c)
-    cmpq $0, 16(%rsp)
-    js trap_entry_kernel
-    testb $3, 24(%rsp)
-    jz trap_entry_kernel # ring 0 down here: the kernel jumped astray
+    testb $3, 24(%rsp) # ring 3 is the application also when it has jumped to an address of the kernel
+    jz trap_entry_kernel
     swapgs
     movq %rdi, %gs:CPU_USER_RSP
     movq %rsp, %rdi
