@@ -40,7 +40,7 @@ static const char *check_segments(const char *head, size_t length, uint64_t size
         memcpy(&segment, head + at, sizeof(segment));
         if (segment.p_type == PT_LOAD) {
             loads = true;
-            if (segment.p_offset > size || segment.p_filesz > size - segment.p_offset)
+            if (segment.p_filesz && (segment.p_offset > size || segment.p_filesz > size - segment.p_offset))
                 return "a truncated ELF file: a segment lies behind its end";
         } else if (segment.p_type == PT_INTERP && !*interpreter && segment.p_offset < length &&
                    segment.p_filesz <= length - segment.p_offset && segment.p_filesz > 0) {
