@@ -132,7 +132,7 @@ int vfs_access(struct inode *inode, unsigned mask, bool effective)
     return err;
 }
 
-bool inode_owned(const struct inode *inode)
+bool vfs_owns(const struct inode *inode)
 {
     return process_current()->cred.fsuid == inode->uid || capable(CAP_FOWNER);
 }
@@ -188,7 +188,7 @@ void inode_touch_change(struct inode *inode)
 
 int vfs_chmod(struct inode *inode, uint32_t mode)
 {
-    if (!inode_owned(inode))
+    if (!vfs_owns(inode))
         return -EPERM;
     if (S_ISLNK(inode->mode))
         return -EOPNOTSUPP;
@@ -226,7 +226,7 @@ int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid)
 
 int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime)
 {
-    if (!inode_owned(inode))
+    if (!vfs_owns(inode))
         return -EPERM;
     mutex_lock(&inode->lock);
     if (atime != NSEC_MAX)
@@ -240,7 +240,7 @@ int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime)
 
 int vfs_touch(struct inode *inode)
 {
-    if (!inode_owned(inode)) {
+    if (!vfs_owns(inode)) {
         int err = vfs_permission(inode, 2);
         if (err < 0)
             return err;

@@ -105,7 +105,6 @@ void fs_set_hooks(void);
 // --- inode.c ---
 uint32_t current_umask(void);
 nsec_t inode_now(void);
-bool inode_owned(const struct inode *inode); // by the current process, or it has CAP_FOWNER
 int permission_sticky(struct inode *dir, struct inode *victim); // -EPERM in sticky directories
 void inode_touch_change(struct inode *inode); // mtime and ctime: contents of a directory or file changed
 static inline int search_permission(struct inode *dir)

@@ -70,7 +70,7 @@ static int check_open(const struct path *p, struct inode *inode, unsigned flags)
         return -EACCES;
     unsigned mask = (access != O_WRONLY ? 4 : 0) | (write ? 2 : 0);
     int err = vfs_permission(inode, mask);
-    if (err == 0 && (flags & O_NOATIME) && !inode_owned(inode))
+    if (err == 0 && (flags & O_NOATIME) && !vfs_owns(inode))
         err = -EPERM;
     return err;
 }

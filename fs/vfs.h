@@ -198,6 +198,7 @@ int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid); // ~0: unchanged
 int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime);
 int vfs_touch(struct inode *inode);                // both times now: write permission suffices
 int vfs_access(struct inode *inode, unsigned mask, bool effective); // access(2): by the real ids unless effective
+bool vfs_owns(const struct inode *inode);           // the current process is its owner, or may act as such
 bool path_read_only(const struct path *p);         // by its mount
 
 // Root, working directory, umask of a process (CLONE_FS shares it).

@@ -1,0 +1,101 @@
+// epoll(7), eventfd(2), timerfd(2).
+#include "fs/poll.h"
+#include "kernel/time.h"
+#include "kernel/usercopy.h"
+#include "syscall/sigmask.h"
+#include "syscall/syscall.h"
+#include "syscall/timeout.h"
+#include <linux/eventpoll.h>
+#include <linux/time_types.h>
+
+#define EFD_SEMAPHORE 1
+_Static_assert(sizeof(struct epoll_event) == 12, "ABI");
+
+long sys_epoll_create1(uint64_t flags)
+{
+    if (flags & ~(uint64_t)EPOLL_CLOEXEC)
+        return -EINVAL;
+    struct file *f = epoll_create(flags);
+    return IS_ERR(f) ? PTR_ERR(f) : fd_install(f, flags);
+}
+
+long sys_epoll_create(uint64_t size)
+{
+    return (int)size <= 0 ? -EINVAL : sys_epoll_create1(0);
+}
+
+long sys_epoll_ctl(uint64_t epfd, uint64_t op, uint64_t fd, uint64_t event)
+{
+    struct epoll_event ev = {0};
+    if ((int)op != EPOLL_CTL_DEL && copy_in_obj(&ev, event) < 0)
+        return -EFAULT;
+    struct file *epoll = fd_get(epfd);
+    struct file *target = epoll ? fd_get(fd) : NULL;
+    long err = -EBADF;
+    if (target) {
+        struct epoll_request request = {ev.events, ev.data};
+        err = epoll_control(epoll, (int)op, (int)fd, target, &request);
+        file_unref(target);
+    }
+    if (epoll)
+        file_unref(epoll);
+    return err;
+}
+
+static bool emit(void *arg, int i, const struct epoll_request *request)
+{
+    struct epoll_event ev = {request->events, request->data};
+    return copy_out_obj(*(uaddr_t *)arg + i * sizeof(ev), &ev) == 0;
+}
+
+static long wait_user(int epfd, uaddr_t events, int max, nsec_t deadline)
+{
+    if (max <= 0 || (unsigned)max > INT32_MAX / sizeof(struct epoll_event))
+        return -EINVAL;
+    if (!user_range_ok(events, max * sizeof(struct epoll_event)))
+        return -EFAULT;
+    struct file *f = fd_get(epfd);
+    if (!f)
+        return -EBADF;
+    long n = epoll_wait(f, max, deadline, emit, &events);
+    file_unref(f);
+    return n == -ERESTARTNOHAND ? -EINTR : n; // never restarted: signal(7)
+}
+
+long sys_epoll_wait(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout)
+{
+    return wait_user(epfd, events, max, deadline_from_ms((int)timeout));
+}
+
+static long wait_masked(uint64_t epfd, uint64_t events, uint64_t max, nsec_t deadline, uint64_t mask, uint64_t size)
+{
+    long err = sigmask_begin(mask, size);
+    return err < 0 ? err : sigmask_end(mask, wait_user(epfd, events, max, deadline));
+}
+
+long sys_epoll_pwait(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout, uint64_t mask, uint64_t size)
+{
+    return wait_masked(epfd, events, max, deadline_from_ms((int)timeout), mask, size);
+}
+
+long sys_epoll_pwait2(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout, uint64_t mask, uint64_t size)
+{
+    nsec_t deadline;
+    long err = deadline_from_user(timeout, &deadline);
+    return err < 0 ? err : wait_masked(epfd, events, max, deadline, mask, size);
+}
+
+// --- eventfd ---
+
+long sys_eventfd2(uint64_t count, uint64_t flags)
+{
+    if (flags & ~(uint64_t)(EFD_SEMAPHORE | O_CLOEXEC | O_NONBLOCK))
+        return -EINVAL;
+    struct file *f = eventfd_create(count, flags);
+    return IS_ERR(f) ? PTR_ERR(f) : fd_install(f, flags);
+}
+
+long sys_eventfd(uint64_t count)
+{
+    return sys_eventfd2(count, 0);
+}

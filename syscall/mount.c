@@ -1,0 +1,58 @@
+// mount(2), umount2(2).
+#include "kernel/string.h"
+#include "syscall/path.h"
+#include "syscall/syscall.h"
+#include <linux/mount.h>
+
+#define UMOUNT_NOFOLLOW 8
+
+// An optional string of the application; *out is a name buffer or NULL.
+static long string_get(uaddr_t addr, char **out)
+{
+    *out = NULL;
+    if (!addr)
+        return 0;
+    char *buf = name_buffer_get();
+    if (!buf)
+        return -ENOMEM;
+    long n = copy_in_str(buf, addr, NAME_BUFFER_SIZE);
+    if (n < 0) {
+        name_buffer_put(buf);
+        return n;
+    }
+    *out = buf;
+    return 0;
+}
+
+long sys_mount(uint64_t source, uint64_t target, uint64_t type, uint64_t flags, uint64_t data)
+{
+    char *text[3] = {NULL, NULL, NULL};
+    const uaddr_t addr[3] = {source, type, data};
+    long err = 0;
+    if ((flags & MS_MGC_MSK) == MS_MGC_VAL)
+        flags &= ~(uint64_t)MS_MGC_MSK;
+    for (int i = 0; i < 3 && err == 0; i++)
+        err = string_get(addr[i], &text[i]);
+    struct path p;
+    if (err == 0)
+        err = user_path_lookup(AT_FDCWD, target, LOOKUP_FOLLOW, &p);
+    if (err == 0) {
+        err = vfs_mount(text[0], &p, text[1], flags, text[2]);
+        path_unref(&p);
+    }
+    for (int i = 0; i < 3; i++)
+        if (text[i])
+            name_buffer_put(text[i]);
+    return err;
+}
+
+long sys_umount2(uint64_t target, uint64_t flags)
+{
+    struct path p;
+    long err = user_path_lookup(AT_FDCWD, target, flags & UMOUNT_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &p);
+    if (err < 0)
+        return err;
+    err = vfs_umount(&p, flags);
+    path_unref(&p);
+    return err;
+}
