@@ -45,7 +45,7 @@ long aspace_map(struct aspace *as, uaddr_t addr, size_t len, unsigned prot, unsi
 }
 
 long aspace_access(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force) {
-    CHECK(write && len > 0 && len < PAGE_SIZE && addr / PAGE_SIZE == (addr + len - 1) / PAGE_SIZE);
+    CHECK(write && !buf && len > 0 && len < PAGE_SIZE && addr / PAGE_SIZE == (addr + len - 1) / PAGE_SIZE);
     for (unsigned i = 0; i < range_count; i++)
         if (addr >= ranges[i].start && addr + len <= ranges[i].end)
             return (long)len;

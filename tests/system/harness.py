@@ -137,13 +137,13 @@ def directives(source):
 def compiled(name, flavour="musl", flags=()):
     """The path of tests/guest/NAME.c compiled, built when it is older than its source."""
     source = GUEST / f"{name}.c"
-    suffix = "-" + hashlib.sha256(" ".join(flags).encode()).hexdigest()[:8] if flags else ""
-    target = BUILD / "guest" / f"{flavour}{suffix}" / name
+    command = [*COMPILERS[flavour], *CFLAGS, f"-I{TOP}", source, *flags]
+    target = BUILD / "guest" / f"{flavour}-{hashlib.sha256(repr(command).encode()).hexdigest()[:8]}" / name
     with once(target):
         newest = max(source.stat().st_mtime, (GUEST / "check.h").stat().st_mtime)
         if not target.exists() or target.stat().st_mtime < newest:
             target.parent.mkdir(parents=True, exist_ok=True)
-            done = execute([*COMPILERS[flavour], *CFLAGS, f"-I{TOP}", source, "-o", target, *flags])
+            done = execute([*command, "-o", target])
             if done.status:
                 raise Failure("does not compile: " + tail(done.stderr))
     return target

@@ -54,6 +54,7 @@ static struct stack_params params(char **argv, char **envp, unsigned jitter) {
     p.auxv[p.auxv_count++] = (struct auxv_entry){AT_EXECFN, 0};
     p.auxv[p.auxv_count++] = (struct auxv_entry){AT_PLATFORM, 0};
     memset(memory, 0, sizeof(memory));
+    assert_int_equal(stack_measure(&p, 64 << 20), 0);
     return p;
 }
 
@@ -150,32 +151,37 @@ static void test_large(void **state) {
     fail_after = -1;
 }
 
+static int check(char **argv, char **envp, uint64_t stack_limit) {
+    struct stack_params p = {.argv = argv, .envp = envp, .exec_name = "/x"};
+    return stack_measure(&p, stack_limit);
+}
+
 static void test_limits(void **state) {
     static char string[STACK_MAX_STRING + 1];
     char *none[] = {NULL}, *one[] = {string, NULL};
     static char *many[100];
 
     memset(string, 'x', STACK_MAX_STRING - 1);
-    assert_int_equal(stack_check_args(one, none, "/x", 8 << 20), 0);
+    assert_int_equal(check(one, none, 8 << 20), 0);
     string[STACK_MAX_STRING - 1] = 'x';
-    assert_int_equal(stack_check_args(one, none, "/x", 8 << 20), -E2BIG);
+    assert_int_equal(check(one, none, 8 << 20), -E2BIG);
     string[STACK_MAX_STRING - 1] = 0;
 
     // A quarter of 8 MiB: fifteen strings of 128 KiB fit, sixteen with their pointers do not.
     for (unsigned i = 0; i < 15; i++)
         many[i] = string;
-    assert_int_equal(stack_check_args(none, many, "/x", 8 << 20), 0);
+    assert_int_equal(check(none, many, 8 << 20), 0);
     many[15] = string;
-    assert_int_equal(stack_check_args(none, many, "/x", 8 << 20), -E2BIG);
+    assert_int_equal(check(none, many, 8 << 20), -E2BIG);
     // However large the stack, 6 MiB.
     for (unsigned i = 0; i < 47; i++)
         many[i] = string;
-    assert_int_equal(stack_check_args(none, many, "/x", ~0ul), 0);
+    assert_int_equal(check(none, many, ~0ul), 0);
     many[47] = string;
-    assert_int_equal(stack_check_args(none, many, "/x", ~0ul), -E2BIG);
+    assert_int_equal(check(none, many, ~0ul), -E2BIG);
     // However small, 128 KiB.
     string[100000] = 0;
-    assert_int_equal(stack_check_args(one, none, "/x", 4096), 0);
+    assert_int_equal(check(one, none, 4096), 0);
 }
 
 int main(void) {
