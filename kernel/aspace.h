@@ -119,6 +119,7 @@ long aspace_resident(struct aspace *as, uaddr_t addr, size_t count, uint8_t *out
 enum lock_mode { LOCK_OFF, LOCK_ON, LOCK_ON_FAULT };
 long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mode mode); // munlock(2), mlock(2), mlock2(2)
 // Reads or writes another address space (or this one), ignoring protection when `force`. Bytes done, or -EFAULT.
+// buf NULL with `write`: zeroes.
 long aspace_access(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force);
 
 // A page fault at `addr`: 0 when the access may be tried again; otherwise the signal that the application gets, with its

@@ -171,7 +171,9 @@ static int access_page(struct aspace *as, uaddr_t addr, void *buf, size_t len, b
     if (e && may_access(*e, write, force)) {
         uint64_t within = addr & ((level == 2 ? HUGE_PAGE_SIZE : PAGE_SIZE) - 1);
         char *at = (char *)phys_to_virt(pte_frame(*e)) + within;
-        if (write)
+        if (write && !buf)
+            memset(at, 0, len);
+        else if (write)
             memcpy(at, buf, len);
         else
             memcpy(buf, at, len);
@@ -187,12 +189,13 @@ long aspace_access(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool 
     while (done < len) {
         uaddr_t at = addr + done;
         size_t n = MIN(len - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
-        int err = at < USER_END ? access_page(as, at, (char *)buf + done, n, write, force) : -EFAULT;
+        char *part = buf ? (char *)buf + done : NULL;
+        int err = at < USER_END ? access_page(as, at, part, n, write, force) : -EFAULT;
         for (int tries = 0; err == -EAGAIN && tries < 16; tries++) {
             bool accerr;
             err = fault_page(as, at, write ? FAULT_WRITE : FAULT_READ, force, &accerr);
             if (err == 0)
-                err = access_page(as, at, (char *)buf + done, n, write, force);
+                err = access_page(as, at, part, n, write, force);
         }
         if (err)
             break;

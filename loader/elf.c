@@ -147,17 +147,8 @@ const char *elf_check_segments(const Elf64_Phdr *ph, uint64_t file_size, struct 
 
 // Zeroes what follows a segment's bytes in their last page. The page is the file's until this write makes a copy.
 static int zero_tail(struct aspace *as, uaddr_t addr) {
-    static const uint8_t zeroes[256];
-    uaddr_t end = ALIGN_UP(addr, PAGE_SIZE);
-
-    while (addr < end) {
-        size_t n = MIN(end - addr, sizeof(zeroes));
-        long done = aspace_access(as, addr, (void *)zeroes, n, true, true);
-        if (done != (long)n)
-            return -ENOMEM;
-        addr += n;
-    }
-    return 0;
+    size_t n = ALIGN_UP(addr, PAGE_SIZE) - addr;
+    return n && aspace_access(as, addr, NULL, n, true, true) != (long)n ? -ENOMEM : 0;
 }
 
 static int map_segment(struct aspace *as, struct backing *backing, const Elf64_Phdr *p, uint64_t bias, unsigned fixed) {

@@ -43,6 +43,7 @@ struct load {
     unsigned depth;
     size_t head_len;
     struct layout layout;
+    struct stack_params stack;
     uint8_t head[HEAD_SIZE] ALIGNED(8);
 };
 
@@ -262,8 +263,8 @@ static void add_auxv(struct stack_params *s, uint64_t type, uint64_t value) {
 }
 
 // In Linux's order.
-static void fill_auxv(struct load *l, struct stack_params *s, const struct program *main, const struct program *interp,
-                      uaddr_t vdso) {
+static void fill_auxv(const struct load *l, struct stack_params *s, const struct program *main,
+                      const struct program *interp, uaddr_t vdso) {
     const struct credentials *cred = &process_current()->cred;
     const struct exec_image *img = l->out;
     bool secure = cred->uid != img->euid || cred->gid != img->egid;
@@ -293,15 +294,10 @@ static void fill_auxv(struct load *l, struct stack_params *s, const struct progr
 
 static int make_stack(struct load *l, struct aspace *as, const struct program *main, const struct program *interp,
                       uaddr_t vdso) {
-    struct stack_params *s = kzalloc(sizeof(*s));
-    if (!s)
-        return -ENOMEM;
+    struct stack_params *s = &l->stack;
     s->top = USER_END - l->layout.stack;
     s->jitter = (unsigned)l->layout.jitter;
     memcpy(s->random, l->layout.auxv_random, sizeof(s->random));
-    s->exec_name = l->exec_name;
-    s->argv = l->argv;
-    s->envp = l->envp;
     fill_auxv(l, s, main, interp, vdso);
 
     uint64_t size = STACK_START + stack_size(s);
@@ -310,7 +306,6 @@ static int make_stack(struct load *l, struct aspace *as, const struct program *m
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_STACK, NULL, 0,
                         PROT_READ | PROT_WRITE | PROT_EXEC, VMA_STACK);
     int err = r < 0 ? (int)r : stack_build(as, s, size, &l->out->stack);
-    kfree(s);
     return err == -EEXIST ? refuse(l, "segments where the stack has to be") : err;
 }
 
@@ -354,8 +349,12 @@ static int load(struct load *l, int at, const char *path, unsigned lookup_flags)
     struct exec_image *out = l->out;
 
     int err = open_program(l, at, path, lookup_flags, &main);
-    if (!err)
-        err = stack_check_args(l->argv, l->envp, l->exec_name, process_current()->limits[RLIMIT_STACK].rlim_cur);
+    if (!err) {
+        l->stack.exec_name = l->exec_name;
+        l->stack.argv = l->argv;
+        l->stack.envp = l->envp;
+        err = stack_measure(&l->stack, process_current()->limits[RLIMIT_STACK].rlim_cur);
+    }
     if (!err)
         err = check_program(l, &main);
     if (!err && main.info.interp_size) {
@@ -418,6 +417,7 @@ int loader_load(int at, const char *path, unsigned lookup_flags, const struct ex
         l->envp = args->envp;
         l->chain = NULL;
         l->depth = 0;
+        l->stack.auxv_count = 0;
         err = load(l, at, path, lookup_flags);
         kfree(l->chain);
     }

@@ -14,29 +14,29 @@
 
 static const char platform[] = "x86_64";
 
-static unsigned count(char **v) {
-    unsigned n = 0;
-    while (v[n])
-        n++;
-    return n;
-}
-
 uint64_t stack_argument_limit(uint64_t stack_limit) { return MIN(MAX(stack_limit / 4, ARG_MAX_BYTES), STACK_ARGS_CAP); }
 
-int stack_check_args(char **argv, char **envp, const char *exec_name, uint64_t stack_limit) {
-    uint64_t limit = stack_argument_limit(stack_limit);
-    uint64_t used = (uint64_t)(count(argv) + count(envp)) * sizeof(uint64_t) + strlen(exec_name) + 1;
+// One vector: how many strings, how many bytes. False: one is too long, or all are.
+static bool measure(char **v, unsigned *count, uint64_t *bytes, uint64_t limit) {
+    uint64_t n = 0;
+    unsigned i = 0;
+    for (; v[i]; i++) {
+        size_t length = strlen(v[i]) + 1;
+        n += length;
+        if (length > STACK_MAX_STRING || n > limit)
+            return false;
+    }
+    *count = i;
+    *bytes = n;
+    return true;
+}
 
-    for (unsigned pass = 0; pass < 2; pass++)
-        for (char **v = pass ? envp : argv; *v; v++) {
-            size_t n = strnlen(*v, STACK_MAX_STRING) + 1;
-            if (n > STACK_MAX_STRING)
-                return -E2BIG;
-            used += n;
-            if (used > limit)
-                return -E2BIG;
-        }
-    return used > limit ? -E2BIG : 0;
+int stack_measure(struct stack_params *p, uint64_t stack_limit) {
+    uint64_t limit = stack_argument_limit(stack_limit);
+    if (!measure(p->argv, &p->argc, &p->arg_bytes, limit) || !measure(p->envp, &p->envc, &p->env_bytes, limit))
+        return -E2BIG;
+    uint64_t pointers = (uint64_t)(p->argc + p->envc) * sizeof(uint64_t);
+    return p->arg_bytes + p->env_bytes + pointers + strlen(p->exec_name) + 1 > limit ? -E2BIG : 0;
 }
 
 // The writer: a window of the stack that moves upwards.
@@ -93,17 +93,11 @@ static void put_strings(struct writer *w, char **v) {
         put(w, *v, strlen(*v) + 1);
 }
 
-static uint64_t strings_size(char **v) {
-    uint64_t n = 0;
-    for (; *v; v++)
-        n += strlen(*v) + 1;
-    return n;
-}
+static uint64_t vector_words(const struct stack_params *p) { return 3 + p->argc + p->envc + 2 * (p->auxv_count + 1); }
 
 uint64_t stack_size(const struct stack_params *p) {
-    uint64_t words = 3 + count(p->argv) + count(p->envp) + 2 * (p->auxv_count + 1);
-    uint64_t bytes = 8 + strlen(p->exec_name) + 1 + strings_size(p->argv) + strings_size(p->envp) + p->jitter +
-                     sizeof(platform) + sizeof(p->random) + words * 8 + 32; // 32: two alignments to 16
+    uint64_t bytes = 8 + strlen(p->exec_name) + 1 + p->arg_bytes + p->env_bytes + p->jitter + sizeof(platform) +
+                     sizeof(p->random) + vector_words(p) * 8 + 32; // 32: two alignments to 16
     return ALIGN_UP(bytes, PAGE_SIZE);
 }
 
@@ -121,25 +115,22 @@ static void complete_auxv(struct stack_params *p, uaddr_t random, uaddr_t exec_n
 }
 
 int stack_build(struct aspace *as, struct stack_params *p, uint64_t size, uaddr_t *sp) {
-    unsigned argc = count(p->argv), envc = count(p->envp);
-    uint64_t arg_bytes = strings_size(p->argv), env_bytes = strings_size(p->envp);
     size_t name_bytes = strlen(p->exec_name) + 1;
     unsigned auxv_words = 2 * (p->auxv_count + 1);
-    uint64_t words = 3 + argc + envc + auxv_words;
 
     if (p->auxv_count >= AUXV_MAX || stack_size(p) > size)
         return -E2BIG;
     uaddr_t name_at = p->top - 8 - name_bytes;
-    uaddr_t env_at = name_at - env_bytes, arg_at = env_at - arg_bytes;
+    uaddr_t env_at = name_at - p->env_bytes, arg_at = env_at - p->arg_bytes;
     uaddr_t platform_at = ALIGN_DOWN(arg_at - p->jitter, 16) - sizeof(platform);
     uaddr_t random_at = platform_at - sizeof(p->random);
-    *sp = ALIGN_DOWN(random_at - words * 8, 16);
+    *sp = ALIGN_DOWN(random_at - vector_words(p) * 8, 16);
 
     complete_auxv(p, random_at, name_at, platform_at);
     struct writer w = {.as = as, .addr = *sp, .buffer = kmalloc(BUFFER_SIZE)};
     if (!w.buffer)
         return -ENOMEM;
-    put_word(&w, argc);
+    put_word(&w, p->argc);
     uaddr_t next = put_pointers(&w, p->argv, arg_at);
     put_pointers(&w, p->envp, next);
     put(&w, p->auxv, auxv_words * 8);
