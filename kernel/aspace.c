@@ -21,7 +21,7 @@ static struct slab_cache aspace_cache = SLAB_CACHE("aspace", sizeof(struct aspac
 
 struct aspace *aspace_create(void)
 {
-    struct aspace *as = slab_zalloc(&aspace_cache);
+    struct aspace *as = fault_prepare() ? slab_zalloc(&aspace_cache) : NULL;
     if (!as)
         return NULL;
     as->root = user_root_alloc();

@@ -116,6 +116,7 @@ static long set_vm_flags(struct aspace *as, uaddr_t start, uaddr_t end, unsigned
             return PTR_ERR(v);
         v->vm_flags = (v->vm_flags | set) & ~clear;
         v = vma_merge(as, v);
+        start = v->end;
     }
     return hole || start < end ? -ENOMEM : 0;
 }

@@ -26,7 +26,9 @@ bool range_mapped(struct aspace *as, uaddr_t start, uaddr_t end);
 // Faults in what is missing (MAP_POPULATE, MAP_LOCKED, mlock). aspace.lock NOT held. 0, -ENOMEM, -EFAULT, -EAGAIN.
 int populate(struct aspace *as, uaddr_t start, uaddr_t end, bool write, bool force);
 
-// kernel/fault.c: the same as aspace_fault, but returns an errno: -EFAULT (no mapping or no right), -EIO (SIGBUS), -ENOMEM. `force`:
+// kernel/fault.c: before the first fault of an address space. False: no memory.
+bool fault_prepare(void);
+// The same as aspace_fault, but returns an errno: -EFAULT (no mapping or no right), -EIO (SIGBUS), -ENOMEM. `force`:
 // whatever the protection of a private mapping says; a write then makes a page of its own, which stays read-only.
 int fault_page(struct aspace *as, uaddr_t addr, enum fault_access access, bool force, bool *accerr);
 

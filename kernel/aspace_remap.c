@@ -81,8 +81,8 @@ static long remap_locked(struct remap *r)
             return err;
         r->old_len = r->new_len;
         old_end = r->addr + r->old_len;
-        v = vma_find(as, r->addr);
     }
+    v = vma_find(as, r->addr); // the unmapping may have cut it
     if (r->new_len == r->old_len && !fixed && !(r->flags & MREMAP_DONTUNMAP))
         return r->addr;
     if (v->end < old_end)

@@ -18,7 +18,20 @@
 
 #define AROUND 16 // pages of a file that one read fault maps at most
 
-static unsigned char zero_page[PAGE_SIZE] ALIGNED(4096);
+static phys_t zero_frame; // of the page of zeroes that reads are shown; never freed
+
+bool fault_prepare(void)
+{
+    if (likely(zero_frame))
+        return true;
+    struct page *p = page_alloc(0, PA_ZERO);
+    if (!p)
+        return false;
+    phys_t none = 0;
+    if (!__atomic_compare_exchange_n(&zero_frame, &none, page_to_phys(p), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        page_unref(p);
+    return true;
+}
 
 static unsigned shown_prot(const struct vma *v, bool write)
 {
@@ -27,7 +40,7 @@ static unsigned shown_prot(const struct vma *v, bool write)
 
 static pte_t zero_entry(const struct vma *v)
 {
-    return pte_make(virt_to_phys(zero_page), shown_prot(v, false)) | PTE_NOREF;
+    return pte_make(zero_frame, shown_prot(v, false)) | PTE_NOREF;
 }
 
 // Puts a page in the place of another one that was shown. table_lock held.

@@ -1,0 +1,749 @@
+// link: tests/unit/fake_machine.c kernel/page.c kernel/slab.c kernel/x86/usertable.c kernel/vma.c
+// link: kernel/aspace.c kernel/aspace_pages.c kernel/aspace_change.c kernel/aspace_remap.c kernel/aspace_info.c
+// link: kernel/fault.c kernel/huge.c kernel/backing.c
+// flags: -fno-builtin
+/* Address spaces against a model: an array that says of every page whether it is mapped, with which rights, and what is in it.
+ * Random operations are done to both, and the tree's own invariants are checked. The page tables are the real ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "kernel/aspace_ops.h"
+#include "kernel/aspace_pages.h"
+#include "kernel/page.h"
+#include "kernel/string.h"
+#include "kernel/x86/pagetable.h"
+#include "tests/unit/fake_machine.h"
+
+#define BASE 0x10000000UL
+enum { PAGES = 3072, RW = PROT_READ | PROT_WRITE, ALL = PROT_READ | PROT_WRITE | PROT_EXEC };
+
+static int setup(void **state)
+{
+    fake_machine_start(256UL << 20);
+    return 0;
+}
+
+/* ---- a file ------------------------------------------------------------------------------------------------------- */
+
+enum { FILE_PAGES = 600 };
+
+static struct {
+    struct backing backing;
+    struct page *pages[FILE_PAGES];
+    uint64_t size; /* in pages */
+    int refs, writes_heard;
+} file;
+
+static struct page *file_get(struct backing *b, uint64_t index, bool write)
+{
+    if (index >= file.size)
+        return ERR_PTR(-EFAULT);
+    if (!file.pages[index]) {
+        file.pages[index] = page_alloc(0, PA_ZERO);
+        file.pages[index]->flags = PAGE_CACHE;
+        memset(page_to_virt(file.pages[index]), 100 + index % 100, PAGE_SIZE);
+    }
+    file.writes_heard += write;
+    page_ref(file.pages[index]);
+    return file.pages[index];
+}
+
+static void file_peek(struct backing *b, uint64_t first, unsigned count, struct page **pages)
+{
+    for (unsigned i = 0; i < count; i++) {
+        pages[i] = first + i < file.size ? file.pages[first + i] : NULL;
+        if (pages[i])
+            page_ref(pages[i]);
+    }
+}
+
+static void file_ref(struct backing *b)
+{
+    file.refs++;
+}
+
+static void file_unref(struct backing *b)
+{
+    file.refs--;
+}
+
+static const struct backing_ops file_ops = {
+    .get_page = file_get, .ref = file_ref, .unref = file_unref, .peek_pages = file_peek};
+
+static void file_truncate(uint64_t size)
+{
+    for (uint64_t i = size; i < file.size; i++)
+        if (file.pages[i]) {
+            page_unref(file.pages[i]);
+            file.pages[i] = NULL;
+        }
+    file.size = size;
+    backing_unmap(&file.backing, size, ~0UL);
+}
+
+static void file_open(uint64_t size)
+{
+    backing_init(&file.backing, &file_ops);
+    file.size = size;
+}
+
+/* ---- invariants --------------------------------------------------------------------------------------------------- */
+
+struct sums {
+    unsigned count;
+    uint64_t mapped, data, locked;
+    struct vma *last;
+};
+
+static uint64_t hole_below(const struct vma *v)
+{
+    uaddr_t start = v->prev ? v->prev->end : 0, end = v->start;
+    if (v->flags & MAP_GROWSDOWN)
+        end = end > STACK_GUARD_GAP ? end - STACK_GUARD_GAP : 0;
+    return end > start ? end - start : 0;
+}
+
+static unsigned check_subtree(struct aspace *as, struct vma *v, struct vma *parent, struct sums *s)
+{
+    if (!v)
+        return 0;
+    assert_ptr_equal(v->parent, parent);
+    assert_true(v->start < v->end);
+    assert_true(v->as == as);
+    unsigned left = check_subtree(as, v->left, v, s);
+    assert_ptr_equal(v->prev, s->last);
+    if (s->last) {
+        assert_true(s->last->end <= v->start);
+        assert_ptr_equal(s->last->next, v);
+    } else {
+        assert_ptr_equal(as->first, v);
+    }
+    s->last = v;
+    s->count++;
+    s->mapped += vma_pages(v);
+    s->locked += v->flags & MAP_LOCKED ? vma_pages(v) : 0;
+    if ((v->prot & PROT_WRITE) && !(v->flags & (MAP_SHARED | MAP_GROWSDOWN)))
+        s->data += vma_pages(v);
+    unsigned right = check_subtree(as, v->right, v, s);
+    assert_true(left <= right + 1 && right <= left + 1);
+    unsigned height = 1 + MAX(left, right);
+    assert_int_equal(v->height, height);
+    uint64_t gap = hole_below(v);
+    if (v->left)
+        gap = MAX(gap, v->left->gap);
+    if (v->right)
+        gap = MAX(gap, v->right->gap);
+    assert_int_equal(v->gap, gap);
+    return height;
+}
+
+static void check_invariants(struct aspace *as)
+{
+    struct sums s = {0};
+    check_subtree(as, as->tree, NULL, &s);
+    assert_int_equal(as->vma_count, s.count);
+    assert_int_equal(as->mapped_pages, s.mapped);
+    assert_int_equal(as->data_pages, s.data);
+    assert_int_equal(as->locked_pages, s.locked);
+    struct aspace_usage u;
+    aspace_usage(as, 0, USER_END, &u);
+    assert_int_equal(as->resident_pages, u.resident);
+    assert_int_equal(as->lock.readers, 0);
+    assert_false(spin_is_locked(&as->table_lock));
+}
+
+/* ---- the model ---------------------------------------------------------------------------------------------------- */
+
+struct model {
+    bool mapped[PAGES];
+    uint8_t prot[PAGES], value[PAGES];
+};
+
+static uaddr_t at(unsigned page)
+{
+    return BASE + page * PAGE_SIZE;
+}
+
+static int read_byte(struct aspace *as, uaddr_t addr)
+{
+    uint8_t byte;
+    return aspace_access(as, addr, &byte, 1, false, false) == 1 ? byte : -1;
+}
+
+static bool write_byte(struct aspace *as, uaddr_t addr, uint8_t byte)
+{
+    return aspace_access(as, addr, &byte, 1, true, false) == 1;
+}
+
+static void check_page(struct aspace *as, const struct model *m, unsigned page)
+{
+    int expected = m->mapped[page] && m->prot[page] ? m->value[page] : -1;
+    assert_int_equal(read_byte(as, at(page) + 7), expected);
+}
+
+static void check_vmas(struct aspace *as, const struct model *m)
+{
+    for (unsigned i = 0; i < PAGES; i++) {
+        struct vma *v = vma_find(as, at(i));
+        bool mapped = v && v->start <= at(i);
+        assert_int_equal(mapped, m->mapped[i]);
+        if (mapped)
+            assert_int_equal(v->prot, m->prot[i]);
+    }
+}
+
+static void pick_range(unsigned *first, unsigned *count)
+{
+    unsigned most = fake_random() % 8 ? 40 : 1200;
+    *first = fake_random() % PAGES;
+    *count = 1 + fake_random() % most;
+    if (*first + *count > PAGES)
+        *count = PAGES - *first;
+}
+
+static unsigned pick_prot(void)
+{
+    static const unsigned prots[] = {RW, RW, RW, PROT_READ, PROT_NONE, PROT_READ | PROT_EXEC, ALL};
+    return prots[fake_random() % 7];
+}
+
+static bool all_mapped(const struct model *m, unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++)
+        if (!m->mapped[i])
+            return false;
+    return true;
+}
+
+static void do_map(struct aspace *as, struct model *m, unsigned first, unsigned count)
+{
+    unsigned prot = pick_prot();
+    long r = aspace_map(as, at(first), count * PAGE_SIZE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0, ALL, 0);
+    assert_int_equal(r, at(first));
+    for (unsigned i = first; i < first + count; i++) {
+        m->mapped[i] = true;
+        m->prot[i] = prot;
+        m->value[i] = 0;
+    }
+}
+
+static void do_unmap(struct aspace *as, struct model *m, unsigned first, unsigned count)
+{
+    assert_int_equal(aspace_unmap(as, at(first), count * PAGE_SIZE), 0);
+    for (unsigned i = first; i < first + count; i++)
+        m->mapped[i] = false;
+}
+
+static void do_protect(struct aspace *as, struct model *m, unsigned first, unsigned count)
+{
+    unsigned prot = pick_prot();
+    long r = aspace_protect(as, at(first), count * PAGE_SIZE, prot);
+    assert_int_equal(r, all_mapped(m, first, count) ? 0 : -ENOMEM);
+    for (unsigned i = first; i < first + count && m->mapped[i]; i++)
+        m->prot[i] = prot;
+}
+
+static void do_write(struct aspace *as, struct model *m, unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++) {
+        uint8_t byte = fake_random();
+        bool may = m->mapped[i] && (m->prot[i] & PROT_WRITE);
+        assert_int_equal(write_byte(as, at(i) + 7, byte), may);
+        if (may)
+            m->value[i] = byte;
+    }
+}
+
+static void do_discard(struct aspace *as, struct model *m, unsigned first, unsigned count)
+{
+    int advice = fake_random() % 2 ? MADV_DONTNEED : MADV_FREE;
+    long r = aspace_advise(as, at(first), count * PAGE_SIZE, advice);
+    assert_int_equal(r, all_mapped(m, first, count) ? 0 : -ENOMEM);
+    for (unsigned i = first; i < first + count; i++)
+        m->value[i] = 0;
+}
+
+static void do_remap(struct aspace *as, struct model *m, unsigned first, unsigned count)
+{
+    unsigned to = fake_random() % PAGES, new_count = fake_random() % 3 ? count : 1 + fake_random() % 64;
+    if (to + new_count > PAGES)
+        return;
+    /* within one mapping? */
+    struct vma *v = vma_find(as, at(first));
+    bool found = v && v->start <= at(first), one = found && v->end >= at(first + count);
+    bool overlap = first + count > to && to + new_count > first;
+    unsigned prot = m->prot[first];
+    long r = aspace_remap(as, at(first), count * PAGE_SIZE, new_count * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at(to));
+    if (overlap) {
+        assert_int_equal(r, -EINVAL);
+        return;
+    }
+    if (found) {
+        for (unsigned i = to; i < to + new_count; i++)
+            m->mapped[i] = false;
+        for (unsigned i = first + new_count; i < first + count; i++)
+            m->mapped[i] = false;
+    }
+    if (!one && !(new_count < count && r >= 0)) {
+        assert_int_equal(r, -EFAULT);
+        return;
+    }
+    assert_int_equal(r, at(to));
+    for (unsigned i = 0; i < new_count; i++) {
+        m->mapped[to + i] = true;
+        m->prot[to + i] = prot;
+        m->value[to + i] = i < count ? m->value[first + i] : 0;
+    }
+    for (unsigned i = first; i < first + MIN(count, new_count); i++)
+        m->mapped[i] = false;
+}
+
+static void do_place(struct aspace *as, struct model *m, unsigned first, unsigned count)
+{
+    /* without MAP_FIXED: a hint that is taken when free */
+    bool free = true;
+    for (unsigned i = first; i < first + count; i++)
+        free &= !m->mapped[i];
+    size_t len = count * PAGE_SIZE;
+    long r = aspace_map(as, at(first), len, RW, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0, ALL, 0);
+    assert_true(r > 0);
+    if (free) {
+        assert_int_equal(r, at(first));
+        for (unsigned i = first; i < first + count; i++) {
+            m->mapped[i] = true;
+            m->prot[i] = RW;
+            m->value[i] = 0;
+        }
+        return;
+    }
+    assert_true((uaddr_t)r >= at(PAGES)); /* top down: far above */
+    assert_true(r + len <= as->mmap_base);
+    if (fake_random() % 2)
+        assert_int_equal(aspace_unmap(as, r, len), 0);
+}
+
+static void do_flags(struct aspace *as, struct model *m, unsigned first, unsigned count)
+{
+    static const int advices[] = {MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP};
+    long r = aspace_advise(as, at(first), count * PAGE_SIZE, advices[fake_random() % 4]);
+    assert_int_equal(r, all_mapped(m, first, count) ? 0 : -ENOMEM);
+}
+
+static void do_lock(struct aspace *as, struct model *m, unsigned first, unsigned count)
+{
+    assert_int_equal(aspace_lock_pages(as, at(first), count * PAGE_SIZE, LOCK_ON_FAULT),
+                     all_mapped(m, first, count) ? 0 : -ENOMEM);
+    aspace_lock_pages(as, at(first), count * PAGE_SIZE, LOCK_OFF);
+    /* what is beyond a hole must not stay locked: madvise would refuse it */
+    for (unsigned i = first; i < first + count; i++)
+        if (m->mapped[i])
+            aspace_lock_pages(as, at(i), PAGE_SIZE, LOCK_OFF);
+}
+
+static void check_model(struct aspace *as, const struct model *m)
+{
+    check_vmas(as, m);
+    for (unsigned i = 0; i < PAGES; i++)
+        check_page(as, m, i);
+}
+
+static uint64_t free_now(void)
+{
+    struct page_stats s;
+    page_stats(&s);
+    return s.free;
+}
+
+static void run_model(unsigned steps, bool with_forks)
+{
+    struct model m = {0}, child_model;
+    struct aspace *as = aspace_create(), *child = NULL;
+    static void (*const ops[])(struct aspace *, struct model *, unsigned, unsigned) = {
+        do_map, do_map, do_unmap, do_protect, do_write, do_write, do_write,
+        do_discard, do_remap, do_place, do_flags, do_lock,
+    };
+    for (unsigned step = 0; step < steps; step++) {
+        unsigned first, count;
+        pick_range(&first, &count);
+        ops[fake_random() % ARRAY_SIZE(ops)](as, &m, first, count);
+        if (step % 16 == 0)
+            check_invariants(as);
+        for (int i = 0; i < 20; i++)
+            check_page(as, &m, fake_random() % PAGES);
+        if (step % 256 == 0)
+            check_model(as, &m);
+        if (with_forks && step % 200 == 100) {
+            if (child) {
+                check_model(child, &child_model);
+                check_invariants(child);
+                aspace_unref(child);
+            }
+            child = aspace_fork(as);
+            assert_false(IS_ERR(child));
+            child_model = m;
+            if (fake_random() % 2) { /* the child lives on instead */
+                struct aspace *other = as;
+                as = child;
+                child = other;
+            }
+        }
+        if (child && step % 7 == 0) {
+            pick_range(&first, &count);
+            do_write(child, &child_model, first, count);
+        }
+    }
+    check_model(as, &m);
+    check_invariants(as);
+    if (child) {
+        check_model(child, &child_model);
+        aspace_unref(child);
+    }
+    /* everything unmapped: no table but the root is left */
+    assert_int_equal(aspace_unmap(as, 0, USER_END), 0);
+    check_invariants(as);
+    assert_int_equal(as->resident_pages, 0);
+    assert_int_equal(as->table_pages, 1);
+    aspace_unref(as);
+}
+
+static void model_alone(void **state)
+{
+    run_model(64, false); /* slabs keep a few pages */
+    uint64_t before = free_now();
+    run_model(30000, false);
+    assert_true(free_now() + 16 >= before);
+}
+
+static void model_with_forks(void **state)
+{
+    uint64_t before = free_now();
+    run_model(20000, true);
+    assert_true(free_now() + 16 >= before);
+}
+
+/* ---- single cases --------------------------------------------------------------------------------------------------- */
+
+static long map_at(struct aspace *as, uaddr_t addr, size_t pages, unsigned prot, unsigned flags)
+{
+    return aspace_map(as, addr, pages * PAGE_SIZE, prot, flags | MAP_ANONYMOUS, NULL, 0, ALL, 0);
+}
+
+static void errors(void **state)
+{
+    struct aspace *as = aspace_create();
+    assert_int_equal(map_at(as, BASE, 0, RW, MAP_PRIVATE), -EINVAL);
+    assert_int_equal(aspace_map(as, 0, ~0UL, RW, MAP_PRIVATE, NULL, 0, ALL, 0), -ENOMEM);
+    assert_int_equal(map_at(as, BASE + 1, 1, RW, MAP_PRIVATE | MAP_FIXED), -EINVAL);
+    assert_int_equal(map_at(as, 0, 1, RW, MAP_PRIVATE | MAP_FIXED), -EPERM);
+    assert_int_equal(map_at(as, USER_END, 1, RW, MAP_PRIVATE | MAP_FIXED), -ENOMEM);
+    assert_int_equal(map_at(as, BASE, 4, RW, MAP_PRIVATE | MAP_FIXED), BASE);
+    assert_int_equal(map_at(as, BASE + PAGE_SIZE, 1, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE), -EEXIST);
+    assert_int_equal(map_at(as, BASE + 4 * PAGE_SIZE, 1, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE), BASE + 4 * PAGE_SIZE);
+    assert_int_equal(as->vma_count, 1); /* joined */
+    assert_int_equal(map_at(as, 0, page_total() + 1, RW, MAP_PRIVATE), -ENOMEM);
+    assert_true(map_at(as, 0, page_total() + 1, RW, MAP_PRIVATE | MAP_NORESERVE) > 0);
+    assert_true(map_at(as, 0, page_total() + 1, PROT_NONE, MAP_PRIVATE) > 0);
+    assert_int_equal(aspace_map(as, 0, PAGE_SIZE, RW, MAP_PRIVATE, &file.backing, ~0UL << 12, ALL, 0), -EOVERFLOW);
+
+    assert_int_equal(aspace_unmap(as, BASE + 1, PAGE_SIZE), -EINVAL);
+    assert_int_equal(aspace_unmap(as, BASE, 0), -EINVAL);
+    assert_int_equal(aspace_unmap(as, USER_END, PAGE_SIZE), -EINVAL);
+    assert_int_equal(aspace_unmap(as, BASE + 100 * PAGE_SIZE, PAGE_SIZE), 0);
+
+    assert_int_equal(aspace_protect(as, BASE + 1, PAGE_SIZE, PROT_READ), -EINVAL);
+    assert_int_equal(aspace_protect(as, BASE, 0, PROT_READ), 0);
+    assert_int_equal(aspace_protect(as, BASE, PAGE_SIZE, 0x40), -EINVAL);
+    assert_int_equal(aspace_protect(as, BASE, 10 * PAGE_SIZE, PROT_READ), -ENOMEM); /* done up to the hole */
+    assert_int_equal(aspace_protect(as, BASE, 5 * PAGE_SIZE, RW), 0);
+    assert_int_equal(aspace_protect(as, BASE, PAGE_SIZE, RW | PROT_GROWSDOWN), -EINVAL);
+
+    assert_int_equal(aspace_remap(as, BASE, PAGE_SIZE, 0, 0, 0), -EINVAL);
+    assert_int_equal(aspace_remap(as, BASE, PAGE_SIZE, PAGE_SIZE, MREMAP_FIXED, BASE), -EINVAL);
+    assert_int_equal(aspace_remap(as, BASE, PAGE_SIZE, PAGE_SIZE, 8, BASE), -EINVAL);
+    assert_int_equal(aspace_remap(as, BASE - PAGE_SIZE, PAGE_SIZE, PAGE_SIZE, 0, 0), -EFAULT);
+    assert_int_equal(aspace_remap(as, BASE, PAGE_SIZE, 9 * PAGE_SIZE, 0, 0), -ENOMEM); /* in the middle */
+    assert_int_equal(aspace_remap(as, BASE, 0, PAGE_SIZE, MREMAP_MAYMOVE, 0), -EINVAL); /* private */
+    assert_int_equal(aspace_remap(as, BASE, 6 * PAGE_SIZE, 7 * PAGE_SIZE, MREMAP_MAYMOVE, 0), -EFAULT);
+
+    assert_int_equal(aspace_advise(as, BASE, PAGE_SIZE, 12345), -EINVAL);
+    assert_int_equal(aspace_advise(as, BASE + 1, PAGE_SIZE, MADV_NORMAL), -EINVAL);
+    assert_int_equal(aspace_advise(as, BASE - PAGE_SIZE, PAGE_SIZE, MADV_WILLNEED), -ENOMEM);
+    assert_int_equal(aspace_advise(as, BASE, PAGE_SIZE, MADV_REMOVE), -EINVAL);
+    assert_int_equal(aspace_sync(as, BASE, PAGE_SIZE, MS_SYNC | MS_ASYNC), -EINVAL);
+    assert_int_equal(aspace_sync(as, BASE, 100 * PAGE_SIZE, MS_SYNC), -ENOMEM);
+    assert_int_equal(aspace_sync(as, BASE, PAGE_SIZE, MS_SYNC), 0);
+    uint8_t vec[8];
+    assert_int_equal(aspace_resident(as, BASE, 8, vec), -ENOMEM);
+    assert_int_equal(aspace_resident(as, BASE + 1, 1, vec), -EINVAL);
+    assert_true(write_byte(as, BASE + 2 * PAGE_SIZE, 1));
+    assert_int_equal(aspace_resident(as, BASE, 4, vec), 0);
+    assert_true(!vec[0] && !vec[1] && vec[2] && !vec[3]);
+
+    as->limit_as = as->mapped_pages * PAGE_SIZE;
+    assert_int_equal(map_at(as, 0, 1, PROT_NONE, MAP_PRIVATE), -ENOMEM);
+    assert_int_equal(map_at(as, BASE, 4, PROT_READ, MAP_PRIVATE | MAP_FIXED), BASE); /* replaces */
+    as->limit_as = ~0UL;
+    as->limit_memlock = 2 * PAGE_SIZE;
+    assert_int_equal(aspace_lock_pages(as, BASE, 3 * PAGE_SIZE, LOCK_ON), -ENOMEM);
+    assert_int_equal(aspace_lock_pages(as, BASE, 2 * PAGE_SIZE, LOCK_ON), 0);
+    assert_int_equal(as->locked_pages, 2);
+    assert_int_equal(map_at(as, 0, 1, RW, MAP_PRIVATE | MAP_LOCKED), -EAGAIN);
+    assert_int_equal(aspace_advise(as, BASE, PAGE_SIZE, MADV_DONTNEED), -EINVAL);
+    assert_int_equal(aspace_lock_all(as, 0), 0);
+    assert_int_equal(as->locked_pages, 0);
+    check_invariants(as);
+    aspace_unref(as);
+}
+
+static int fault(struct aspace *as, uaddr_t addr, enum fault_access access)
+{
+    int code = 0;
+    int sig = aspace_fault(as, addr, access, 0, &code);
+    return sig ? sig * 10 + code : 0;
+}
+
+enum { SEGV = 110, BUS = 70 }; /* signal * 10, plus the code */
+
+static void faults(void **state)
+{
+    struct aspace *as = aspace_create();
+    file_open(3);
+    assert_int_equal(fault(as, BASE, FAULT_READ), SEGV + 1);
+    assert_int_equal(map_at(as, BASE, 3, PROT_READ, MAP_PRIVATE | MAP_FIXED), BASE);
+    assert_int_equal(fault(as, BASE, FAULT_READ), 0);
+    assert_int_equal(as->resident_pages, 0); /* the zero page */
+    assert_int_equal(fault(as, BASE, FAULT_WRITE), SEGV + 2);
+    assert_int_equal(fault(as, BASE, FAULT_EXEC), SEGV + 2);
+    assert_int_equal(aspace_protect(as, BASE, PAGE_SIZE, RW), 0);
+    assert_int_equal(fault(as, BASE, FAULT_WRITE), 0);
+    assert_int_equal(as->resident_pages, 1);
+    assert_int_equal(aspace_protect(as, BASE, PAGE_SIZE, PROT_NONE), 0);
+    assert_int_equal(fault(as, BASE, FAULT_READ), SEGV + 2);
+    assert_int_equal(as->resident_pages, 1);
+
+    uaddr_t f = BASE + (1UL << 30);
+    assert_int_equal(aspace_map(as, f, 5 * PAGE_SIZE, RW, MAP_SHARED | MAP_FIXED, &file.backing, PAGE_SIZE, ALL, 0), f);
+    assert_int_equal(fault(as, f + PAGE_SIZE, FAULT_READ), 0);
+    assert_int_equal(fault(as, f + 2 * PAGE_SIZE, FAULT_READ), BUS + 2); /* BUS_ADRERR */
+    assert_int_equal(file.writes_heard, 0);
+    assert_true(write_byte(as, f + PAGE_SIZE + 5, 42));
+    assert_int_equal(file.writes_heard, 1);
+    assert_int_equal(((uint8_t *)page_to_virt(file.pages[2]))[5], 42);
+
+    uaddr_t p = f + (1UL << 30);
+    assert_int_equal(aspace_map(as, p, 3 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_FIXED, &file.backing, 0, ALL, 0), p);
+    assert_int_equal(read_byte(as, p + 2 * PAGE_SIZE + 5), 42);
+    assert_true(write_byte(as, p + 2 * PAGE_SIZE + 5, 43)); /* a copy */
+    assert_int_equal(read_byte(as, f + PAGE_SIZE + 5), 42);
+    assert_int_equal(read_byte(as, p + 2 * PAGE_SIZE + 5), 43);
+    assert_int_equal(read_byte(as, p + 2 * PAGE_SIZE + 6), 102);
+    assert_int_equal(read_byte(as, p + PAGE_SIZE), 101);
+    check_invariants(as);
+
+    file_truncate(2); /* the copy goes, too */
+    assert_int_equal(read_byte(as, p + 2 * PAGE_SIZE), -1);
+    assert_int_equal(read_byte(as, f + PAGE_SIZE), -1);
+    assert_int_equal(read_byte(as, p + PAGE_SIZE), 101);
+    check_invariants(as);
+    assert_int_equal(file.refs, 2);
+    assert_int_equal(aspace_unmap(as, p + PAGE_SIZE, PAGE_SIZE), 0); /* split */
+    assert_int_equal(file.refs, 3);
+    aspace_unref(as);
+    assert_int_equal(file.refs, 0);
+    assert_true(list_empty(&file.backing.vmas));
+    file_truncate(0);
+}
+
+static void stack_grows(void **state)
+{
+    struct aspace *as = aspace_create();
+    uaddr_t top = 0x7f0000000000;
+    as->limit_stack = 1 << 20;
+    assert_int_equal(aspace_map(as, top - 4 * PAGE_SIZE, 4 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_GROWSDOWN | MAP_FIXED, NULL,
+                                0, ALL, VMA_STACK), top - 4 * PAGE_SIZE);
+    assert_true(write_byte(as, top - 100 * PAGE_SIZE, 1));
+    assert_int_equal(as->mapped_pages, 100);
+    assert_false(write_byte(as, top - 300 * PAGE_SIZE, 1)); /* RLIMIT_STACK */
+    as->limit_stack = 8 << 20;
+    assert_true(write_byte(as, top - 300 * PAGE_SIZE, 1));
+    /* a mapping below: the guard gap of 256 pages stays */
+    assert_int_equal(map_at(as, top - 1000 * PAGE_SIZE, 1, RW, MAP_PRIVATE | MAP_FIXED), top - 1000 * PAGE_SIZE);
+    assert_true(write_byte(as, top - 743 * PAGE_SIZE, 1));
+    assert_false(write_byte(as, top - 744 * PAGE_SIZE, 1));
+    /* nothing is placed into the gap */
+    as->mmap_base = top;
+    long r = map_at(as, top - 800 * PAGE_SIZE, 1, RW, MAP_PRIVATE);
+    assert_true(r > 0 && r < (long)(top - 999 * PAGE_SIZE));
+    assert_int_equal(aspace_protect(as, top - PAGE_SIZE, PAGE_SIZE, ALL | PROT_GROWSDOWN), 0);
+    assert_int_equal(vma_find(as, top - 700 * PAGE_SIZE)->prot, ALL);
+    check_invariants(as);
+    aspace_unref(as);
+}
+
+static void heap(void **state)
+{
+    struct aspace *as = aspace_create();
+    as->brk_start = as->brk = BASE + 100;
+    assert_int_equal(aspace_brk(as, 0), BASE + 100);
+    assert_int_equal(aspace_brk(as, BASE + 50), BASE + 100);
+    assert_int_equal(aspace_brk(as, BASE + 3 * PAGE_SIZE + 1), BASE + 3 * PAGE_SIZE + 1);
+    assert_int_equal(as->mapped_pages, 3);
+    assert_true(write_byte(as, BASE + 3 * PAGE_SIZE, 9));
+    assert_int_equal(aspace_brk(as, BASE + 3 * PAGE_SIZE + 9), BASE + 3 * PAGE_SIZE + 9);
+    assert_int_equal(aspace_brk(as, BASE + PAGE_SIZE), BASE + PAGE_SIZE);
+    assert_int_equal(as->mapped_pages, 0);
+    assert_int_equal(aspace_brk(as, BASE + 4 * PAGE_SIZE), BASE + 4 * PAGE_SIZE);
+    assert_int_equal(read_byte(as, BASE + 3 * PAGE_SIZE), 0); /* new and clean */
+    assert_int_equal(as->vma_count, 1);
+    assert_int_equal(map_at(as, BASE + 10 * PAGE_SIZE, 1, RW, MAP_PRIVATE | MAP_FIXED), BASE + 10 * PAGE_SIZE);
+    assert_int_equal(aspace_brk(as, BASE + 10 * PAGE_SIZE), BASE + 4 * PAGE_SIZE); /* would touch */
+    as->limit_data = 6 * PAGE_SIZE;
+    assert_int_equal(aspace_brk(as, BASE + 8 * PAGE_SIZE), BASE + 4 * PAGE_SIZE);
+    check_invariants(as);
+    aspace_unref(as);
+}
+
+static void shared_memory(void **state)
+{
+    struct aspace *as = aspace_create();
+    size_t len = 3000 * PAGE_SIZE;
+    uint64_t before = free_now();
+    struct backing *b = shared_memory_create(len);
+    assert_int_equal(aspace_map(as, BASE, len, RW, MAP_SHARED | MAP_FIXED, b, 0, ALL, 0), BASE);
+    b->ops->unref(b);
+    assert_true(write_byte(as, BASE, 1));
+    assert_true(write_byte(as, BASE + len - 1, 2));
+    struct aspace *child = aspace_fork(as);
+    assert_int_equal(read_byte(child, BASE), 1);
+    assert_true(write_byte(child, BASE, 3));
+    assert_int_equal(read_byte(as, BASE), 3);
+    assert_int_equal(read_byte(child, BASE + len - 1), 2);
+    /* a second view of the same: mremap with old size 0 */
+    long second = aspace_remap(as, BASE, 0, PAGE_SIZE, MREMAP_MAYMOVE, 0);
+    assert_true(second > 0);
+    assert_int_equal(read_byte(as, second), 3);
+    void *object, *object2;
+    uint64_t offset, offset2;
+    assert_int_equal(aspace_futex_key(as, second + 8, &object, &offset), 0);
+    assert_int_equal(aspace_futex_key(child, BASE + 8, &object2, &offset2), 0);
+    assert_ptr_equal(object, object2);
+    assert_int_equal(offset, offset2);
+    assert_int_equal(aspace_advise(as, BASE, PAGE_SIZE, MADV_REMOVE), 0);
+    assert_int_equal(read_byte(child, BASE), 0);
+    assert_int_equal(read_byte(as, second), 0);
+    check_invariants(as);
+    aspace_unref(child);
+    aspace_unref(as);
+    struct page_stats s;
+    page_stats(&s);
+    assert_int_equal(s.cache, 0);
+    assert_int_equal(s.anon, 0);
+    assert_true(s.free + 8 >= before);
+}
+
+static void copy_on_write(void **state)
+{
+    struct aspace *as = aspace_create();
+    assert_int_equal(map_at(as, BASE, 100, RW, MAP_PRIVATE | MAP_FIXED), BASE);
+    for (int i = 0; i < 50; i++)
+        assert_true(write_byte(as, BASE + i * PAGE_SIZE, i));
+    assert_int_equal(aspace_advise(as, BASE + 10 * PAGE_SIZE, PAGE_SIZE, MADV_WIPEONFORK), 0);
+    assert_int_equal(aspace_advise(as, BASE + 12 * PAGE_SIZE, PAGE_SIZE, MADV_DONTFORK), 0);
+    struct page_stats s;
+    page_stats(&s);
+    uint64_t anon = s.anon;
+    struct aspace *child = aspace_fork(as);
+    page_stats(&s);
+    assert_int_equal(s.anon, anon);
+    assert_int_equal(read_byte(child, BASE + 10 * PAGE_SIZE), 0);
+    assert_int_equal(read_byte(child, BASE + 12 * PAGE_SIZE), -1);
+    assert_true(write_byte(child, BASE, 77));
+    page_stats(&s);
+    assert_int_equal(s.anon, anon + 1);
+    assert_int_equal(read_byte(as, BASE), 0);
+    assert_true(write_byte(as, BASE, 78)); /* the last holder: no copy */
+    page_stats(&s);
+    assert_int_equal(s.anon, anon + 1);
+    assert_int_equal(read_byte(child, BASE), 77);
+    aspace_unref(as);
+    for (int i = 1; i < 50; i++)
+        if (i != 10 && i != 12)
+            assert_int_equal(read_byte(child, BASE + i * PAGE_SIZE), i);
+    check_invariants(child);
+    aspace_unref(child);
+    page_stats(&s);
+    assert_int_equal(s.anon, 0);
+}
+
+static void large_pages(void **state)
+{
+    struct aspace *as = aspace_create();
+    struct aspace_usage u;
+    uaddr_t base = 0x40000000;
+    size_t pages = 4 * 512;
+    assert_int_equal(map_at(as, base, pages, RW, MAP_PRIVATE | MAP_FIXED), base);
+    assert_true(write_byte(as, base + 300 * PAGE_SIZE, 1));
+    aspace_usage(as, base, base + pages * PAGE_SIZE, &u);
+    assert_int_equal(u.resident, 1); /* one byte does not cost 2 MiB */
+    for (unsigned i = 0; i < 512; i++)
+        assert_true(write_byte(as, base + i * PAGE_SIZE, i));
+    aspace_usage(as, base, base + pages * PAGE_SIZE, &u);
+    assert_int_equal(u.huge, 512); /* but 60 pages in use do */
+    assert_int_equal(u.resident, 512);
+    for (unsigned i = 0; i < 512; i++)
+        assert_int_equal(read_byte(as, base + i * PAGE_SIZE), i & 255);
+    assert_int_equal(aspace_advise(as, base + 512 * PAGE_SIZE, 512 * PAGE_SIZE, MADV_HUGEPAGE), 0);
+    assert_true(write_byte(as, base + 700 * PAGE_SIZE, 5));
+    aspace_usage(as, base, base + pages * PAGE_SIZE, &u);
+    assert_int_equal(u.huge, 1024);
+    check_invariants(as);
+    /* partial changes split */
+    assert_int_equal(aspace_protect(as, base + 10 * PAGE_SIZE, PAGE_SIZE, PROT_READ), 0);
+    assert_int_equal(aspace_unmap(as, base + 600 * PAGE_SIZE, PAGE_SIZE), 0);
+    aspace_usage(as, base, base + pages * PAGE_SIZE, &u);
+    assert_int_equal(u.huge, 0);
+    assert_int_equal(u.resident, 1023);
+    assert_int_equal(read_byte(as, base + 10 * PAGE_SIZE), 10);
+    assert_int_equal(read_byte(as, base + 700 * PAGE_SIZE), 5);
+    check_invariants(as);
+    struct aspace *child = aspace_fork(as);
+    assert_true(write_byte(child, base + 20 * PAGE_SIZE, 99));
+    assert_int_equal(read_byte(as, base + 20 * PAGE_SIZE), 20);
+    aspace_unref(child);
+    aspace_unref(as);
+    struct page_stats s;
+    page_stats(&s);
+    assert_int_equal(s.anon, 0);
+}
+
+static bool count_maps(void *ctx, const struct vma_info *info)
+{
+    ++*(int *)ctx;
+    return true;
+}
+
+static void description(void **state)
+{
+    struct aspace *as = aspace_create();
+    int count = 0;
+    map_at(as, BASE, 1, RW, MAP_PRIVATE | MAP_FIXED);
+    map_at(as, BASE + PAGE_SIZE, 1, PROT_READ, MAP_PRIVATE | MAP_FIXED);
+    aspace_each(as, count_maps, &count);
+    assert_int_equal(count, 2);
+    aspace_unref(as);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(errors),         cmocka_unit_test(faults),      cmocka_unit_test(stack_grows),
+        cmocka_unit_test(heap),           cmocka_unit_test(shared_memory), cmocka_unit_test(copy_on_write),
+        cmocka_unit_test(large_pages),    cmocka_unit_test(description), cmocka_unit_test(model_alone),
+        cmocka_unit_test(model_with_forks),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
