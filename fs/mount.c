@@ -123,7 +123,7 @@ static struct mount *mount_alloc(struct superblock *sb, struct dentry *root, con
 
 int mount_create_root(struct superblock *sb)
 {
-    struct mount *m = mount_alloc(sb, sb->root, "rootfs", 0);
+    struct mount *m = mount_alloc(sb, sb->root, "tmpfs", 0);
     if (!m)
         return -ENOMEM;
     m->parent = m;

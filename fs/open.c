@@ -6,14 +6,7 @@
 // A device's or a FIFO's file, with the node's inode and path in place of what the driver used.
 static struct file *open_special(struct inode *inode, unsigned flags)
 {
-    if (S_ISFIFO(inode->mode))
-        return fifo_open(inode, flags);
-    if (S_ISSOCK(inode->mode))
-        return ERR_PTR(-ENXIO);
-    const struct device *dev = S_ISCHR(inode->mode) ? device_find(inode->rdev) : NULL;
-    if (!dev) {
-        if (!inode->file_ops)
-            return ERR_PTR(-ENXIO);
+    if (inode->file_ops) { // outside the tree: inode_anonymous()
         struct file *f = file_alloc(inode->file_ops, inode, flags);
         if (!IS_ERR(f)) {
             f->data = inode->data;
@@ -21,6 +14,11 @@ static struct file *open_special(struct inode *inode, unsigned flags)
         }
         return f;
     }
+    if (S_ISFIFO(inode->mode))
+        return fifo_open(inode, flags);
+    const struct device *dev = S_ISCHR(inode->mode) ? device_find(inode->rdev) : NULL;
+    if (!dev)
+        return ERR_PTR(-ENXIO);
     if (!dev->open)
         return file_alloc(dev->ops, inode, flags);
     struct file *f = dev->open(flags);
@@ -96,7 +94,7 @@ struct file *vfs_open_path(const struct path *p, unsigned flags)
     int err = check_open(p, inode, flags);
     if (err < 0)
         return ERR_PTR(err);
-    if ((flags & O_TRUNC) && S_ISREG(inode->mode)) {
+    if ((flags & O_TRUNC) && S_ISREG(inode->mode) && inode->ops->truncate) {
         err = vfs_truncate(inode, 0);
         if (err < 0)
             return ERR_PTR(err);
