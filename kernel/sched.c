@@ -483,8 +483,12 @@ void sched_idle_loop(void)
         }
         // From here on wakers see this CPU as idle; whoever queued something before that is found by the look afterwards.
         atomic_or(&idle_cpus, bit);
-        if (!READ_ONCE(rq->ready_count) && !steal(cpu->id))
+        if (!READ_ONCE(rq->ready_count) && !steal(cpu->id)) {
+            // Halted, it must not be called for changes of the address space that it happens to have loaded.
+            if (cpu->aspace && (READ_ONCE(online_cpus) & ~bit))
+                aspace_activate(NULL);
             cpu_halt_enabled();
+        }
         atomic_and(&idle_cpus, ~bit);
         irq_enable();
     }

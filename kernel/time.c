@@ -1,8 +1,9 @@
 // The clock. Time is a line through (cycles, ns): mono_base + (tsc - tsc_base) * mult, kept in the page that the vDSO reads.
 // When the machine tells the rate of its cycles the line stands from the boot on (mode 1). Otherwise the clock starts on a
 // slower counter of known rate (mode 0: the vDSO makes system calls), which also measures the cycles: nothing waits for that.
-// After 10 ms the cycles take over, and the measurement is repeated over ever longer baselines. What is then found wrong
-// is put right by running a little faster or slower until the next measurement, so that time never jumps or goes back.
+// The first reading after 250 us makes the cycles take over, and the measurement is repeated from 10 ms on over ever longer
+// baselines. What is then found wrong is put right by running a little faster or slower until the next measurement, so that
+// time never jumps or goes back.
 //
 // Locks: time_lock (interrupt-safe, a leaf) for all writers and for reading the reference; readers use the page's sequence.
 #include "kernel/clock_event.h"
@@ -13,6 +14,7 @@
 #include "kernel/time.h"
 #include "kernel/x86/cpu.h"
 
+#define SHORTEST_BASELINE (250 * NSEC_PER_USEC) // right to within half a percent
 #define FIRST_BASELINE (10 * NSEC_PER_MSEC)
 #define LAST_BASELINE (256 * NSEC_PER_SEC) // and every so often from then on
 #define MAX_SLEW 20 // the clock runs at most a 20th faster or slower than it should
@@ -28,6 +30,7 @@ static uint64_t start_cycles;
 static uint64_t reference_last;  // its last raw value
 static uint64_t reference_ticks; // since the start, wraps included
 static uint64_t reference_seen_at; // cycles at reference_last
+static uint64_t sample_width;      // cycles that the last reading took: how far off the pair may be
 
 static struct timer measure_timer;
 static nsec_t baseline;
@@ -92,7 +95,8 @@ static void line_set(uint64_t cycles, nsec_t ns, uint64_t mult)
 static nsec_t reference_now(uint64_t *cycles)
 {
     uint64_t before = rdtsc(), raw = clock_reference->read(), after = rdtsc();
-    *cycles = before + (after - before) / 2;
+    sample_width = after - before;
+    *cycles = before + sample_width / 2;
     uint64_t ticks = (raw - reference_last) & clock_reference->mask;
     if (vdso_data->mode == 1) {
         uint64_t passed = mul_shift32(*cycles - reference_seen_at, true_mult); // ns
@@ -107,10 +111,27 @@ static nsec_t reference_now(uint64_t *cycles)
     return (nsec_t)mul_shift32(reference_ticks, clock_reference->ns_mult);
 }
 
+static void set_rates(nsec_t ns, uint64_t cycles)
+{
+    WRITE_ONCE(true_mult, mul_div((uint64_t)ns, 1UL << 32, cycles));
+    WRITE_ONCE(cycles_per_ns, mul_div(cycles, 1UL << 32, (uint64_t)ns));
+}
+
+// Mode 0. When enough has passed for a first estimate, and nothing came between the two halves of this reading, it is the last
+// one of its kind.
 static nsec_t reference_monotonic(void)
 {
     uint64_t cycles, flags = spin_lock_irqsave(&time_lock);
-    nsec_t ns = vdso_data->mode ? line_at(vdso_data, rdtsc()) : reference_now(&cycles);
+    if (vdso_data->mode) {
+        nsec_t now = line_at(vdso_data, rdtsc());
+        spin_unlock_irqrestore(&time_lock, flags);
+        return now;
+    }
+    nsec_t ns = reference_now(&cycles);
+    if (ns >= SHORTEST_BASELINE && sample_width < (cycles - start_cycles) / 128) {
+        set_rates(ns, cycles - start_cycles);
+        line_set(cycles, ns, true_mult);
+    }
     bool dead = !reference_ticks && !vdso_data->mode && cycles - start_cycles > 1UL << 28;
     if (unlikely(dead))
         line_set(start_cycles, 0, true_mult);
@@ -129,8 +150,7 @@ static void measure(struct timer *timer)
     if (ns >= FIRST_BASELINE && passed) {
         nsec_t shown = vdso_data->mode ? line_at(vdso_data, cycles) : ns, error = ns - shown;
         next = ns >= LAST_BASELINE ? LAST_BASELINE : ns * 9; // until ten times as much has passed
-        WRITE_ONCE(true_mult, mul_div((uint64_t)ns, 1UL << 32, passed));
-        WRITE_ONCE(cycles_per_ns, mul_div(passed, 1UL << 32, (uint64_t)ns));
+        set_rates(ns, passed);
         // The clock shall be right when the next measurement comes: the error is spread over the time until then.
         uint64_t slew = mul_div(true_mult, (uint64_t)(error < 0 ? -error : error), (uint64_t)next);
         slew = MIN(slew, true_mult / MAX_SLEW);
@@ -193,13 +213,16 @@ void time_init(void)
     vdso_data->shift = 32;
     struct clock_cycles_info info = {0};
     clock_init(&info);
-    start_cycles = reference_seen_at = rdtsc();
+    start_cycles = rdtsc();
     if (info.hz) {
         true_mult = mul_div(NSEC_PER_SEC, 1UL << 32, info.hz);
         cycles_per_ns = mul_div(info.hz, 1UL << 32, NSEC_PER_SEC);
     }
-    if (clock_reference)
+    if (clock_reference) {
         reference_last = clock_reference->read();
+        start_cycles += (rdtsc() - start_cycles) / 2;
+    }
+    reference_seen_at = start_cycles;
     if (info.hz || !clock_reference) {
         line_set(start_cycles, 0, true_mult);
         if (!info.hz)
