@@ -252,8 +252,9 @@ long find_place(struct aspace *as, uaddr_t hint, size_t len, unsigned flags, siz
     }
     if (len > USER_END - USER_START)
         return -ENOMEM;
+    hint = ALIGN_DOWN(hint, PAGE_SIZE);
     if (hint) {
-        hint = hint < USER_START ? USER_START : ALIGN_UP(hint, PAGE_SIZE);
+        hint = MAX(hint, USER_START);
         if (!bad_range(hint, len) && (!(flags & MAP_32BIT) || hint + len <= LOW_PLACE_END) &&
             vma_range_free(as, hint, hint + len))
             return hint;

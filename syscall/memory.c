@@ -1,5 +1,6 @@
 // The calls of mmap(2)'s family: arguments and file descriptors here, the work in kernel/aspace*.c.
 #include "fs/file.h"
+#include "fs/vfs.h"
 #include "kernel/aspace.h"
 #include "kernel/process.h"
 #include "kernel/usercopy.h"
@@ -19,6 +20,12 @@ static struct aspace *aspace_current(void)
     return process_current()->aspace;
 }
 
+// A mapping of /dev/zero is anonymous memory.
+static bool is_zero_device(const struct file *f)
+{
+    return f->inode && S_ISCHR(f->inode->mode) && f->inode->rdev == MAKE_DEV(1, 5);
+}
+
 // The checks that depend on the file, and its backing in *out (NULL: plain zero-filled memory). 0 or -errno.
 static long map_file(struct file *f, unsigned prot, unsigned flags, unsigned *max_prot, struct backing **out)
 {
@@ -29,6 +36,8 @@ static long map_file(struct file *f, unsigned prot, unsigned flags, unsigned *ma
             return -EACCES;
         *max_prot &= ~PROT_WRITE;
     }
+    if (is_zero_device(f))
+        return 0;
     if (!f->ops->map)
         return -ENODEV;
     if (flags & (MAP_GROWSDOWN | MAP_HUGETLB))

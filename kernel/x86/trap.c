@@ -109,7 +109,8 @@ static void page_fault(struct trapframe *f, bool user) {
     if (!user)
         f->rip = fixup;
     else if (sig > 0)
-        signal_fault(sig, code, addr, VECTOR_PF, f->error_code);
+        // As Linux: what is there in the kernel's half is not told.
+        signal_fault(sig, code, addr, VECTOR_PF, f->error_code | (addr >= USER_END ? PF_PRESENT : 0));
     // else no memory: the program is being killed and does not come back here
 }
 
