@@ -102,11 +102,12 @@ int main(void)
     TRY("write much", SYS(pwrite64, fd, p, 1UL << 40, 0));
     ftruncate(fd, 4096);
     TRY("read none", SYS(pread64, fd, p, 0, 0));
-    TRY("pipe write", SYS(write, pipes[1], p, 64));
+    // How much of what can be read goes into the pipe before the fault is the kernel's choice.
+    TRY("pipe write", SYS(write, pipes[1], p, 64) > 0 ? (errno = EFAULT, -1) : -1);
     while (read(pipes[0], good, sizeof good) > 0)
         ;
     write(pipes[1], good, 100);
-    TRY("pipe read", SYS(read, pipes[0], p, 64));
+    TRY("pipe read", SYS(read, pipes[0], p, 64) > 0 ? (errno = EFAULT, -1) : -1);
     while (read(pipes[0], good, sizeof good) > 0)
         ;
     int zero_fd = open("/dev/zero", O_RDWR), null_fd = open("/dev/null", O_RDWR), random_fd = open("/dev/urandom", O_RDONLY);
@@ -161,7 +162,10 @@ int main(void)
     TRY("statfs", SYS(statfs, "f", p));
     TRY("fstatfs", SYS(fstatfs, fd, p));
     TRY("getdents64", (lseek(dir, 0, SEEK_SET), SYS(getdents64, dir, p, 4096)));
+    mkdir("a-directory", 0755);
+    chdir("a-directory");
     TRY("getcwd", SYS(getcwd, p, 4096));
+    fchdir(dir);
     symlink("target", "s");
     TRY("readlink", SYS(readlink, "s", p, 100));
     TRY("utimensat", SYS(utimensat, AT_FDCWD, "f", p, 0));

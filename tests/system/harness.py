@@ -3,6 +3,7 @@ import difflib
 import hashlib
 import os
 import pathlib
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -70,7 +71,14 @@ def scratch():
 def linux(argv, env=None, stdin=b"", timeout=TIMEOUT):
     """Runs a program on this machine in an empty directory with nothing but the environment given."""
     with scratch() as directory:
-        return execute(argv, stdin, timeout, cwd=directory, env={"PATH": "/usr/bin:/bin", **(env or {})}, close_fds=True)
+        return execute(argv, stdin, timeout, cwd=directory, env={"PATH": "/usr/bin:/bin", **(env or {})}, preexec_fn=usual_limits)
+
+
+def usual_limits():
+    """The limits that a process has on Linux when nobody changed them."""
+    for limit, soft in [(resource.RLIMIT_NOFILE, 1024), (resource.RLIMIT_STACK, 8 << 20), (resource.RLIMIT_CORE, 0)]:
+        _, hard = resource.getrlimit(limit)
+        resource.setrlimit(limit, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def tail(data, lines=6):

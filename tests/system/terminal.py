@@ -143,7 +143,7 @@ def window_size():
 
 @test("terminal/raw-mode")
 def raw_mode():
-    with shell() as t:
+    with Terminal([harness.KNARR, "run", "-e", "PS1=READY ", busybox(), "sh"], columns=200) as t:
         t.expect("READY ")
         t.type("stty raw -echo; dd bs=1 count=5 2>/dev/null | od -An -tx1; stty sane; echo done\r")
         t.expect("\r\n")
@@ -173,13 +173,10 @@ def vi():
             t.expect("READY ")
             t.type("vi /note\r")
             t.expect("~")
-            t.type("ifirst line\rsecond line\rthird line\x1b")
-            time.sleep(0.5)
-            t.type("ggjdd")     # the second goes
-            t.type("Gofourth\x1b")
-            t.type("ggxP")      # nothing changes
-            t.type(":s/first/FIRST/\r")
-            time.sleep(0.5)
+            # A pause after Escape tells it from the start of a key's sequence.
+            for keys in ["ifirst line\rsecond line\rthird line\x1b", "ggjdd", "Gofourth\x1b", "ggxP", ":s/first/FIRST/\r"]:
+                t.type(keys)
+                time.sleep(0.5)
             t.type(":wq\r")
             t.expect("READY ")
             t.type("cat /note; exit 3\r")
