@@ -17,7 +17,7 @@
 #include <linux/auxvec.h>
 
 #define HEAD_SIZE 1024UL          // read of a file at once: its first line, or its ELF and program headers
-#define STACK_START (136UL << 10) // mapped at the start; it grows on demand
+#define STACK_START (128UL << 10) // mapped at the start beside what is on it; it grows on demand
 #define STACK_GUARD (1UL << 20)
 #define PIE_BASE 0x555555554000UL // two thirds of the address space, as Linux
 #define CLOCK_TICKS 100
