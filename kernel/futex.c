@@ -52,16 +52,9 @@ static inline bool key_equal(const struct futex_key *a, const struct futex_key *
 }
 
 // A word in a shared mapping is known by what is mapped, all others by address space and address.
-static int get_key(uaddr_t addr, bool shared, struct futex_key *k)
+static __attribute__((noinline)) int get_shared_key(uaddr_t addr, struct futex_key *k)
 {
     struct aspace *as = process_current()->aspace;
-    if (addr & 3)
-        return -EINVAL;
-    if (!user_range_ok(addr, 4))
-        return -EFAULT;
-    *k = (struct futex_key){as, addr};
-    if (!shared)
-        return 0;
     rwmutex_read_lock(&as->lock);
     struct vma *v = vma_find(as, addr);
     bool mapped = v && addr >= v->start;
@@ -71,14 +64,24 @@ static int get_key(uaddr_t addr, bool shared, struct futex_key *k)
     return mapped ? 0 : -EFAULT;
 }
 
+static inline int get_key(uaddr_t addr, bool shared, struct futex_key *k)
+{
+    *k = (struct futex_key){process_current()->aspace, addr};
+    if (unlikely(addr & 3))
+        return -EINVAL;
+    if (unlikely(!user_range_ok(addr, 4)))
+        return -EFAULT;
+    return unlikely(shared) ? get_shared_key(addr, k) : 0;
+}
+
 // bucket.lock held. The waiter may be gone as soon as its bucket is NULL.
-static void wake_waiter(struct futex_waiter *w)
+static inline void wake_waiter(struct futex_waiter *w)
 {
     list_remove(&w->link);
     thread_wake_clear(w->thread, (void **)&w->bucket);
 }
 
-static int wake_key(const struct futex_key *k, int count, uint32_t bitset)
+static inline __attribute__((always_inline)) int wake_key_inline(const struct futex_key *k, int count, uint32_t bitset)
 {
     struct bucket *b = bucket_of(k);
     struct futex_waiter *w, *tmp;
@@ -95,9 +98,14 @@ static int wake_key(const struct futex_key *k, int count, uint32_t bitset)
     return woken;
 }
 
+static __attribute__((noinline)) int wake_key(const struct futex_key *k, int count, uint32_t bitset)
+{
+    return wake_key_inline(k, count, bitset);
+}
+
 // Takes the waiter out of its bucket, whichever a requeue has put it into. False: it was woken. Either way nobody else
 // knows of it afterwards.
-static bool unqueue(struct futex_waiter *w)
+static __attribute__((noinline)) bool unqueue(struct futex_waiter *w)
 {
     struct bucket *b;
     while ((b = load_acquire(&w->bucket))) {
@@ -132,7 +140,7 @@ long futex_wait(uaddr_t addr, uint32_t value, nsec_t deadline, uint32_t bitset, 
     spin_unlock(&b->lock);
 
     err = user_load32(addr, &now);
-    if (err || now != value) {
+    if (unlikely(err || now != value)) {
         if (!unqueue(&w))
             wake_key(&w.key, 1, bitset);
         return err ? err : -EAGAIN;
@@ -142,7 +150,7 @@ long futex_wait(uaddr_t addr, uint32_t value, nsec_t deadline, uint32_t bitset, 
         if (!load_acquire(&w.bucket))
             break;
         err = thread_sleep_until(deadline);
-        if (!load_acquire(&w.bucket))
+        if (likely(!load_acquire(&w.bucket)))
             break;
         if (err)
             return unqueue(&w) ? err : 0;
@@ -157,7 +165,7 @@ long futex_wake(uaddr_t addr, int count, uint32_t bitset, bool shared)
     if (!bitset)
         return -EINVAL;
     int err = get_key(addr, shared, &k);
-    return err ? err : wake_key(&k, count, bitset);
+    return unlikely(err) ? err : wake_key_inline(&k, count, bitset);
 }
 
 static void lock_both(struct bucket *a, struct bucket *b)

@@ -204,7 +204,7 @@ void thread_cancel_sleep(void)
 }
 
 // Sleeps, unless a wake-up has come since thread_prepare_sleep.
-static void sleep_now(void)
+static inline __attribute__((always_inline)) void sleep_now(void)
 {
     uint64_t flags = irq_save();
     struct cpu *cpu = cpu_this();
@@ -233,7 +233,7 @@ static void sleep_expired(struct timer *timer)
     thread_wake(s->thread); // which waits in timer_cancel_sync until we are done with its stack
 }
 
-static int sleep_with_timer(nsec_t deadline)
+static __attribute__((noinline)) int sleep_with_timer(nsec_t deadline)
 {
     struct sleep_timer s = {.thread = thread_current(), .expired = false};
     if (deadline <= time_monotonic()) {
@@ -256,7 +256,7 @@ int thread_sleep_until(nsec_t deadline)
         thread_cancel_sleep();
         return -ERESTARTSYS;
     }
-    if (deadline == NSEC_MAX)
+    if (likely(deadline == NSEC_MAX))
         sleep_now();
     else
         result = sleep_with_timer(deadline);
@@ -303,7 +303,7 @@ static unsigned choose_cpu(struct thread *t)
 }
 
 // Queues a ready thread that is in no queue on the CPU of its `cpu`, whose lock is held and gets released.
-static void make_ready(struct runqueue *rq, struct thread *t)
+static inline void make_ready(struct runqueue *rq, struct thread *t)
 {
     unsigned cpu = t->cpu;
     bool here = cpu == cpu_this()->id;
@@ -322,7 +322,7 @@ static void make_ready(struct runqueue *rq, struct thread *t)
 }
 
 // Ends a sleep. The lock is held and gets released.
-static void wake_locked(struct runqueue *rq, struct thread *t)
+static inline __attribute__((always_inline)) void wake_locked(struct runqueue *rq, struct thread *t)
 {
     if (rq->current == t) { // has not left its CPU yet
         t->state = THREAD_RUNNING;
@@ -340,10 +340,14 @@ static void wake_locked(struct runqueue *rq, struct thread *t)
     make_ready(rq, t);
 }
 
-void thread_wake(struct thread *t)
+// Both kinds of wake-up.
+static inline __attribute__((always_inline)) void wake(struct thread *t, void **flag)
 {
     uint64_t flags = irq_save();
     struct runqueue *rq = runqueue_lock_of(t);
+    // A thread that sees this may run on, but not to its end: leaving its CPU takes the lock that is held here.
+    if (flag)
+        store_release(flag, NULL);
     if (t->state == THREAD_SLEEPING || t->state == THREAD_SLEEPING_INTERRUPTIBLE)
         wake_locked(rq, t);
     else
@@ -351,17 +355,14 @@ void thread_wake(struct thread *t)
     irq_restore(flags);
 }
 
+void thread_wake(struct thread *t)
+{
+    wake(t, NULL);
+}
+
 void thread_wake_clear(struct thread *t, void **flag)
 {
-    uint64_t flags = irq_save();
-    struct runqueue *rq = runqueue_lock_of(t);
-    // A thread that sees this may run on, but not to its end: leaving its CPU takes the lock that is held here.
-    store_release(flag, NULL);
-    if (t->state == THREAD_SLEEPING || t->state == THREAD_SLEEPING_INTERRUPTIBLE)
-        wake_locked(rq, t);
-    else
-        spin_unlock(&rq->lock);
-    irq_restore(flags);
+    wake(t, flag);
 }
 
 void thread_interrupt(struct thread *t)

@@ -240,13 +240,10 @@ void signal_set_mask(uint64_t mask)
     }
 }
 
-bool thread_signal_pending(void)
+bool thread_signal_pending_slow(void)
 {
     struct thread *t = thread_current();
-    uint32_t work = READ_ONCE(t->work);
-    if (likely(!(work & (WORK_SIGNAL | WORK_EXIT | WORK_STOP))))
-        return false;
-    if (work & (WORK_EXIT | WORK_STOP))
+    if (READ_ONCE(t->work) & (WORK_EXIT | WORK_STOP))
         return true;
     struct process *p = t->process;
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);

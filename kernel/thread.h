@@ -98,7 +98,8 @@ void thread_interrupt(struct thread *t);           // wakes it when it sleeps in
 void thread_prepare_sleep(bool interruptible);     // then check the condition, then thread_sleep_until
 void thread_cancel_sleep(void);                    // the condition was true already: no sleep after thread_prepare_sleep
 void thread_yield(void);                           // sched_yield(2)
-bool thread_signal_pending(void);                  // an unmasked signal (or WORK_EXIT) for the current thread
+static inline bool thread_signal_pending(void);    // an unmasked signal (or WORK_EXIT) for the current thread
+bool thread_signal_pending_slow(void);             // there may be one: looks closely
 void thread_add_work(struct thread *t, uint32_t work); // WORK_*; makes a running thread notice it soon
 // A voluntary preemption point in long loops of the kernel: switches when the slice is over. No spinlock held.
 static inline void sched_point(void);
@@ -114,6 +115,10 @@ struct thread *thread_find(int tid);   // with a reference, or NULL
 uint64_t sched_load(void);             // ready and running threads, for /proc/loadavg
 // CPU time of a thread up to now, split as far as it is known.
 void thread_times(struct thread *t, nsec_t *user, nsec_t *system);
+
+static inline bool thread_signal_pending(void) {
+    return unlikely(READ_ONCE(thread_current()->work) & (WORK_SIGNAL | WORK_EXIT | WORK_STOP)) && thread_signal_pending_slow();
+}
 
 static inline void sched_point(void) {
     if (unlikely(READ_ONCE(thread_current()->work) & WORK_RESCHED))

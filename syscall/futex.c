@@ -30,7 +30,7 @@ static int get_deadline(uint64_t utimeout, bool relative, bool realtime, nsec_t 
     return 0;
 }
 
-static long wait_call(uint64_t addr, uint64_t value, uint64_t utimeout, uint32_t bitset, unsigned op, bool shared)
+static __attribute__((noinline)) long wait_call(uint64_t addr, uint64_t value, uint64_t utimeout, uint32_t bitset, unsigned op, bool shared)
 {
     bool relative = (op & FUTEX_CMD_MASK) == FUTEX_WAIT;
     nsec_t deadline;
@@ -44,7 +44,8 @@ static long wait_call(uint64_t addr, uint64_t value, uint64_t utimeout, uint32_t
     return -ERESTART_BLOCK;
 }
 
-long sys_futex(uint64_t addr, uint64_t op, uint64_t value, uint64_t utimeout, uint64_t addr2, uint64_t value3)
+static __attribute__((noinline)) long other_call(uint64_t addr, uint64_t op, uint64_t value, uint64_t utimeout, uint64_t addr2,
+                                                uint64_t value3)
 {
     unsigned command = op & FUTEX_CMD_MASK;
     bool shared = !(op & FUTEX_PRIVATE_FLAG);
@@ -69,6 +70,16 @@ long sys_futex(uint64_t addr, uint64_t op, uint64_t value, uint64_t utimeout, ui
     default:
         return -ENOSYS; // priority inheritance
     }
+}
+
+// What mutexes and condition variables do all the time comes first.
+long sys_futex(uint64_t addr, uint64_t op, uint64_t value, uint64_t utimeout, uint64_t addr2, uint64_t value3)
+{
+    if (op == FUTEX_WAKE_PRIVATE)
+        return futex_wake(addr, (int)value, FUTEX_BITSET_MATCH_ANY, false);
+    if (op == FUTEX_WAIT_PRIVATE && !utimeout)
+        return futex_wait(addr, (uint32_t)value, NSEC_MAX, FUTEX_BITSET_MATCH_ANY, false);
+    return other_call(addr, op, value, utimeout, addr2, value3);
 }
 
 long sys_set_robust_list(uint64_t head, uint64_t len)
