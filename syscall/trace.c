@@ -110,12 +110,13 @@ static unsigned used_args(const struct syscall_entry *e, const uint64_t args[6])
     return e->arg_count;
 }
 
-// The fourth argument of futex is a count in the calls with two words.
+// The fourth argument of futex is a count in the calls with two words; the operation is the second.
 static unsigned real_kind(const struct syscall_entry *e, unsigned i, const uint64_t args[6]) {
-    unsigned op = i >= 2 && e->args[i] == ARG_FUTEX_TIMEOUT ? args[i - 2] & FUTEX_CMD_MASK : 0;
-    if (op == FUTEX_REQUEUE || op == FUTEX_CMP_REQUEUE || op == FUTEX_WAKE_OP || op == FUTEX_CMP_REQUEUE_PI)
-        return ARG_INT;
-    return e->args[i];
+    if (e->args[i] != ARG_FUTEX_TIMEOUT)
+        return e->args[i];
+    unsigned op = args[1] & FUTEX_CMD_MASK;
+    bool counts = op == FUTEX_REQUEUE || op == FUTEX_CMP_REQUEUE || op == FUTEX_WAKE_OP || op == FUTEX_CMP_REQUEUE_PI;
+    return counts ? ARG_INT : ARG_FUTEX_TIMEOUT;
 }
 
 static const struct syscall_entry *entry_of(uint64_t nr) {
