@@ -85,6 +85,17 @@ static int write_private(struct aspace *as, const struct vma *v, pte_t *entry, u
     return 0;
 }
 
+// The entry of level 1, made when missing, or that of a large page. NULL: no memory. table_lock held.
+static __attribute__((noinline)) pte_t *entry_or_large(struct aspace *as, uaddr_t va)
+{
+    pte_t *entry = user_entry_make(as, va, 1);
+    if (entry)
+        return entry;
+    unsigned level;
+    entry = user_entry_find(as, va, &level);
+    return entry && pte_used(*entry) && level == 2 ? entry : NULL;
+}
+
 static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, bool write)
 {
     // The page is got and zeroed before the lock is taken. After a fork a copy is likely wanted instead: then look first.
@@ -95,11 +106,10 @@ static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, b
         if (write && !look_first && !fresh && !(fresh = page_alloc(0, PA_ZERO | PA_ANON)))
             return -ENOMEM;
         spin_lock(&as->table_lock);
-        unsigned level = 1;
-        pte_t *entry = user_entry_make(as, va, 1);
-        if (unlikely(!entry)) // a large page, or no memory for a table
-            entry = user_entry_find(as, va, &level);
-        if (unlikely(!entry || (level == 2 && !pte_used(*entry)))) {
+        pte_t *entry = user_entry_quick(as, va);
+        if (unlikely(!entry))
+            entry = entry_or_large(as, va);
+        if (unlikely(!entry)) {
             err = -ENOMEM;
         } else if (!pte_used(*entry)) {
             if (!write) {
@@ -155,7 +165,7 @@ static void fault_around(struct aspace *as, const struct vma *v, uaddr_t va, uin
     spin_unlock(&as->table_lock);
 }
 
-static int fault_backed(struct aspace *as, const struct vma *v, uaddr_t va, bool write)
+static __attribute__((noinline)) int fault_backed(struct aspace *as, const struct vma *v, uaddr_t va, bool write)
 {
     struct backing *b = v->backing;
     bool shared = v->flags & MAP_SHARED, used = false;
@@ -259,7 +269,8 @@ static bool access_allowed(const struct vma *v, enum fault_access access)
     return v->prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 
-int fault_page(struct aspace *as, uaddr_t addr, enum fault_access access, bool force, bool *accerr)
+static inline __attribute__((always_inline)) int do_fault(struct aspace *as, uaddr_t addr, enum fault_access access,
+                                                          bool force, bool *accerr)
 {
     *accerr = false;
     for (;;) {
@@ -284,11 +295,16 @@ int fault_page(struct aspace *as, uaddr_t addr, enum fault_access access, bool f
     }
 }
 
+int fault_page(struct aspace *as, uaddr_t addr, enum fault_access access, bool force, bool *accerr)
+{
+    return do_fault(as, addr, access, force, accerr);
+}
+
 int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uaddr_t user_sp, int *code)
 {
     bool accerr;
     for (;;) {
-        int err = fault_page(as, addr, access, false, &accerr);
+        int err = do_fault(as, addr, access, false, &accerr);
         if (likely(!err)) {
             thread_current()->minor_faults++;
             return 0;

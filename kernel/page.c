@@ -20,7 +20,6 @@
 #define CHUNK_SIZE (1UL << CHUNK_SHIFT)
 #define CHUNK_PAGES (1UL << MAX_ORDER)
 #define RAM_LIMIT (512UL << 30) // what the direct map's slot of the top-level table shows
-#define CACHE_MAX 32
 #define POOL_SIZE 8 // opening a chunk needs up to 3 tables for it and 3 for its descriptors
 
 struct range_list {
@@ -45,7 +44,7 @@ static uint64_t chunk_count, next_chunk;
 static phys_t descriptors_end; // of the place that holds the bitmap and page_array
 static uint64_t free_pages, total_pages; // free: in lists and not yet opened
 static uint64_t keep_pages;              // only for PA_RESERVE
-static unsigned cache_batch;
+static unsigned cache_order; // a cache is filled by blocks of this order; it keeps four of them at most
 static struct page *pool[POOL_SIZE];
 static unsigned pool_count;
 
@@ -305,16 +304,21 @@ static void cache_push(struct page_cache *c, struct page *p)
     c->count++;
 }
 
-// Interrupts off. Fills the empty cache; returns its first page, taken out, or NULL.
+// Interrupts off. Fills the empty cache, by a whole block where there is one; returns its first page, taken out, or NULL.
 static __attribute__((noinline)) struct page *cache_refill(struct page_cache *c, unsigned flags)
 {
     spin_lock(&lock);
-    struct page *p = buddy_alloc(0, flags);
-    for (unsigned i = 1; p && i < cache_batch; i++) {
-        struct page *more = buddy_alloc(0, 0);
-        if (!more)
-            break;
-        cache_push(c, more);
+    struct page *p = buddy_alloc(cache_order, 0);
+    if (p) {
+        for (unsigned i = (1U << cache_order) - 1; i > 0; i--) {
+            p[i].refs = 0;
+            p[i].order = 0;
+            p[i].flags = 0;
+            cache_push(c, &p[i]);
+        }
+        p->order = 0;
+    } else {
+        p = buddy_alloc(0, flags);
     }
     spin_unlock(&lock);
     return p;
@@ -339,48 +343,60 @@ void page_count(unsigned flag, long pages)
     irq_restore(irq);
 }
 
-struct page *page_alloc(unsigned order, unsigned flags)
+// refs, order, flags and in_use in one store.
+static inline void set_head(struct page *p, unsigned order, unsigned flags)
 {
-    struct page *p;
+    *(uint64_t *)p = 1 | (uint64_t)order << 32 | (uint64_t)flags << 40;
+    p->private = 0;
+}
+_Static_assert(offsetof(struct page, order) == 4 && offsetof(struct page, flags) == 5 && offsetof(struct page, in_use) == 6,
+               "set_head");
+
+static __attribute__((noinline)) struct page *page_alloc_slow(unsigned order, unsigned flags)
+{
     uint64_t irq = irq_save();
-    if (likely(order == 0)) {
-        struct page_cache *c = my_cache();
-        p = c->head;
-        if (likely(p)) {
-            c->head = cache_next(p);
-            c->count--;
-        } else {
-            p = cache_refill(c, flags);
-            if (!p)
-                goto none;
-        }
-        p->refs = 1;
-        p->order = 0;
-        p->in_use = 0;
-        p->private = 0;
-        p->flags = 0;
-        if (flags & PA_ANON) {
-            p->flags = PAGE_ANON;
-            c->counters[__builtin_ctz(PAGE_ANON)]++;
-        }
+    struct page *p;
+    if (order == 0) {
+        p = cache_refill(my_cache(), flags);
     } else {
         spin_lock(&lock);
         p = buddy_alloc(order, flags);
         spin_unlock(&lock);
-        if (!p)
-            goto none;
-        if (flags & PA_ANON) {
-            p->flags = PAGE_ANON;
+    }
+    if (p) {
+        set_head(p, order, flags & PA_ANON ? PAGE_ANON : 0);
+        if (flags & PA_ANON)
             my_cache()->counters[__builtin_ctz(PAGE_ANON)] += 1 << order;
-        }
+    }
+    irq_restore(irq);
+    if (p && (flags & PA_ZERO))
+        pages_zero(page_to_virt(p), PAGE_SIZE << order);
+    return p;
+}
+
+struct page *page_alloc(unsigned order, unsigned flags)
+{
+    if (unlikely(order))
+        return page_alloc_slow(order, flags);
+    uint64_t irq = irq_save();
+    struct page_cache *c = my_cache();
+    struct page *p = c->head;
+    if (unlikely(!p)) {
+        irq_restore(irq);
+        return page_alloc_slow(0, flags);
+    }
+    c->head = cache_next(p);
+    c->count--;
+    if (flags & PA_ANON) {
+        c->counters[__builtin_ctz(PAGE_ANON)]++;
+        set_head(p, 0, PAGE_ANON);
+    } else {
+        set_head(p, 0, 0);
     }
     irq_restore(irq);
     if (flags & PA_ZERO)
-        pages_zero(page_to_virt(p), PAGE_SIZE << order);
+        pages_zero(page_to_virt(p), PAGE_SIZE);
     return p;
-none:
-    irq_restore(irq);
-    return NULL;
 }
 
 static void page_free(struct page *p)
@@ -393,8 +409,8 @@ static void page_free(struct page *p)
     p->flags = 0;
     if (likely(order == 0)) {
         cache_push(c, p);
-        if (unlikely(c->count > 2 * cache_batch))
-            cache_drain(c, cache_batch);
+        if (unlikely(c->count > 4U << cache_order))
+            cache_drain(c, 2U << cache_order);
     } else {
         spin_lock(&lock);
         buddy_free(p, order);
@@ -477,7 +493,7 @@ void page_init(const struct ram_range *ranges, unsigned count)
     total_pages = ranges_pages(&ram);
     free_pages = ranges_pages(&unused);
     keep_pages = MIN(MAX(total_pages / 128, 8), 256);
-    cache_batch = total_pages < 16384 ? 4 : 16;
+    cache_order = total_pages < (32UL << 20) / PAGE_SIZE ? 1 : total_pages < (256UL << 20) / PAGE_SIZE ? 4 : 5;
 
     uint64_t irq = spin_lock_irqsave(&lock);
     chunk_open_next();

@@ -43,6 +43,23 @@ void user_root_free(phys_t root);  // with all tables below it; the pages they m
 // The entry for the page at va, with the tables above it made when they are missing; NULL: no memory, or (level 1) the
 // entry above is large. as->table_pages counts.
 pte_t *user_entry_make(struct aspace *as, uaddr_t va, unsigned level);
+// The same at level 1 where nothing is missing: NULL sends the caller to the other functions.
+static inline pte_t *user_entry_quick(const struct aspace *as, uaddr_t va)
+{
+    const pte_t *table = phys_to_virt(as->root);
+    pte_t e = table[level_index(va, 4)];
+    if (unlikely(!e))
+        return NULL;
+    table = phys_to_virt(pte_frame(e));
+    e = table[level_index(va, 3)];
+    if (unlikely(!e))
+        return NULL;
+    table = phys_to_virt(pte_frame(e));
+    e = table[level_index(va, 2)];
+    if (unlikely(!e || (e & PTE_LARGE)))
+        return NULL;
+    return (pte_t *)phys_to_virt(pte_frame(e)) + level_index(va, 1);
+}
 // The entry that maps va and its level (1, or 2 when it is large), or the level 2 entry (level 2, not used) when there is no
 // table below; NULL when not even that exists.
 pte_t *user_entry_find(struct aspace *as, uaddr_t va, unsigned *level);

@@ -38,13 +38,23 @@ static inline unsigned level_index(uint64_t va, unsigned level)
 // An entry of an application's page: readable when any right is given, as the processor knows no less.
 static inline pte_t pte_make(phys_t pa, unsigned prot)
 {
-    pte_t e = pa | PTE_USER | PTE_ACCESSED;
-    e |= prot & (PROT_READ | PROT_WRITE | PROT_EXEC) ? PTE_PRESENT : PTE_HIDDEN;
-    if (prot & PROT_WRITE)
-        e |= PTE_WRITE | PTE_DIRTY;
-    if (!(prot & PROT_EXEC))
-        e |= PTE_NX;
-    return e;
+#define BASE_BITS (PTE_USER | PTE_ACCESSED)
+#define SEEN      (BASE_BITS | PTE_PRESENT)
+#define WRITTEN   (SEEN | PTE_WRITE | PTE_DIRTY)
+    static const pte_t rights[8] = {
+        [0] = BASE_BITS | PTE_HIDDEN | PTE_NX,
+        [PROT_READ] = SEEN | PTE_NX,
+        [PROT_WRITE] = WRITTEN | PTE_NX,
+        [PROT_READ | PROT_WRITE] = WRITTEN | PTE_NX,
+        [PROT_EXEC] = SEEN,
+        [PROT_EXEC | PROT_READ] = SEEN,
+        [PROT_EXEC | PROT_WRITE] = WRITTEN,
+        [PROT_EXEC | PROT_READ | PROT_WRITE] = WRITTEN,
+    };
+#undef BASE_BITS
+#undef SEEN
+#undef WRITTEN
+    return pa | rights[prot & 7];
 }
 
 // Is there a page, whether the processor may see it or not?
