@@ -49,46 +49,60 @@ void file_release(struct file *f)
 }
 
 // One reference is the descriptor's, one that of the call in progress.
-static bool position_shared(struct file *f)
+static inline bool position_shared(struct file *f)
 {
     return READ_ONCE(f->refs) > 2 || process_current()->thread_count > 1;
 }
 
-int64_t file_read(struct file *f, struct uio *u, uint64_t *pos)
+static int64_t read_locked(struct file *f, struct uio *u)
 {
-    if (unlikely(!f->readable))
-        return -EBADF;
-    if (unlikely(!f->ops->read))
-        return -EINVAL;
-    if (f->stream)
-        return pos ? -ESPIPE : f->ops->read(f, u, NULL);
-    if (pos)
-        return (int64_t)*pos < 0 ? -EINVAL : f->ops->read(f, u, pos);
-    if (!f->lock_position || !position_shared(f))
-        return f->ops->read(f, u, &f->position);
     mutex_lock(&f->position_lock);
     int64_t n = f->ops->read(f, u, &f->position);
     mutex_unlock(&f->position_lock);
     return n;
 }
 
-// O_APPEND is the write function's business: only it knows the size under its lock.
-int64_t file_write(struct file *f, struct uio *u, uint64_t *pos)
+static int64_t write_locked(struct file *f, struct uio *u)
 {
-    if (unlikely(!f->writable))
-        return -EBADF;
-    if (unlikely(!f->ops->write))
-        return -EINVAL;
-    if (f->stream)
-        return pos ? -ESPIPE : f->ops->write(f, u, NULL);
-    if (pos)
-        return (int64_t)*pos < 0 ? -EINVAL : f->ops->write(f, u, pos);
-    if (!f->lock_position || !position_shared(f))
-        return f->ops->write(f, u, &f->position);
     mutex_lock(&f->position_lock);
     int64_t n = f->ops->write(f, u, &f->position);
     mutex_unlock(&f->position_lock);
     return n;
+}
+
+int64_t file_read(struct file *f, struct uio *u, uint64_t *pos)
+{
+    const uint32_t bits = FILE_READABLE | FILE_STREAM;
+    if (likely((f->access & bits) == FILE_READABLE && f->ops->read)) {
+        if (pos)
+            return (int64_t)*pos < 0 ? -EINVAL : f->ops->read(f, u, pos);
+        if (!(f->access & FILE_LOCK) || !position_shared(f))
+            return f->ops->read(f, u, &f->position);
+        return read_locked(f, u);
+    }
+    if (unlikely(!f->readable))
+        return -EBADF;
+    if (unlikely(!f->ops->read))
+        return -EINVAL;
+    return pos ? -ESPIPE : f->ops->read(f, u, NULL);
+}
+
+// O_APPEND is the write function's business: only it knows the size under its lock.
+int64_t file_write(struct file *f, struct uio *u, uint64_t *pos)
+{
+    const uint32_t bits = FILE_WRITABLE | FILE_STREAM;
+    if (likely((f->access & bits) == FILE_WRITABLE && f->ops->write)) {
+        if (pos)
+            return (int64_t)*pos < 0 ? -EINVAL : f->ops->write(f, u, pos);
+        if (!(f->access & FILE_LOCK) || !position_shared(f))
+            return f->ops->write(f, u, &f->position);
+        return write_locked(f, u);
+    }
+    if (unlikely(!f->writable))
+        return -EBADF;
+    if (unlikely(!f->ops->write))
+        return -EINVAL;
+    return pos ? -ESPIPE : f->ops->write(f, u, NULL);
 }
 
 int64_t file_read_kernel(struct file *f, void *buf, size_t n, uint64_t pos)

@@ -59,10 +59,15 @@ struct file {
     const struct file_ops *ops;
     uint32_t refs;
     uint32_t flags;   // O_* status flags and access mode
-    bool stream;      // no position: read and write get pos NULL
-    bool readable, writable;
+    union {
+        struct {
+            bool stream;        // no position: read and write get pos NULL
+            bool readable, writable;
+            bool lock_position; // read and write at the file's own position exclude each other (regular files, directories)
+        };
+        uint32_t access; // all four at once: FILE_*
+    };
     bool path_only;   // O_PATH: a place, not an open file
-    bool lock_position; // read and write at the file's own position exclude each other (regular files, directories)
     bool has_flock;   // flock(2) was used on it
     uint64_t position;
     struct mutex position_lock;
@@ -83,9 +88,13 @@ static inline void file_unref(struct file *f)
     if (atomic_sub(&f->refs, 1) == 1)
         file_release(f);
 }
-// Read and write with Linux's common checks (mode, O_APPEND, position lock, stream or not). `pos` NULL: the file's own.
+// Read and write with Linux's common checks (mode, position lock, stream or not). `pos` NULL: the file's own.
 int64_t file_read(struct file *f, struct uio *u, uint64_t *pos);
 int64_t file_write(struct file *f, struct uio *u, uint64_t *pos);
+#define FILE_STREAM   0x1u // of file.access, as the bools lie
+#define FILE_READABLE 0x100u
+#define FILE_WRITABLE 0x10000u
+#define FILE_LOCK     0x1000000u
 int64_t file_read_kernel(struct file *f, void *buf, size_t n, uint64_t pos);        // for the loader and the kernel itself
 int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *pos);
 int64_t file_seek(struct file *f, int64_t offset, int whence);                      // lseek(2)

@@ -37,7 +37,7 @@ static struct page *new_page(bool zero)
 
 // --- The tree of pages ---
 
-static struct page *find_page(struct tmpfs_inode *t, uint64_t index)
+static inline struct page *find_page(struct tmpfs_inode *t, uint64_t index)
 {
     spin_lock(&t->inode.spin);
     struct page *p = pagetree_get(&t->pages, index);
@@ -122,34 +122,54 @@ static void zero_in_page(struct tmpfs_inode *t, uint64_t from, uint64_t to)
 
 // --- read, write ---
 
+// page_unref for a page that most likely has other references: the tree's.
+static inline void page_drop(struct page *p)
+{
+    if (unlikely(atomic_sub(&p->refs, 1) == 1)) {
+        p->refs = 1; // it was the last one after all, so nobody else looks at it
+        page_unref(p);
+    }
+}
+
+// The piece of one page. Returns the bytes copied.
+static inline size_t read_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n)
+{
+    struct page *p = find_page(t, at >> PAGE_SHIFT);
+    if (unlikely(!p))
+        return uio_put_zero(u, n);
+    size_t done = uio_put(u, (char *)page_to_virt(p) + (at & ~PAGE_MASK), n);
+    page_drop(p);
+    return done;
+}
+
+// As relatime: once after each change.
+static inline void accessed(struct file *f, struct inode *inode)
+{
+    if (unlikely(inode->atime <= inode->mtime || inode->atime <= inode->ctime) && !(f->flags & O_NOATIME))
+        inode->atime = inode_now();
+}
+
 static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos)
 {
     struct inode *inode = f->inode;
     struct tmpfs_inode *t = tmpfs_of(inode);
-    uint64_t at = *pos, start = at, size = READ_ONCE(inode->size);
-    while (at < size && u->left) {
-        size_t offset = at & ~PAGE_MASK, n = MIN(PAGE_SIZE - offset, size - at), done;
-        n = MIN(n, u->left);
-        struct page *p = find_page(t, at >> PAGE_SHIFT);
-        if (likely(p)) {
-            done = uio_put(u, (char *)page_to_virt(p) + offset, n);
-            page_unref(p);
-        } else {
-            done = uio_put_zero(u, n);
-        }
-        at += done;
+    uint64_t start = *pos, size = READ_ONCE(inode->size);
+    if (start >= size || !u->left)
+        return 0;
+    size_t total = MIN(u->left, size - start), left = total;
+    do {
+        size_t n = MIN(PAGE_SIZE - (*pos & ~PAGE_MASK), left), done = read_page(t, u, *pos, n);
+        *pos += done;
+        left -= done;
         if (unlikely(done < n)) {
-            if (at == start)
+            if (left == total)
                 return -EFAULT;
             break;
         }
         sched_point();
-    }
-    *pos = at;
-    // As relatime: once after each change.
-    if (unlikely(inode->atime <= inode->mtime || inode->atime <= inode->ctime) && !(f->flags & O_NOATIME))
-        inode->atime = inode_now();
-    return at - start;
+    } while (unlikely(left));
+    accessed(f, inode);
+    return total - left;
 }
 
 // Copies into one page. Returns the bytes copied; fewer than n after a fault, or -ENOSPC.
@@ -159,7 +179,7 @@ static int64_t write_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, siz
     struct page *p = find_page(t, at >> PAGE_SHIFT);
     if (p) {
         done = uio_get(u, (char *)page_to_virt(p) + offset, n);
-        page_unref(p);
+        page_drop(p);
         return done;
     }
     // A new page is filled before anybody can see it, so what is overwritten need not be zeroed.

@@ -44,11 +44,23 @@ static size_t transfer(struct uio *u, char *buf, size_t n, enum direction d)
 
 size_t uio_put(struct uio *u, const void *src, size_t n)
 {
+    if (likely(u->user && n <= u->vec->len - u->vec_offset && n <= u->left)) { // one piece, as nearly always
+        size_t done = copy_out_partial(u->vec->base + u->vec_offset, src, n);
+        u->vec_offset += done;
+        u->left -= done;
+        return done;
+    }
     return transfer(u, (char *)(uintptr_t)src, n, PUT);
 }
 
 size_t uio_get(struct uio *u, void *dst, size_t n)
 {
+    if (likely(u->user && n <= u->vec->len - u->vec_offset && n <= u->left)) {
+        size_t done = copy_in_partial(dst, u->vec->base + u->vec_offset, n);
+        u->vec_offset += done;
+        u->left -= done;
+        return done;
+    }
     return transfer(u, dst, n, GET);
 }
 
