@@ -20,7 +20,7 @@ enum virtio_id { VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4 };
 #define VIRTIO_F_ACCESS_PLATFORM (1UL << 33)
 
 #define VIRTQ_MAX_SIZE 64   // entries; small, so that the smallest machine can afford them
-#define VIRTIO_MAX_QUEUES 2 // of one device, as many as a driver here uses
+#define VIRTIO_MAX_QUEUES 6 // of one device, as many as a driver here uses
 
 struct virtio_device;
 struct virtqueue;
@@ -88,8 +88,8 @@ unsigned virtq_free(const struct virtqueue *q); // descriptors
 // none does or it failed: then the structure may be freed.
 int virtio_device_found(struct virtio_device *dev);
 bool virtio_wanted(unsigned device_id); // would a driver take such a device now?
-void virtio_interrupt(struct virtio_device *dev); // one interrupt for all queues
-void virtq_interrupt(void *queue);                // one interrupt for this queue; an irq_fn
+void virtio_interrupt(struct virtio_device *dev); // the device's interrupt: looks at all its queues
+void virtq_interrupt(struct virtqueue *q);
 void virtio_mmio_probe(void); // every virtio_mmio.device= of the command line
 void virtio_pci_probe(void);  // every device on the PCI bus
 

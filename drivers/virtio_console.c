@@ -1,5 +1,6 @@
-// The machine's console on port 0 of a virtio console device (section 5.3), without the multiport feature: queue 0 receives,
-// queue 1 transmits.
+// The machine's console on a virtio console device (section 5.3): on port 0 of a simple device, or on the first port that a
+// device with the multiport feature adds (port 0 or 1). QEMU holds back a guest that writes faster than the host reads only
+// on ports that are not 0 (virtserialport); on port 0 (virtconsole) it throws away what does not fit.
 //
 // Output is copied into a ring of bytes and handed to the device in pieces, one descriptor each, so that a writer waits
 // for the host only when the ring is full. The device's interrupts about output are off except while somebody waits.
@@ -15,8 +16,26 @@
 #include "kernel/string.h"
 #include "kernel/x86/io.h"
 
-#define QUEUE_RX 0
-#define QUEUE_TX 1
+// Queues: port 0 has 0 and 1, the control queues are 2 and 3, port 1 has 4 and 5. The first of each pair receives.
+#define QUEUE_CONTROL_RX 2
+#define QUEUE_CONTROL_TX 3
+#define PORTS 2
+#define QUEUE_RX(port) ((port) ? 4u : 0u)
+
+#define F_MULTIPORT 2 // feature bit 1
+// Section 5.3.6.2: control messages
+#define DEVICE_READY 0
+#define DEVICE_ADD 1
+#define PORT_READY 3
+#define PORT_OPEN 6
+struct control {
+    uint32_t port;
+    uint16_t event, value;
+};
+_Static_assert(sizeof(struct control) == 8, "virtio 1.2, 5.3.6.2");
+#define CONTROL_BUFFERS 4
+#define CONTROL_BUFFER_SIZE 128 // with a name behind it
+
 #define RX_BUFFERS 4
 #define RX_BUFFER_SIZE 2048
 #define TX_RING_SIZE 16384
@@ -30,7 +49,11 @@ struct tx_piece {
 static struct {
     struct spinlock lock;
     struct virtio_device *dev;
-    struct virtqueue *rx, *tx;
+    struct virtqueue *rx, *tx; // NULL: no port was added yet
+    struct virtqueue *ports[PORTS][2], *control_rx, *control_tx;
+    struct control control_out[4];
+    unsigned control_sent;
+    uint8_t *rx_pages, *control_in;
     // Input: the buffer being read.
     uint8_t *rx_current;
     uint32_t rx_used, rx_filled;
@@ -70,6 +93,7 @@ static void tx_reclaim(void) {
     }
 }
 
+// Lock held.
 static uint32_t tx_room(void) {
     if (console.piece_head - console.piece_tail >= VIRTQ_MAX_SIZE || virtq_free(console.tx) == 0)
         return 0;
@@ -103,6 +127,11 @@ static size_t console_write(const void *data, size_t len) {
     if (unlikely(console.dev->broken)) { // output goes nowhere; that is better than a program that hangs in write(2)
         unlock(flags);
         return len;
+    }
+    if (unlikely(!console.tx)) {
+        console.writer_waits = true;
+        unlock(flags);
+        return 0;
     }
     tx_reclaim();
     size_t done = tx_copy(data, len);
@@ -153,10 +182,72 @@ static void rx_offer(uint8_t *data) {
     virtq_add(console.rx, &buffer, 0, 1, data); // cannot be full: it has a descriptor for each buffer
 }
 
+// Lock held.
+static void open_port(unsigned port) {
+    console.rx = console.ports[port][0];
+    console.tx = console.ports[port][1];
+    virtq_interrupts_off(console.tx);
+    for (unsigned i = 0; i < MIN(RX_BUFFERS, console.rx->size); i++)
+        rx_offer(console.rx_pages + i * RX_BUFFER_SIZE);
+    virtq_kick(console.rx);
+}
+
+// --- Several ports ---
+
+static void control_send(uint32_t port, uint16_t event) {
+    if (console.control_sent == ARRAY_SIZE(console.control_out)) // each message is sent once
+        return;
+    struct control *c = &console.control_out[console.control_sent++];
+    *c = (struct control){port, event, 1};
+    struct virtq_buffer buffer = {c, sizeof(*c)};
+    virtq_add(console.control_tx, &buffer, 1, 0, c);
+}
+
+static void control_offer(uint8_t *data) {
+    struct virtq_buffer buffer = {data, CONTROL_BUFFER_SIZE};
+    virtq_add(console.control_rx, &buffer, 0, 1, data);
+}
+
+// Lock held. True: the console has got its port. What the device says later (names, the host's side opened or closed) does
+// not matter to us.
+static bool control_receive(void) {
+    bool opened = false;
+    uint8_t *data;
+    uint32_t len;
+    while ((data = virtq_take(console.control_rx, &len))) {
+        struct control c = {0};
+        memcpy(&c, data, MIN(len, (uint32_t)sizeof(c)));
+        control_offer(data);
+        if (len < sizeof(c) || c.event != DEVICE_ADD || c.port >= PORTS || console.tx || !console.ports[c.port][0])
+            continue;
+        open_port(c.port);
+        control_send(c.port, PORT_READY);
+        control_send(c.port, PORT_OPEN);
+        virtq_kick(console.control_tx);
+        opened = true;
+    }
+    virtq_kick(console.control_rx);
+    return opened;
+}
+
+static void control_interrupt(void *arg) {
+    uint64_t flags = lock();
+    bool wake = control_receive() && console.writer_waits;
+    if (wake)
+        console.writer_waits = false;
+    unlock(flags);
+    if (wake)
+        chardev_console_writable();
+}
+
+static void control_tx_interrupt(void *arg) {} // the messages stay where they are
+
+// --- The console ---
+
 static size_t console_read(void *data, size_t size) {
     size_t done = 0;
     uint64_t flags = lock();
-    while (done < size) {
+    while (done < size && console.rx) {
         if (!console.rx_current) {
             console.rx_current = virtq_take(console.rx, &console.rx_filled);
             console.rx_used = 0;
@@ -172,7 +263,8 @@ static size_t console_read(void *data, size_t size) {
             console.rx_current = NULL;
         }
     }
-    virtq_kick(console.rx);
+    if (console.rx)
+        virtq_kick(console.rx);
     bool broke = unlikely(console.dev->broken) && console.writer_waits;
     if (broke)
         console.writer_waits = false;
@@ -196,9 +288,13 @@ static void console_flush(void) {
     }
     console.alone = true;
     uint64_t flags = lock();
-    for (;;) {
+    for (int i = 0; i < 10000000 && !console.tx && !console.dev->broken; i++) { // a device without ports has no host
+        control_receive();
+        cpu_relax();
+    }
+    while (console.tx && !console.dev->broken) {
         tx_reclaim();
-        if (console.tx_head == console.tx_tail || console.dev->broken)
+        if (console.tx_head == console.tx_tail)
             break;
         cpu_relax();
     }
@@ -211,25 +307,57 @@ static const struct chardev_ops console_ops = {
     .flush = console_flush,
 };
 
+static bool create_port(unsigned port) {
+    struct virtqueue **pair = console.ports[port];
+    pair[0] = virtq_create(console.dev, QUEUE_RX(port), RX_BUFFERS, rx_interrupt, NULL);
+    pair[1] = virtq_create(console.dev, QUEUE_RX(port) + 1, VIRTQ_MAX_SIZE, tx_interrupt, NULL);
+    return pair[0] && pair[1];
+}
+
+static bool create_control(void) {
+    console.control_in = kmalloc(CONTROL_BUFFERS * CONTROL_BUFFER_SIZE);
+    console.control_rx = virtq_create(console.dev, QUEUE_CONTROL_RX, CONTROL_BUFFERS, control_interrupt, NULL);
+    console.control_tx = virtq_create(console.dev, QUEUE_CONTROL_TX, 4, control_tx_interrupt, NULL);
+    return console.control_in && console.control_rx && console.control_tx;
+}
+
+// The device answers at once or later; an interrupt is asked for only when it is later.
+static void start_control(void) {
+    for (unsigned i = 0; i < MIN(CONTROL_BUFFERS, console.control_rx->size); i++)
+        control_offer(console.control_in + i * CONTROL_BUFFER_SIZE);
+    virtq_interrupts_off(console.control_tx);
+    virtq_interrupts_off(console.control_rx);
+    virtq_kick(console.control_rx);
+    control_send(0, DEVICE_READY);
+    virtq_kick(console.control_tx);
+    uint64_t flags = lock();
+    do
+        control_receive();
+    while (!virtq_interrupts_on(console.control_rx) && !console.dev->broken);
+    unlock(flags);
+}
+
 static int console_probe(struct virtio_device *dev) {
-    int err = virtio_negotiate(dev, 0);
+    int err = virtio_negotiate(dev, F_MULTIPORT);
     if (err < 0)
         return err;
     console.dev = dev;
+    bool multiport = dev->features & F_MULTIPORT;
     struct page *rx_pages = page_alloc(1, 0);
     _Static_assert(RX_BUFFERS * RX_BUFFER_SIZE == 2 * PAGE_SIZE, "the block that is allocated");
     console.tx_ring = kmalloc(TX_RING_SIZE);
     if (!rx_pages || !console.tx_ring)
         return -ENOMEM;
-    console.rx = virtq_create(dev, QUEUE_RX, RX_BUFFERS, rx_interrupt, NULL);
-    console.tx = virtq_create(dev, QUEUE_TX, VIRTQ_MAX_SIZE, tx_interrupt, NULL);
-    if (!console.rx || !console.tx)
+    console.rx_pages = page_to_virt(rx_pages);
+    if (!create_port(0))
         return -ENODEV;
-    virtq_interrupts_off(console.tx);
-    for (unsigned i = 0; i < MIN(RX_BUFFERS, console.rx->size); i++)
-        rx_offer((uint8_t *)page_to_virt(rx_pages) + i * RX_BUFFER_SIZE);
+    if (multiport && (!create_control() || (dev->transport->queue_max(dev, QUEUE_RX(1)) && !create_port(1))))
+        return -ENODEV;
     virtio_start(dev);
-    virtq_kick(console.rx);
+    if (multiport)
+        start_control();
+    else
+        open_port(0);
     chardev_register_console(&console_ops);
     return 0;
 }

@@ -1,5 +1,5 @@
 // Virtio over PCI, section 4.1: the modern interface, found through vendor capabilities that say in which BAR the
-// register blocks are. Interrupts by MSI-X, one vector a queue; by the shared line where there is no MSI-X.
+// register blocks are. Interrupts by MSI-X, one vector for all queues, which are few; by the shared line where there is none.
 #include "drivers/pci.h"
 #include "drivers/virtio.h"
 
@@ -98,11 +98,8 @@ static int pci_queue_enable(struct virtio_device *dev, struct virtqueue *q) {
     mmio_write16(c + COMMON_QUEUE_SELECT, q->index);
     mmio_write16(c + COMMON_QUEUE_SIZE, q->size);
     if (p->msix) {
-        int err = pci_msix_request(&p->pci, q->index, virtq_interrupt, q);
-        if (err < 0)
-            return err;
-        mmio_write16(c + COMMON_QUEUE_MSIX_VECTOR, q->index);
-        if (mmio_read16(c + COMMON_QUEUE_MSIX_VECTOR) != q->index) // the device has no room for one more
+        mmio_write16(c + COMMON_QUEUE_MSIX_VECTOR, 0);
+        if (mmio_read16(c + COMMON_QUEUE_MSIX_VECTOR) != 0) // the device could not
             return -ENOSPC;
     }
     uint64_t notify = (uint64_t)mmio_read16(c + COMMON_QUEUE_NOTIFY_OFF) * p->notify_multiplier;
@@ -140,6 +137,11 @@ static const struct virtio_transport pci_transport = {
     .read_config = pci_read_config,
     .config_generation = pci_config_generation,
 };
+
+static void pci_message_interrupt(void *arg) {
+    struct pci_virtio *p = arg;
+    virtio_interrupt(&p->dev);
+}
 
 // The shared line: reading the status acknowledges it (section 4.1.4.5).
 static void pci_line_interrupt(void *arg) {
@@ -181,14 +183,14 @@ static int set_up(struct pci_virtio *p) {
     p->notify_length = MIN(regions[CAP_NOTIFY].length, 0x10000u);
     p->config = map_region(p, &regions[CAP_DEVICE], 1, 0x1000);
     p->config_length = p->config ? MIN(regions[CAP_DEVICE].length, 0x1000u) : 0;
-    // A vector a queue; what drivers here do not look at (the configuration's changes) gets none.
-    p->msix = pci_msix_init(&p->pci) && p->pci.msix_count >= VIRTIO_MAX_QUEUES;
-    int err = p->msix ? 0 : pci_intx_request(&p->pci, pci_line_interrupt, p);
+    p->msix = pci_msix_init(&p->pci);
+    int err = p->msix ? pci_msix_request(&p->pci, 0, pci_message_interrupt, p)
+                      : pci_intx_request(&p->pci, pci_line_interrupt, p);
     if (err < 0) {
         log_err("%s %lx: no interrupt can be had (error %d)", p->dev.bus, p->dev.place, -err);
         return err;
     }
-    if (p->msix)
+    if (p->msix) // what drivers here do not look at, the configuration's changes, gets no vector
         mmio_write16(p->common + COMMON_MSIX_CONFIG, NO_VECTOR);
     return 0;
 }

@@ -1,4 +1,4 @@
-// Split virtqueues, virtio 1.2 section 2.7: three tables in one page of guest memory. The driver puts chains of descriptors
+// Split virtqueues, virtio 1.2 section 2.7: three tables in one piece of guest memory, which may be no more than a page. The driver puts chains of descriptors
 // into the available ring, the device returns them through the used ring in any order.
 //
 // Nothing that the device writes is believed: of the used ring only `index`, `id` and `len` are read, each once, and
@@ -16,12 +16,12 @@
 #define AVAIL_F_NO_INTERRUPT 1
 #define USED_F_NO_NOTIFY 1
 
-// Offsets in the page: the descriptors (alignment 16), the available ring (2), the used ring (4).
+// Offsets in the piece: the descriptors (alignment 16), the available ring (2), the used ring (4).
 #define AVAIL_OFFSET(size) ((size_t)(size) * 16)
 #define AVAIL_BYTES(size) (6 + 2 * (size_t)(size))
-#define USED_OFFSET(size) ALIGN_UP(AVAIL_OFFSET(size) + AVAIL_BYTES(size), (size_t)64)
+#define USED_OFFSET(size) ALIGN_UP(AVAIL_OFFSET(size) + AVAIL_BYTES(size), (size_t)4)
 #define USED_BYTES(size) (6 + 8 * (size_t)(size))
-_Static_assert(USED_OFFSET(VIRTQ_MAX_SIZE) + USED_BYTES(VIRTQ_MAX_SIZE) <= PAGE_SIZE, "a queue is one page");
+_Static_assert(USED_OFFSET(VIRTQ_MAX_SIZE) + USED_BYTES(VIRTQ_MAX_SIZE) <= PAGE_SIZE, "physically contiguous");
 
 static inline volatile uint16_t *used_event(struct virtqueue *q) { return &q->avail->ring[q->size]; }
 static inline volatile uint16_t *avail_event(struct virtqueue *q) { return (volatile uint16_t *)&q->used->ring[q->size]; }
@@ -37,15 +37,13 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
     while (size > max)
         size /= 2;
     struct virtqueue *q = kzalloc(sizeof(*q) + size * sizeof(q->state[0]));
-    struct page *page = page_alloc(0, 0);
-    if (!q || !page) {
+    uint8_t *base = kmalloc(USED_OFFSET(size) + USED_BYTES(size)); // aligned to 16, in the direct map
+    if (!q || !base) {
         log_err("%s %lx: no memory for queue %u", dev->bus, dev->place, index);
         kfree(q);
-        if (page)
-            page_unref(page);
+        kfree(base);
         return NULL;
     }
-    uint8_t *base = page_to_virt(page);
     memset(base + AVAIL_OFFSET(size), 0, USED_OFFSET(size) + USED_BYTES(size) - AVAIL_OFFSET(size));
     q->dev = dev;
     q->index = (uint16_t)index;
@@ -62,7 +60,7 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
     int err = dev->transport->queue_enable(dev, q);
     if (err < 0) {
         log_err("%s %lx: queue %u cannot be enabled (error %d)", dev->bus, dev->place, index, -err);
-        page_unref(page);
+        kfree(base);
         kfree(q);
         return NULL;
     }
@@ -176,8 +174,7 @@ bool virtq_interrupts_on(struct virtqueue *q) {
 
 unsigned virtq_free(const struct virtqueue *q) { return q->free_count; }
 
-void virtq_interrupt(void *queue) {
-    struct virtqueue *q = queue;
+void virtq_interrupt(struct virtqueue *q) {
     if (READ_ONCE(q->used->index) != q->used_index && !q->dev->broken)
         q->callback(q->callback_arg);
 }

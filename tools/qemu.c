@@ -78,9 +78,10 @@ static void add_devices(struct strings *command, const struct qemu_setup *setup)
 
     add_channel(command, "console", setup->console_fd, "stdio,signal=off");
     strings_add(command, "-device");
-    strings_add(command, "virtio-serial-%s,max_ports=1%s", bus, modern);
+    strings_add(command, "virtio-serial-%s,max_ports=2%s", bus, modern);
     strings_add(command, "-device");
-    strings_add(command, "virtconsole,chardev=console");
+    // Not a virtconsole: QEMU throws away what such a guest writes faster than we read.
+    strings_add(command, "virtserialport,nr=1,chardev=console");
     strings_add(command, "-device");
     strings_add(command, "virtio-rng-%s%s", bus, modern);
     add_channel(command, "log", setup->log_fd, "file,path=/dev/stderr");

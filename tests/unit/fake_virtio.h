@@ -39,8 +39,7 @@ struct page *page_alloc(unsigned order, unsigned flags) {
     return &page_array[at];
 }
 
-void page_unref(struct page *p) {}
-void *kmalloc(size_t size) { return page_to_virt(page_alloc(size > 2 * PAGE_SIZE ? 2 : 1, 0)); }
+void *kmalloc(size_t size) { return page_to_virt(page_alloc(size > 2 * PAGE_SIZE ? 2 : size > PAGE_SIZE ? 1 : 0, 0)); }
 void *kzalloc(size_t size) { return memset(kmalloc(size), 0, size); }
 void kfree(void *p) {}
 
@@ -83,7 +82,7 @@ static void fake_set_status(struct virtio_device *dev, uint8_t status) {
 }
 static uint64_t fake_get_features(struct virtio_device *dev) { return fake.offered; }
 static void fake_set_features(struct virtio_device *dev, uint64_t features) { fake.accepted = features; }
-static uint16_t fake_queue_max(struct virtio_device *dev, unsigned index) { return fake.max; }
+static uint16_t fake_queue_max(struct virtio_device *dev, unsigned index) { return index < VIRTIO_MAX_QUEUES ? fake.max : 0; }
 static int fake_queue_enable(struct virtio_device *dev, struct virtqueue *q) {
     fake.queues[q->index] = (struct fake_queue){.q = q};
     return 0;

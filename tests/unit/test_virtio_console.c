@@ -13,8 +13,15 @@
 static int no_probe(struct virtio_device *dev) { return -ENODEV; }
 const struct virtio_driver virtio_rng_driver = {.id = VIRTIO_ID_RNG, .name = "rng", .probe = no_probe};
 
+#ifdef MULTIPORT /* the console is on port 1 */
+#define RX 4
+#define TX 5
+#define FEATURES (VIRTIO_F_VERSION_1 | 2)
+#else
 #define RX 0
 #define TX 1
+#define FEATURES VIRTIO_F_VERSION_1
+#endif
 static struct virtio_device device;
 static const struct chardev_ops *console;
 static unsigned readable, writable;
@@ -24,14 +31,50 @@ static const struct chardev_events events = {on_readable, on_writable};
 
 static uint8_t pattern(size_t i) { return (uint8_t)(i * 7 + i / 256); }
 
+/* The control queues of a device with several ports: it takes a message at each notification. */
+static struct { uint32_t port; uint16_t event, value; } controls[8];
+static unsigned control_count;
+
+static void add_port(uint32_t port) {
+    struct virtq_desc d;
+    int head = fake_pop(2, &d);
+    assert_true(head >= 0 && d.len >= 8);
+    memcpy(fake_virt(d.addr), &(uint32_t[]){port, 1 | 1 << 16}, 8);
+    fake_push(2, (uint32_t)head, 8);
+}
+static void control(unsigned queue) {
+    struct virtq_desc d;
+    for (int head; queue == 3 && (head = fake_pop(3, &d)) >= 0;) {
+        assert_int_equal(d.len, 8);
+        memcpy(&controls[control_count++], fake_virt(d.addr), 8);
+        fake_push(3, (uint32_t)head, 0);
+        if (control_count == 1)
+            add_port(1);
+    }
+}
+
 /* Starts the driver once; its state is static, as in the kernel. */
 static int start(void **state) {
     fake_reset();
+    fake.offered = FEATURES;
+    fake.on_notify = control;
     device = (struct virtio_device){.transport = &fake_transport, .id = VIRTIO_ID_CONSOLE, .bus = "fake"};
     assert_int_equal(virtio_device_found(&device), 0);
     console = chardev_console();
     assert_non_null(console);
     chardev_set_console_events(&events);
+#ifdef MULTIPORT
+    assert_int_equal(control_count, 3);
+    assert_int_equal(controls[0].event, 0); /* DEVICE_READY */
+    assert_int_equal(controls[1].event, 3); /* PORT_READY */
+    assert_int_equal(controls[1].port, 1);
+    assert_int_equal(controls[2].event, 6); /* PORT_OPEN */
+    assert_int_equal(controls[2].port, 1);
+    assert_int_equal(controls[2].value, 1);
+    add_port(0); /* one is enough */
+    virtio_interrupt(&device);
+    assert_int_equal(control_count, 3);
+#endif
     return 0;
 }
 
