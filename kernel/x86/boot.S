@@ -42,6 +42,7 @@
     movl %eax, %es
     movl %eax, %fs
     movl %eax, %gs
+    movl $KERNEL_DS, %eax # as SYSCALL and IRETQ leave it: QEMU translates code again for a stack segment of another kind
     movl %eax, %ss
     .endm
 
