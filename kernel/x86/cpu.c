@@ -41,7 +41,7 @@ struct PACKED table_pointer {
 };
 
 extern const char trap_stubs[], syscall_entry[];
-extern char trap_entry_clac[];
+extern char trap_entry_clac[], page_fault_clac[];
 extern uint64_t smap_patch_start[], smap_patch_end[];
 
 void idt_enable(unsigned vector) {
@@ -172,6 +172,7 @@ static void patch_smap(void) {
     if (!cpu_features.smap)
         return;
     memcpy(trap_entry_clac, "\x0f\x01\xca", 3);
+    memcpy(page_fault_clac, "\x0f\x01\xca", 3);
     for (const uint64_t *p = smap_patch_start; p < smap_patch_end; p++)
         memcpy((void *)(*p & ~1UL), *p & 1 ? "\x0f\x01\xcb" : "\x0f\x01\xca", 3);
 }

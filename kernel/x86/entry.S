@@ -174,6 +174,8 @@ return_to_user:
     pushq $\vector
     .if (\vector == 2) || (\vector == 8) || (\vector == 18)
     jmp trap_entry_paranoid
+    .elseif \vector == VECTOR_PF
+    jmp page_fault_entry
     .else
     jmp trap_entry
     .endif
@@ -187,6 +189,60 @@ trap_stubs: # 16 bytes each
     STUB vector
     .set vector, vector + 1
     .endr
+
+# The application's page faults: as a system call, without the callee-saved registers unless there is work to do.
+    .balign 16
+page_fault_entry:
+    cld
+    .global page_fault_clac
+page_fault_clac:
+    .byte 0x0f, 0x1f, 0x00
+    cmpq $0, 16(%rsp)
+    js trap_entry_kernel
+    testb $3, 24(%rsp)
+    jz trap_entry_kernel
+    swapgs
+    movq %rdi, %gs:CPU_USER_RSP
+    movq %rsp, %rdi
+    movq %gs:CPU_KERNEL_STACK, %rsp
+    pushq 48(%rdi)
+    pushq 40(%rdi)
+    pushq 32(%rdi)
+    pushq 24(%rdi)
+    pushq 16(%rdi)
+    pushq 8(%rdi)
+    pushq (%rdi)
+    pushq %gs:CPU_USER_RSP
+    pushq %rsi
+    pushq %rdx
+    pushq %rcx
+    pushq %rax
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    subq $FRAME_R11, %rsp
+    movq %rsp, %rdi
+    call trap_page_fault
+    cli
+    movq %gs:CPU_CURRENT, %r11
+    cmpl $0, THREAD_WORK(%r11)
+    jne 1f
+    addq $FRAME_R11, %rsp
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rax
+    popq %rcx
+    popq %rdx
+    popq %rsi
+    popq %rdi
+    addq $16, %rsp
+    swapgs
+    iretq
+1:  SAVE_CALLEE_SAVED
+    jmp return_to_user
 
     .balign 16
 trap_entry:

@@ -11,6 +11,7 @@ struct trapframe;
 long syscall_full_frame(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
 // trap.c, called by entry.S. Interrupts are off.
+void trap_page_fault(struct trapframe *f); // the application's; its frame has no callee-saved registers. May return with interrupts on
 void trap_from_user(struct trapframe *f);
 void trap_from_kernel(struct trapframe *f);
 void trap_paranoid(struct trapframe *f); // NMI, #DF, #MC: on a stack of their own, anything may have been interrupted

@@ -78,40 +78,47 @@ static NORETURN void die(const struct trapframe *f, const char *what) {
     panic_at(f->rip, f->rbp, "%s in the kernel", name);
 }
 
-static void page_fault(struct trapframe *f, bool user) {
-    uint64_t addr = read_cr2(), fixup = 0;
-    struct thread *t = thread_current();
-    if (!user) {
-        if (kernel_stack_guard(addr))
-            die(f, "kernel stack overflow");
-        fixup = addr < USER_END ? ex_table_find(f->rip) : 0;
-        if (fixup == 0)
-            die(f, addr < PAGE_SIZE ? "null pointer" : "bad address");
-        bool no_sleep = !(f->rflags & RFLAGS_IF);
-        if (no_sleep) // a bug, but not one to die of
-            log_once(LOG_ERR, "user memory accessed with interrupts off at %#lx", f->rip);
-        if (no_sleep || !t->process->aspace) {
-            f->rip = fixup;
-            return;
-        }
-    }
+static enum fault_access fault_access(const struct trapframe *f) {
+    if (unlikely(f->error_code & PF_FETCH))
+        return FAULT_EXEC;
+    return f->error_code & PF_WRITE ? FAULT_WRITE : FAULT_READ;
+}
 
+// The application's. A hot path: no more than the question to the address space. (The compiler would guard `code` on the
+// stack with the canary, which costs as much as all the rest.)
+__attribute__((no_stack_protector)) void trap_page_fault(struct trapframe *f) {
+    uint64_t addr = read_cr2();
     irq_enable();
-    enum fault_access access = f->error_code & PF_FETCH   ? FAULT_EXEC
-                               : f->error_code & PF_WRITE ? FAULT_WRITE
-                                                          : FAULT_READ;
     int code = SEGV_MAPERR, sig = SIGSEGV;
-    if (addr < USER_END)
-        sig = aspace_fault(t->process->aspace, addr, access, user ? f->rsp : t->frame->rsp, &code);
-    irq_disable();
-    if (sig == 0)
-        return;
-    if (!user)
-        f->rip = fixup;
-    else if (sig > 0)
-        // As Linux: what is there in the kernel's half is not told.
-        signal_fault(sig, code, addr, VECTOR_PF, f->error_code | (addr >= USER_END ? PF_PRESENT : 0));
+    if (likely(addr < USER_END)) {
+        sig = aspace_fault(thread_current()->process->aspace, addr, fault_access(f), f->rsp, &code);
+        if (likely(sig == 0))
+            return;
+    }
+    if (sig > 0)
+        signal_fault(sig, code, addr, VECTOR_PF, f->error_code);
     // else no memory: the program is being killed and does not come back here
+}
+
+// The kernel's: in the middle of a user copy, or a bug.
+static void page_fault_kernel(struct trapframe *f) {
+    uint64_t addr = read_cr2();
+    struct thread *t = thread_current();
+    if (kernel_stack_guard(addr))
+        die(f, "kernel stack overflow");
+    uint64_t fixup = addr < USER_END ? ex_table_find(f->rip) : 0;
+    if (fixup == 0)
+        die(f, addr < PAGE_SIZE ? "null pointer" : "bad address");
+    int code, failed = -EFAULT;
+    if (!(f->rflags & RFLAGS_IF)) { // a bug, but not one to die of
+        log_once(LOG_ERR, "user memory accessed with interrupts off at %#lx", f->rip);
+    } else if (t->process->aspace) {
+        irq_enable();
+        failed = aspace_fault(t->process->aspace, addr, fault_access(f), t->frame->rsp, &code);
+        irq_disable();
+    }
+    if (failed)
+        f->rip = fixup;
 }
 
 static int fpe_code(uint32_t flags) {
@@ -157,10 +164,6 @@ static const struct {
 
 static void user_exception(struct trapframe *f) {
     unsigned v = (unsigned)f->vector;
-    if (v == VECTOR_PF) {
-        page_fault(f, true);
-        return;
-    }
     irq_enable();
     if (v == VECTOR_MF || v == VECTOR_XM)
         float_fault(f);
@@ -185,7 +188,7 @@ void trap_from_kernel(struct trapframe *f) {
         return;
     }
     if (f->vector == VECTOR_PF) {
-        page_fault(f, false);
+        page_fault_kernel(f);
         return;
     }
     uint64_t fixup = f->vector == VECTOR_GP ? ex_table_find(f->rip) : 0; // a non-canonical user address
