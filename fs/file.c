@@ -142,9 +142,7 @@ int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t siz
         return -EINVAL;
     }
     int64_t pos;
-    if (__builtin_add_overflow(base, offset, &pos))
-        return -EOVERFLOW;
-    if (pos < 0)
+    if (__builtin_add_overflow(base, offset, &pos) || pos < 0)
         return -EINVAL;
     f->position = pos;
     return pos;

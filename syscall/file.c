@@ -30,13 +30,19 @@ static inline bool simple_range(uaddr_t buf, uint64_t count)
     return count <= RW_MAX && buf <= USER_END - count;
 }
 
+// What reaches beyond the application's half is cut off by the copying functions: what lies before it is read or written.
+static inline bool sane_range(uaddr_t buf, uint64_t count)
+{
+    return buf <= USER_END && (int64_t)count >= 0;
+}
+
 static long read_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos)
 {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
     long n = f->readable ? -EFAULT : -EBADF;
-    if (user_range_ok(buf, count)) {
+    if (sane_range(buf, count)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, MIN(count, RW_MAX), true);
         n = file_read(f, &u, pos);
@@ -51,7 +57,7 @@ static long write_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos)
     if (!f)
         return -EBADF;
     long n = f->writable ? -EFAULT : -EBADF;
-    if (user_range_ok(buf, count)) {
+    if (sane_range(buf, count)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, MIN(count, RW_MAX), true);
         n = file_write(f, &u, pos);

@@ -158,7 +158,8 @@ static long select_user(int count, const uaddr_t addr[3], nsec_t deadline)
     struct sets s;
     if (count < 0)
         return -EINVAL;
-    unsigned n = MIN((unsigned)count, READ_ONCE(process_current()->files->capacity));
+    // As Linux, no further than the table goes, but at least as far as the standard's fd_set.
+    unsigned n = MIN((unsigned)count, MAX(READ_ONCE(process_current()->files->capacity), 1024u));
     s.words = (n + 63) / 64;
     if (s.words > SET_WORDS_SMALL && !(memory = kmalloc(6 * 8ul * s.words)))
         return -ENOMEM;

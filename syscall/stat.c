@@ -9,6 +9,18 @@ _Static_assert(sizeof(struct stat) == 144, "ABI");
 _Static_assert(sizeof(struct statx) == 256, "ABI");
 _Static_assert(sizeof(struct statfs) == 120, "ABI");
 
+// Seconds and nanoseconds of a time that may lie before 1970: the nanoseconds count upwards all the same.
+static int64_t seconds(nsec_t t)
+{
+    return t / NSEC_PER_SEC - (t % NSEC_PER_SEC < 0);
+}
+
+static uint32_t nanoseconds(nsec_t t)
+{
+    nsec_t rest = t % NSEC_PER_SEC;
+    return rest < 0 ? rest + NSEC_PER_SEC : rest;
+}
+
 static long stat_out(uaddr_t addr, const struct vfs_stat *s)
 {
     struct stat st = {
@@ -22,12 +34,12 @@ static long stat_out(uaddr_t addr, const struct vfs_stat *s)
         .st_size = s->size,
         .st_blksize = s->block_size,
         .st_blocks = s->blocks,
-        .st_atime = s->atime / NSEC_PER_SEC,
-        .st_atime_nsec = s->atime % NSEC_PER_SEC,
-        .st_mtime = s->mtime / NSEC_PER_SEC,
-        .st_mtime_nsec = s->mtime % NSEC_PER_SEC,
-        .st_ctime = s->ctime / NSEC_PER_SEC,
-        .st_ctime_nsec = s->ctime % NSEC_PER_SEC,
+        .st_atime = seconds(s->atime),
+        .st_atime_nsec = nanoseconds(s->atime),
+        .st_mtime = seconds(s->mtime),
+        .st_mtime_nsec = nanoseconds(s->mtime),
+        .st_ctime = seconds(s->ctime),
+        .st_ctime_nsec = nanoseconds(s->ctime),
     };
     return copy_out_obj(addr, &st);
 }
@@ -95,7 +107,7 @@ long sys_newfstatat(uint64_t at, uint64_t name, uint64_t out, uint64_t flags)
 
 static struct statx_timestamp statx_time(nsec_t t)
 {
-    return (struct statx_timestamp){.tv_sec = t / NSEC_PER_SEC, .tv_nsec = t % NSEC_PER_SEC};
+    return (struct statx_timestamp){.tv_sec = seconds(t), .tv_nsec = nanoseconds(t)};
 }
 
 long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64_t out)
