@@ -2,6 +2,7 @@
 // can fail, so nobody is ever killed for want of memory halfway.
 #include "fs/vfs.h"
 #include "kernel/futex.h"
+#include "kernel/posix_timer.h"
 #include "kernel/process.h"
 #include "kernel/slab.h"
 #include "kernel/string.h"
@@ -9,17 +10,22 @@
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/vectors.h"
 #include "loader/loader.h"
+#include <linux/securebits.h>
 
 // Identity and capabilities after exec: capabilities(7), for files without capabilities of their own.
-static void commit_credentials(struct credentials *c, const struct exec_image *img) {
+static void commit_credentials(struct credentials *c, struct thread *t, const struct exec_image *img) {
+    bool changes = c->euid != img->euid || c->egid != img->egid; // set-user-ID, set-group-ID
+    bool root = (c->uid == 0 || img->euid == 0) && !(c->securebits & SECBIT_NOROOT);
+
+    if (changes) {
+        c->cap_ambient = 0;
+        t->parent_death_signal = 0;
+    }
     c->euid = c->suid = c->fsuid = img->euid;
     c->egid = c->sgid = c->fsgid = img->egid;
-    if (c->uid == 0 || c->euid == 0) {
-        c->cap_permitted = c->cap_inheritable | c->cap_bounding;
-        c->cap_effective = c->euid == 0 ? c->cap_permitted : c->cap_ambient;
-    } else {
-        c->cap_permitted = c->cap_effective = c->cap_ambient;
-    }
+    c->cap_permitted = (root ? c->cap_inheritable | c->cap_bounding : 0) | c->cap_ambient;
+    c->cap_effective = root && c->euid == 0 ? c->cap_permitted : c->cap_ambient;
+    c->securebits &= ~(uint32_t)SECBIT_KEEP_CAPS;
 }
 
 static void commit_names(struct process *p, struct thread *t, const struct exec_image *img) {
@@ -76,6 +82,7 @@ void loader_commit(struct exec_image *img) {
     swap_aspace(p, img->aspace);
     img->aspace = NULL;
     signal_reset_handlers(p);
+    posix_timers_release(p);
     t->alt_stack = t->alt_stack_size = 0; // none
     t->alt_stack_flags = 0;
     context_reset_fpu(t);
@@ -84,7 +91,7 @@ void loader_commit(struct exec_image *img) {
 
     if (p->files)
         file_table_close_on_exec(p->files);
-    commit_credentials(&p->cred, img);
+    commit_credentials(&p->cred, t, img);
     commit_names(p, t, img);
     p->did_exec = true;
     p->dumpable = p->cred.uid == p->cred.euid && p->cred.gid == p->cred.egid;
