@@ -14,6 +14,7 @@
 
 #include "tools/accel.h"
 #include "tools/initrd.h"
+#include "tools/kernel.h"
 #include "tools/options.h"
 #include "tools/qemu.h"
 #include "tools/relay.h"
@@ -145,15 +146,18 @@ int run_main(int argc, char **argv) {
 
     fill_closed_streams();
     options_parse(&options, argc, argv);
-    if (access(options.kernel, R_OK) != 0)
-        die(STATUS_FAILED, "the kernel %s: %s", options.kernel, strerror(errno));
 
     struct stdio_kinds stdio = find_stdio(&options);
     bool raw = strcmp(stdio.in, "tty") == 0 && isatty(STDIN_FILENO) && !options.dry_run;
     char *append = kernel_command_line(&options);
     int initrd = initrd_build(&options, &stdio);
     struct qemu_setup setup = {.options = &options, .append = append};
+    struct stat initrd_status;
     char path[64];
+
+    if (fstat(initrd, &initrd_status) != 0)
+        die(STATUS_FAILED, "the initrd: %s", strerror(errno));
+    kernel_check(options.kernel, options.memory, (uint64_t)initrd_status.st_size);
 
     if (options.save_initrd) {
         setup.initrd = options.save_initrd;

@@ -1,4 +1,4 @@
-// link: tools/accel.c tools/common.c tools/cpio.c tools/elfcheck.c tools/frame.c tools/initrd.c tools/knarr.c tools/log.c tools/options.c tools/program.c tools/qemu.c tools/relay.c tools/rootarchive.c tools/rootdir.c tools/run.c tools/terminal.c tools/tree.c
+// link: tools/accel.c tools/common.c tools/cpio.c tools/elfcheck.c tools/frame.c tools/initrd.c tools/kernel.c tools/knarr.c tools/log.c tools/options.c tools/program.c tools/qemu.c tools/relay.c tools/rootarchive.c tools/rootdir.c tools/run.c tools/terminal.c tools/tree.c
 // libs: -larchive -lelf -lutil
 // flags: -Dmain=knarr_main
 /*
@@ -30,7 +30,8 @@ const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
 static char directory[] = "/tmp/knarr-test-XXXXXX";
-static char program[64]; /* a file that looks like a static program */
+static char program[64]; /* a file that looks like a static program, */
+static char kernel[64];  /* and one that looks like a kernel */
 
 struct result {
     int status; /* of waitpid */
@@ -55,7 +56,7 @@ static void become_knarr(const char *words) {
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
         argv[argc++] = word;
     setenv("KNARR_QEMU", "/proc/self/exe", 1);
-    setenv("KNARR_KERNEL", "/proc/self/exe", 1);
+    setenv("KNARR_KERNEL", kernel, 1);
     exit(knarr_main(argc, argv));
 }
 
@@ -380,6 +381,17 @@ static void prints_the_command(void **state) {
     assert_non_null(strstr(result->out, " -append 'a'\\''b'\n"));
 }
 
+static void refuses_what_is_no_kernel(void **state) {
+    struct result *result = run("", 0, FAKE "exit:0:0 --kernel %s %s", program, program);
+    assert_int_equal(WEXITSTATUS(result->status), 125);
+    assert_non_null(strstr(result->err, "not a kernel"));
+    result = run("", 0, FAKE "exit:0:0 --kernel /nowhere %s", program);
+    assert_int_equal(WEXITSTATUS(result->status), 125);
+    result = run("", 0, FAKE "exit:0:0 -m 2M %s", program);
+    assert_int_equal(WEXITSTATUS(result->status), 125);
+    assert_non_null(strstr(result->err, "2048 KiB of memory do not hold"));
+}
+
 static void refuses_wrong_options(void **state) {
     static const char *const wrong[] = {"-m 1",   "-m x",  "--cpus 0", "--cpus 1000",     "--accel x", "--what",
                                         "-w rel", "-e =x", "--gdb=0",  "--root /nowhere", "-m"};
@@ -397,6 +409,15 @@ static int set_up(void **state) {
         return -1;
     snprintf(program, sizeof(program), "%s/prog", directory);
     write_file("prog", &elf, sizeof(elf), 0755);
+
+    struct {
+        Elf64_Ehdr header;
+        Elf64_Phdr segment[2];
+    } pvh = {.header = elf.header, .segment = {{.p_type = PT_LOAD, .p_paddr = 1 << 20, .p_memsz = 1 << 20}}};
+    pvh.header.e_phnum = 2;
+    pvh.segment[1].p_type = PT_NOTE;
+    write_file("kernel", &pvh, sizeof(pvh), 0644);
+    snprintf(kernel, sizeof(kernel), "%s/kernel", directory);
     return 0;
 }
 
@@ -422,6 +443,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(leaves_no_machine_behind),
         cmocka_unit_test(restores_the_terminal),
         cmocka_unit_test(prints_the_command),
+        cmocka_unit_test(refuses_what_is_no_kernel),
         cmocka_unit_test(refuses_wrong_options),
     };
 
