@@ -19,7 +19,7 @@ struct futex_key {
 struct bucket {
     struct spinlock lock;
     struct list waiters;
-};
+} ALIGNED(32);
 
 struct futex_waiter {
     struct list link;
@@ -125,7 +125,7 @@ static __attribute__((noinline)) bool unqueue(struct futex_waiter *w)
 long futex_wait(uaddr_t addr, uint32_t value, nsec_t deadline, uint32_t bitset, bool shared)
 {
     struct thread *self = thread_current();
-    struct futex_waiter w = {.thread = self, .bitset = bitset};
+    struct futex_waiter w; // filled in field by field: no need to clear it first
     uint32_t now;
     if (!bitset)
         return -EINVAL;
@@ -134,8 +134,10 @@ long futex_wait(uaddr_t addr, uint32_t value, nsec_t deadline, uint32_t bitset, 
         return err;
 
     struct bucket *b = bucket_of(&w.key);
-    bucket_lock(b);
+    w.thread = self;
+    w.bitset = bitset;
     w.bucket = b;
+    bucket_lock(b);
     list_push_back(&b->waiters, &w.link);
     spin_unlock(&b->lock);
 
