@@ -36,7 +36,8 @@ struct virtio_transport {
     // Tells the device where the queue is and enables it; sets queue->notify_address and its interrupt. 0 or -errno.
     int (*queue_enable)(struct virtio_device *dev, struct virtqueue *q);
     void (*notify)(struct virtqueue *q);
-    void (*read_config)(struct virtio_device *dev, unsigned offset, void *buf, unsigned size); // may tear: see virtio_config
+    void (*read_config)(struct virtio_device *dev, unsigned offset, void *buf,
+                        unsigned size); // may tear: see virtio_config
     uint32_t (*config_generation)(struct virtio_device *dev);
 };
 
@@ -62,10 +63,11 @@ struct virtio_driver {
 // Section 3.1.1, steps 4 to 6. `wanted`: features that the driver can use; VERSION_1 is added and must be offered.
 int virtio_negotiate(struct virtio_device *dev, uint64_t wanted);
 // Step 7. The callback is called in interrupt context when the device has used buffers. NULL on failure, which is logged.
-struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsigned size, void (*callback)(void *), void *arg);
-void virtio_start(struct virtio_device *dev); // step 8
+struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsigned size, void (*callback)(void *),
+                               void *arg);
+void virtio_start(struct virtio_device *dev);                                             // step 8
 void virtio_config(struct virtio_device *dev, unsigned offset, void *buf, unsigned size); // consistent, section 2.5.1
-void virtio_break(struct virtio_device *dev, const char *why) __attribute__((cold)); // the device lies: disable it
+void virtio_break(struct virtio_device *dev, const char *why) __attribute__((cold));      // the device lies: disable it
 
 struct virtq_buffer {
     void *data; // in the direct map or the kernel image, physically contiguous
@@ -87,7 +89,7 @@ unsigned virtq_free(const struct virtqueue *q); // descriptors
 // A device was found (with a device id that is not 0); takes steps 1 to 3 when a driver wants it. 0, or -ENODEV when
 // none does or it failed: then the structure may be freed.
 int virtio_device_found(struct virtio_device *dev);
-bool virtio_wanted(unsigned device_id); // would a driver take such a device now?
+bool virtio_wanted(unsigned device_id);           // would a driver take such a device now?
 void virtio_interrupt(struct virtio_device *dev); // the device's interrupt: looks at all its queues
 void virtq_interrupt(struct virtqueue *q);
 void virtio_mmio_probe(void); // every virtio_mmio.device= of the command line
@@ -112,7 +114,8 @@ struct virtq_used {
     uint16_t flags, index;
     struct virtq_used_element ring[]; // then avail_event
 };
-_Static_assert(sizeof(struct virtq_desc) == 16 && sizeof(struct virtq_used_element) == 8, "virtio 1.2, 2.7.5 and 2.7.8");
+_Static_assert(sizeof(struct virtq_desc) == 16 && sizeof(struct virtq_used_element) == 8,
+               "virtio 1.2, 2.7.5 and 2.7.8");
 
 struct virtqueue {
     struct virtio_device *dev;
@@ -134,7 +137,7 @@ struct virtqueue {
         uint32_t in_bytes; // room that the device may write to
         uint16_t next;     // copy of desc.next: the chain's, or the free list's
         uint16_t count;    // descriptors in the chain
-    } state[]; // `size` of them
+    } state[];             // `size` of them
 };
 
 #endif

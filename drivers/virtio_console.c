@@ -141,7 +141,8 @@ static size_t console_write(const void *data, size_t len) {
             break;
         uint32_t before = console.tx_tail;
         tx_reclaim();
-        if (console.tx_tail == before) // returned out of order: the oldest piece is still out, an interrupt comes for it
+        if (console.tx_tail ==
+            before) // returned out of order: the oldest piece is still out, an interrupt comes for it
             break;
         done += tx_copy((const uint8_t *)data + done, len - done);
     }

@@ -45,13 +45,13 @@ struct mmio_device {
     volatile uint8_t *regs;
 };
 
-static volatile uint8_t *regs_of(struct virtio_device *dev) {
-    return container_of(dev, struct mmio_device, dev)->regs;
-}
+static volatile uint8_t *regs_of(struct virtio_device *dev) { return container_of(dev, struct mmio_device, dev)->regs; }
 
 static uint8_t mmio_get_status(struct virtio_device *dev) { return (uint8_t)mmio_read32(regs_of(dev) + MMIO_STATUS); }
 
-static void mmio_set_status(struct virtio_device *dev, uint8_t status) { mmio_write32(regs_of(dev) + MMIO_STATUS, status); }
+static void mmio_set_status(struct virtio_device *dev, uint8_t status) {
+    mmio_write32(regs_of(dev) + MMIO_STATUS, status);
+}
 
 static uint64_t mmio_get_features(struct virtio_device *dev) {
     volatile uint8_t *regs = regs_of(dev);

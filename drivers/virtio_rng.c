@@ -12,7 +12,7 @@
 static struct {
     struct spinlock lock;
     struct virtqueue *queue;
-    bool busy; // the device has the buffer
+    bool busy;                                // the device has the buffer
     uint8_t buffer[REQUEST_SIZE] ALIGNED(64); // in the kernel's image, which is physically contiguous
 } rng = {.lock = SPINLOCK_INIT};
 

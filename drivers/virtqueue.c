@@ -17,16 +17,19 @@
 #define USED_F_NO_NOTIFY 1
 
 // Offsets in the piece: the descriptors (alignment 16), the available ring (2), the used ring (4).
-#define AVAIL_OFFSET(size) ((size_t)(size) * 16)
+#define AVAIL_OFFSET(size) ((size_t)(size)*16)
 #define AVAIL_BYTES(size) (6 + 2 * (size_t)(size))
 #define USED_OFFSET(size) ALIGN_UP(AVAIL_OFFSET(size) + AVAIL_BYTES(size), (size_t)4)
 #define USED_BYTES(size) (6 + 8 * (size_t)(size))
 _Static_assert(USED_OFFSET(VIRTQ_MAX_SIZE) + USED_BYTES(VIRTQ_MAX_SIZE) <= PAGE_SIZE, "physically contiguous");
 
 static inline volatile uint16_t *used_event(struct virtqueue *q) { return &q->avail->ring[q->size]; }
-static inline volatile uint16_t *avail_event(struct virtqueue *q) { return (volatile uint16_t *)&q->used->ring[q->size]; }
+static inline volatile uint16_t *avail_event(struct virtqueue *q) {
+    return (volatile uint16_t *)&q->used->ring[q->size];
+}
 
-struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsigned size, void (*callback)(void *), void *arg) {
+struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsigned size, void (*callback)(void *),
+                               void *arg) {
     // 7. Per queue: its size is ours to reduce (section 4.1.5.1.3), a power of two.
     uint16_t max = dev->transport->queue_max(dev, index);
     if (index >= VIRTIO_MAX_QUEUES || max == 0) {

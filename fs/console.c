@@ -62,7 +62,8 @@ static void output_unlock(uint64_t flags) {
 // Lock held. True: nothing is left over from earlier frames.
 static bool send_rest(void) {
     if (console.rest_at < console.rest_end)
-        console.rest_at += (uint32_t)console.dev->write(console.rest + console.rest_at, console.rest_end - console.rest_at);
+        console.rest_at +=
+            (uint32_t)console.dev->write(console.rest + console.rest_at, console.rest_end - console.rest_at);
     return console.rest_at == console.rest_end;
 }
 
@@ -257,7 +258,9 @@ static void console_input_room(struct tty *t) { pump(); }
 
 static const struct tty_ops console_tty_ops = {.write = console_tty_write, .input_room = console_input_room};
 
-struct tty *tty_console(void) { return console.tty; }
+struct tty *tty_console(void) {
+    return console.tty;
+}
 
 static struct file *open_tty(unsigned flags) {
     struct inode *inode = inode_anonymous(S_IFCHR | 0620, DEVICE_CONSOLE); // devfs puts the node's own in its place
@@ -281,10 +284,8 @@ struct file *console_open_stdio(int fd) {
         struct file *f = vfs_open(AT_FDCWD, "/dev/console", O_RDWR, 0);
         return IS_ERR(f) || tty_from_file(f) ? f : ERR_PTR(-EIO);
     }
-    case STDIO_STREAM:
-        return console_open_stream(fd, fd == 0 ? O_RDONLY : O_WRONLY);
-    default:
-        return vfs_open(AT_FDCWD, "/dev/null", O_RDWR, 0);
+    case STDIO_STREAM: return console_open_stream(fd, fd == 0 ? O_RDONLY : O_WRONLY);
+    default: return vfs_open(AT_FDCWD, "/dev/null", O_RDWR, 0);
     }
 }
 

@@ -100,10 +100,11 @@ static const struct file_ops stream_ops = {
 };
 
 struct file *console_open_stream(int fd, unsigned flags) {
-    struct inode *inode = fd == 3 ? inode_anonymous(S_IFCHR | 0600, DEVICE_CONSOLE) : inode_anonymous(S_IFIFO | 0600, 0);
+    struct inode *inode =
+        fd == 3 ? inode_anonymous(S_IFCHR | 0600, DEVICE_CONSOLE) : inode_anonymous(S_IFIFO | 0600, 0);
     if (!inode)
         return ERR_PTR(-ENOMEM);
-    inode->file_ops = &stream_ops; // so that /dev/stdout and the like can be opened again
+    inode->file_ops = &stream_ops;        // so that /dev/stdout and the like can be opened again
     inode->data = fd == 2 ? inode : NULL; // not NULL: standard error
     struct file *f = file_alloc(&stream_ops, inode, flags);
     if (!IS_ERR(f)) {

@@ -9,7 +9,7 @@
 #define FRAME_CONTROL_MAX 8 // payload of the frames that are handed over whole; what is behind is skipped
 
 struct frame_sink {
-    void (*input)(void *arg, const uint8_t *data, size_t n);                // bytes of an I frame, in any portions
+    void (*input)(void *arg, const uint8_t *data, size_t n);                 // bytes of an I frame, in any portions
     void (*control)(void *arg, uint8_t type, const uint8_t *data, size_t n); // any other frame, when it is complete
 };
 

@@ -16,9 +16,19 @@ static const struct ktermios sane = {
     .c_oflag = OPOST | ONLCR,
     .c_cflag = B38400 | CS8 | CREAD | HUPCL,
     .c_lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
-    .c_cc = {[VINTR] = 3,    [VQUIT] = 034,  [VERASE] = 0177, [VKILL] = 025,    [VEOF] = 4,      [VMIN] = 1,
-             [VSTART] = 021, [VSTOP] = 023,  [VSUSP] = 032,   [VREPRINT] = 022, [VDISCARD] = 017,
-             [VWERASE] = 027, [VLNEXT] = 026},
+    .c_cc = {[VINTR] = 3,
+             [VQUIT] = 034,
+             [VERASE] = 0177,
+             [VKILL] = 025,
+             [VEOF] = 4,
+             [VMIN] = 1,
+             [VSTART] = 021,
+             [VSTOP] = 023,
+             [VSUSP] = 032,
+             [VREPRINT] = 022,
+             [VDISCARD] = 017,
+             [VWERASE] = 027,
+             [VLNEXT] = 026},
     .c_ispeed = 38400,
     .c_ospeed = 38400,
 };
@@ -116,7 +126,9 @@ void tty_set_winsize(struct tty *t, unsigned rows, unsigned columns) {
 
 // --- The side of the application ---
 
-struct tty *tty_from_file(struct file *f) { return f->ops == &tty_file_ops ? f->data : NULL; }
+struct tty *tty_from_file(struct file *f) {
+    return f->ops == &tty_file_ops ? f->data : NULL;
+}
 
 // Takes what is there, up to the end of the line or of the reader's buffer. Bytes, or -EFAULT. *end: the line is over.
 static int64_t take(struct tty *t, struct uio *u, bool *end) {
@@ -149,7 +161,7 @@ static nsec_t read_deadline(struct tty *t, int64_t got) {
     unsigned min = t->termios.c_cc[VMIN];
     nsec_t pause = t->termios.c_cc[VTIME] * (NSEC_PER_SEC / 10);
     if (min == 0)
-        return pause ? time_monotonic() + pause : 0; // 0: do not wait
+        return pause ? time_monotonic() + pause : 0;           // 0: do not wait
     return pause && got ? time_monotonic() + pause : NSEC_MAX; // between two bytes
 }
 
@@ -183,8 +195,8 @@ static int64_t tty_read(struct file *f, struct uio *u, uint64_t *pos) {
             return got;
         if (f->flags & O_NONBLOCK)
             return got ? got : -EAGAIN;
-        err = wait_event_until(&t->read_wait, ldisc_readable(t, 1) || READ_ONCE(t->input_ended) || READ_ONCE(t->hung_up),
-                               deadline, true);
+        err = wait_event_until(
+            &t->read_wait, ldisc_readable(t, 1) || READ_ONCE(t->input_ended) || READ_ONCE(t->hung_up), deadline, true);
         if (err == -ETIMEDOUT)
             return got;
         if (err < 0)
@@ -262,7 +274,8 @@ struct file *tty_open(struct tty *t, struct inode *inode, unsigned flags) {
     f->data = tty_ref(t);
     f->stream = true;
     if (!(flags & O_NOCTTY) && f->readable && READ_ONCE(t->session) == 0)
-        tty_acquire(t, false); // a session leader without a terminal gets it; anybody else does not, and that is no error
+        tty_acquire(t,
+                    false); // a session leader without a terminal gets it; anybody else does not, and that is no error
     return f;
 }
 

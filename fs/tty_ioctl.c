@@ -7,12 +7,13 @@
 #include "kernel/usercopy.h"
 #include <asm/ioctls.h>
 
-_Static_assert(sizeof(struct termios) == 36 && sizeof(struct termios2) == 44 && sizeof(struct ktermios) == 44, "the ABI's");
+_Static_assert(sizeof(struct termios) == 36 && sizeof(struct termios2) == 44 && sizeof(struct ktermios) == 44,
+               "the ABI's");
 _Static_assert(sizeof(struct winsize_kernel) == 8, "the ABI's struct winsize");
 
 // Bits per second of the old speed codes; BOTHER (termios2) gives the number itself.
 static uint32_t speed_of(uint32_t code, uint32_t other) {
-    static const uint32_t low[16] = {0,    50,   75,   110,  134,  150,  200,   300,
+    static const uint32_t low[16] = {0,   50,   75,   110,  134,  150,  200,   300,
                                      600, 1200, 1800, 2400, 4800, 9600, 19200, 38400};
     static const uint32_t high[16] = {0,       57600,   115200,  230400,  460800,  500000,  576000,  921600,
                                       1000000, 1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000};
@@ -88,9 +89,7 @@ static long flow(struct tty *t, uint64_t action) {
     uint64_t flags = spin_lock_irqsave(&t->lock);
     switch (action) {
     case TCOOFF:
-    case TCOON:
-        t->stopped = action == TCOOFF;
-        break;
+    case TCOON: t->stopped = action == TCOOFF; break;
     case TCIOFF:
     case TCION: { // asks the other side to stop and to go on
         uint8_t c = t->termios.c_cc[action == TCIOFF ? VSTOP : VSTART];
@@ -98,8 +97,7 @@ static long flow(struct tty *t, uint64_t action) {
             t->ops->write(t, &c, 1);
         break;
     }
-    default:
-        err = -EINVAL;
+    default: err = -EINVAL;
     }
     ldisc_drain(t);
     spin_unlock_irqrestore(&t->lock, flags);
@@ -127,21 +125,16 @@ static long put_int(uint64_t arg, int value) { return copy_out_obj(arg, &value);
 static long job_ioctl(struct tty *t, unsigned cmd, uint64_t arg) {
     int value, err;
     switch (cmd) {
-    case TIOCGPGRP:
-        return is_controlling(t) ? put_int(arg, t->foreground) : -ENOTTY;
-    case TIOCGSID:
-        return is_controlling(t) && t->session ? put_int(arg, t->session) : -ENOTTY;
+    case TIOCGPGRP: return is_controlling(t) ? put_int(arg, t->foreground) : -ENOTTY;
+    case TIOCGSID: return is_controlling(t) && t->session ? put_int(arg, t->session) : -ENOTTY;
     case TIOCSPGRP:
         err = tty_check_change(t);
         if (err == 0)
             err = copy_in_obj(&value, arg);
         return err < 0 ? err : tty_set_foreground(t, value);
-    case TIOCSCTTY:
-        return tty_acquire(t, arg == 1);
-    case TIOCNOTTY:
-        return tty_release_session(t);
-    default:
-        return -ENOTTY;
+    case TIOCSCTTY: return tty_acquire(t, arg == 1);
+    case TIOCNOTTY: return tty_release_session(t);
+    default: return -ENOTTY;
     }
 }
 
@@ -150,52 +143,37 @@ long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg) {
     if (t->hung_up)
         return cmd == TIOCSPGRP ? -ENOTTY : -EIO;
     switch (cmd) {
-    case TCGETS:
-        return copy_out(arg, &t->termios, sizeof(struct termios));
-    case TCGETS2:
-        return copy_out(arg, &t->termios, sizeof(struct termios2));
+    case TCGETS: return copy_out(arg, &t->termios, sizeof(struct termios));
+    case TCGETS2: return copy_out(arg, &t->termios, sizeof(struct termios2));
     case TCSETS:
     case TCSETSW:
-    case TCSETSF:
-        return set_termios(t, arg, false, cmd != TCSETS, cmd == TCSETSF);
+    case TCSETSF: return set_termios(t, arg, false, cmd != TCSETS, cmd == TCSETSF);
     case TCSETS2:
     case TCSETSW2:
-    case TCSETSF2:
-        return set_termios(t, arg, true, cmd != TCSETS2, cmd == TCSETSF2);
-    case TIOCGWINSZ:
-        return copy_out_obj(arg, &t->winsize);
-    case TIOCSWINSZ:
-        return set_winsize(t, arg);
+    case TCSETSF2: return set_termios(t, arg, true, cmd != TCSETS2, cmd == TCSETSF2);
+    case TIOCGWINSZ: return copy_out_obj(arg, &t->winsize);
+    case TIOCSWINSZ: return set_winsize(t, arg);
     case FIONREAD: {
         uint64_t flags = spin_lock_irqsave(&t->lock);
         int n = (int)ldisc_available(t);
         spin_unlock_irqrestore(&t->lock, flags);
         return put_int(arg, n);
     }
-    case TIOCOUTQ:
-        return put_int(arg, (int)(t->output_head - t->output_tail));
-    case TCFLSH:
-        return flush_queues(t, arg);
-    case TCXONC:
-        return flow(t, arg);
+    case TIOCOUTQ: return put_int(arg, (int)(t->output_head - t->output_tail));
+    case TCFLSH: return flush_queues(t, arg);
+    case TCXONC: return flow(t, arg);
     case TCSBRK: // tcdrain; a break has no meaning without a line
     case TCSBRKP: {
         int err = tty_check_change(t);
         return err < 0 ? err : wait_output(t);
     }
     case TIOCEXCL:
-    case TIOCNXCL:
-        t->exclusive = cmd == TIOCEXCL;
-        return 0;
-    case TIOCGEXCL:
-        return put_int(arg, t->exclusive);
-    case TIOCGDEV:
-        return put_int(arg, (int)t->rdev);
-    case TIOCGETD:
-        return put_int(arg, 0); // N_TTY
-    case TIOCSTI: // typing for somebody else: as Linux since 6.2 by default
+    case TIOCNXCL: t->exclusive = cmd == TIOCEXCL; return 0;
+    case TIOCGEXCL: return put_int(arg, t->exclusive);
+    case TIOCGDEV: return put_int(arg, (int)t->rdev);
+    case TIOCGETD: return put_int(arg, 0); // N_TTY
+    case TIOCSTI:                          // typing for somebody else: as Linux since 6.2 by default
         return -EIO;
-    default:
-        return job_ioctl(t, cmd, arg);
+    default: return job_ioctl(t, cmd, arg);
     }
 }

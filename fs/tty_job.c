@@ -11,7 +11,7 @@
 // could ever continue it, so it is not stopped.
 static bool group_orphaned(int pgid, int sid) {
     struct process *p;
-    list_for_each(p, &process_list, all_link) {
+    list_for_each (p, &process_list, all_link) {
         if (p->pgid == pgid && !p->zombie && p->parent && p->parent->pgid != pgid && p->parent->sid == sid)
             return false;
     }
@@ -66,7 +66,7 @@ static bool detach_session(struct tty *t) {
     if (!t->session)
         return false;
     struct process *p;
-    list_for_each(p, &process_list, all_link) {
+    list_for_each (p, &process_list, all_link) {
         if (p->tty == t)
             p->tty = NULL;
     }
@@ -145,7 +145,7 @@ int tty_set_foreground(struct tty *t, int pgid) {
     if (self->tty != t || t->session != self->sid) {
         err = -ENOTTY;
     } else {
-        list_for_each(p, &process_list, all_link) {
+        list_for_each (p, &process_list, all_link) {
             if (p->pgid != pgid)
                 continue;
             err = p->sid == self->sid ? 0 : -EPERM;

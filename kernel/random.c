@@ -26,10 +26,10 @@ static struct {
     uint32_t nonce[3];       // counts absorptions
     uint8_t pool[POOL_SIZE]; // bytes from pool_next on have not been handed out
     unsigned pool_next;
-    unsigned bits;           // credited, up to READY_BITS
-    bool started;            // the processor was asked
-    uint64_t handed_out;     // bytes since the last reseed
-    uint64_t reseed_cycles;  // time of the last reseed
+    unsigned bits;          // credited, up to READY_BITS
+    bool started;           // the processor was asked
+    uint64_t handed_out;    // bytes since the last reseed
+    uint64_t reseed_cycles; // time of the last reseed
     const struct entropy_source *source;
 } rng = {.lock = SPINLOCK_INIT, .pool_next = POOL_SIZE};
 

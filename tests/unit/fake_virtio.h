@@ -82,7 +82,9 @@ static void fake_set_status(struct virtio_device *dev, uint8_t status) {
 }
 static uint64_t fake_get_features(struct virtio_device *dev) { return fake.offered; }
 static void fake_set_features(struct virtio_device *dev, uint64_t features) { fake.accepted = features; }
-static uint16_t fake_queue_max(struct virtio_device *dev, unsigned index) { return index < VIRTIO_MAX_QUEUES ? fake.max : 0; }
+static uint16_t fake_queue_max(struct virtio_device *dev, unsigned index) {
+    return index < VIRTIO_MAX_QUEUES ? fake.max : 0;
+}
 static int fake_queue_enable(struct virtio_device *dev, struct virtqueue *q) {
     fake.queues[q->index] = (struct fake_queue){.q = q};
     return 0;

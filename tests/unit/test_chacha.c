@@ -16,6 +16,7 @@ struct vector {
     uint8_t out[64];
 };
 
+// clang-format off
 static const struct vector vectors[] = {
     {.key = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31},
      .nonce = {0, 0, 0, 9, 0, 0, 0, 0x4a, 0, 0, 0, 0},
@@ -45,6 +46,7 @@ static const struct vector vectors[] = {
              0x8a, 0x97, 0x0e, 0x0e, 0x95, 0x5c, 0x14, 0xf3, 0xa8, 0x8e, 0x74, 0x1b, 0x97, 0xc2, 0x86, 0xf7,
              0x5f, 0x8f, 0xc2, 0x99, 0xe8, 0x14, 0x83, 0x62, 0xfa, 0x19, 0x8a, 0x39, 0x53, 0x1b, 0xed, 0x6d}},
 };
+// clang-format on
 
 static void agrees_with_the_rfc(void **state) {
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {

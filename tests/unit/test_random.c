@@ -111,10 +111,8 @@ static void what_is_added_changes_what_comes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_a_source_time_has_to_do),
-        cmocka_unit_test(numbers_differ),
-        cmocka_unit_test(long_requests_are_filled),
-        cmocka_unit_test(the_seed_is_renewed),
+        cmocka_unit_test(without_a_source_time_has_to_do),  cmocka_unit_test(numbers_differ),
+        cmocka_unit_test(long_requests_are_filled),         cmocka_unit_test(the_seed_is_renewed),
         cmocka_unit_test(what_is_added_changes_what_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,9 +35,19 @@ static void start(void) {
         .c_iflag = ICRNL | IXON | IUTF8,
         .c_oflag = OPOST | ONLCR,
         .c_lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
-        .c_cc = {[VINTR] = 3,    [VQUIT] = 034,  [VERASE] = 0177, [VKILL] = 025,    [VEOF] = 4,      [VMIN] = 1,
-                 [VSTART] = 021, [VSTOP] = 023,  [VSUSP] = 032,   [VREPRINT] = 022, [VDISCARD] = 017,
-                 [VWERASE] = 027, [VLNEXT] = 026},
+        .c_cc = {[VINTR] = 3,
+                 [VQUIT] = 034,
+                 [VERASE] = 0177,
+                 [VKILL] = 025,
+                 [VEOF] = 4,
+                 [VMIN] = 1,
+                 [VSTART] = 021,
+                 [VSTOP] = 023,
+                 [VSUSP] = 032,
+                 [VREPRINT] = 022,
+                 [VDISCARD] = 017,
+                 [VWERASE] = 027,
+                 [VLNEXT] = 026},
     };
     screen_len = 0;
     screen_limit = sizeof(screen) - 1;
@@ -410,9 +420,7 @@ static void any_keys_in_any_mode(void **state) {
             char buf[300], key = (char)(rand() % 4 ? 32 + rand() % 224 : rand() % 32);
             bool end;
             switch (rand() % 12) {
-            case 0:
-                ldisc_read(&tty, buf, (size_t)rand() % sizeof(buf), &end);
-                break;
+            case 0: ldisc_read(&tty, buf, (size_t)rand() % sizeof(buf), &end); break;
             case 1:
                 screen_len = 0;
                 screen_limit = (size_t)rand() % sizeof(screen);

@@ -207,12 +207,12 @@ static void a_lying_device_is_disabled(void **state) {
         assert_int_equal(virtq_add(q, b, 1, 1, &cookie), 0);
         int head = fake_pop(0, &d);
         switch (lie) {
-        case 0: fake_push(0, 8, 0); break;                    /* no such descriptor */
+        case 0: fake_push(0, 8, 0); break; /* no such descriptor */
         case 1: fake_push(0, 0xffffffff, 0); break;
-        case 2: fake_push(0, q->desc[head].next, 0); break;   /* not the head of a chain */
-        case 3: fake_push(0, (uint32_t)head, 21); break;      /* longer than there was room */
-        case 4: q->used->index = 9; break;                    /* more than the queue holds */
-        case 5:                                               /* twice the same */
+        case 2: fake_push(0, q->desc[head].next, 0); break; /* not the head of a chain */
+        case 3: fake_push(0, (uint32_t)head, 21); break;    /* longer than there was room */
+        case 4: q->used->index = 9; break;                  /* more than the queue holds */
+        case 5:                                             /* twice the same */
             fake_push(0, (uint32_t)head, 20);
             fake_push(0, (uint32_t)head, 20);
             assert_ptr_equal(virtq_take(q, NULL), &cookie);
