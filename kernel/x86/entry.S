@@ -197,8 +197,6 @@ page_fault_entry:
     .global page_fault_clac
 page_fault_clac:
     .byte 0x0f, 0x1f, 0x00
-    cmpq $0, 16(%rsp)
-    js trap_entry_kernel
     testb $3, 24(%rsp)
     jz trap_entry_kernel
     swapgs
