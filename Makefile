@@ -206,7 +206,7 @@ clean: ## remove everything built
 	rm -rf $(BUILD)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile $(wildcard tests/*/rules.mk) | expand -t 12
 	@echo "  BUILD=DIR builds elsewhere, V=1 shows the commands, ARGS=... are the arguments of make debug"
 
 -include $(KERNEL_OBJ:.o=.d) $(VDSO_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(BUILD)/unit/*.d)

@@ -8,6 +8,9 @@ status=0
 echo "  layers"
 scripts/layers.sh || status=1
 
+echo "  docs/syscalls.md"
+scripts/syscalls.sh | cmp -s - docs/syscalls.md || { echo "docs/syscalls.md is old: make docs"; status=1; }
+
 echo "  cppcheck"
 mkdir -p "$build/cppcheck"
 check() {
