@@ -1,6 +1,10 @@
 // The scheduler: per-CPU run queues, round robin with a time slice that is only timed while somebody waits for the CPU, and
 // idle CPUs that steal and then halt. A wake-up goes to an idle CPU when there is one, else to where the thread ran last.
 //
+// Everyone may use a slice of CPU time before it is the next one's turn. Who sleeps with some of it left gets in front of
+// those who have used theirs up when it wakes, and takes the CPU from them after at most a tick: so what waits for events
+// answers fast, and yet nobody gets more than his share.
+//
 // The lock of a run queue is held across the switch and released by the thread that was switched to (finish_switch), so a
 // waker that has the lock finds a sleeping thread either still current, and then just takes back its sleep, or safely saved.
 // A thread's `cpu` is stable while it sleeps and changes with the lock of its old run queue held or while nobody else can
@@ -16,15 +20,19 @@
 #include "kernel/x86/cpu.h"
 
 #define SLICE (4 * NSEC_PER_MSEC)
+#define TICK (1 * NSEC_PER_MSEC) // how often a CPU that others wait for is looked after
+#define BALANCE_TICKS 16
 
 struct runqueue {
     struct spinlock lock;
-    uint32_t ready_count;
-    struct list ready;
+    uint32_t ready_count; // in both lists
+    struct list woken;    // who has something left of a slice: first come, first served
+    struct list ready;    // all others
     struct thread *current;
-    uint64_t slice_end;  // cycles: when the current thread has had its share
-    bool slice_armed;    // slice_timer is set
-    struct timer slice_timer;
+    uint64_t slice_end; // cycles: when the current thread has had its share
+    bool tick_armed;    // `tick` is set
+    uint8_t ticks;
+    struct timer tick;
 } ALIGNED(64);
 
 static struct runqueue runqueues[MAX_CPUS];
@@ -42,43 +50,45 @@ static inline struct runqueue *runqueue_here(void)
     return &runqueues[cpu_this()->id];
 }
 
-// Times the slice, from now or for what is left of it. On the run queue's own CPU, with its lock.
-static void slice_arm(struct runqueue *rq, nsec_t length)
+// On the run queue's own CPU, with its lock.
+static void tick_arm(struct runqueue *rq)
 {
-    slice_cycles = time_ns_to_cycles(SLICE);
-    rq->slice_armed = true;
-    timer_add(&rq->slice_timer, time_monotonic() + length);
+    slice_cycles = time_ns_to_cycles(SLICE); // the clock learns how fast it is
+    rq->tick_armed = true;
+    timer_add(&rq->tick, time_monotonic() + TICK);
 }
 
-static void slice_expired(struct timer *timer)
+// A thread with some of its slice left goes to the end of the first list, one that has used it up to that of the second, where
+// it gets a new one.
+static inline void enqueue(struct runqueue *rq, struct thread *t)
 {
-    struct runqueue *rq = container_of(timer, struct runqueue, slice_timer);
-    spin_lock(&rq->lock);
-    rq->slice_armed = false;
-    if (rq->ready_count) {
-        int64_t left = (int64_t)(rq->slice_end - time_cycles());
-        if (left > 0) { // the thread came on only lately
-            slice_arm(rq, time_cycles_to_ns(left) + 1);
-        } else {
-            atomic_or(&rq->current->work, WORK_RESCHED);
-            slice_arm(rq, SLICE);
-        }
+    if (t->slice_used < slice_cycles) {
+        list_push_back(&rq->woken, &t->run_link);
+    } else {
+        t->slice_used = 0;
+        list_push_back(&rq->ready, &t->run_link);
     }
-    spin_unlock(&rq->lock);
-}
-
-static void enqueue(struct runqueue *rq, struct thread *t)
-{
-    list_push_back(&rq->ready, &t->run_link);
     WRITE_ONCE(rq->ready_count, rq->ready_count + 1);
 }
 
-static struct thread *dequeue_first(struct runqueue *rq)
+static inline void dequeue(struct runqueue *rq, struct thread *t)
 {
-    struct thread *t = list_first(&rq->ready, struct thread, run_link);
     list_remove(&t->run_link);
     WRITE_ONCE(rq->ready_count, rq->ready_count - 1);
+}
+
+// The next one; there must be one.
+static inline struct thread *dequeue_first(struct runqueue *rq)
+{
+    struct list *from = list_empty(&rq->woken) ? &rq->ready : &rq->woken;
+    struct thread *t = list_first(from, struct thread, run_link);
+    dequeue(rq, t);
     return t;
+}
+
+static inline struct thread *next_thread(struct cpu *cpu, struct runqueue *rq)
+{
+    return rq->ready_count ? dequeue_first(rq) : cpu->idle;
 }
 
 // What is left to do for the thread that ran before, on the stack of the one that runs now. Interrupts are off.
@@ -101,17 +111,26 @@ void sched_first_run(void)
     finish_switch();
 }
 
+// Adds what the thread has used of the CPU since the last time.
+static inline void charge(struct thread *t, uint64_t now)
+{
+    uint64_t used = now - t->accounted;
+    t->user_cycles += used;
+    t->slice_used += used;
+    t->accounted = now;
+}
+
 // Gives the CPU to `next`. Lock held on entry, released on return; the state of the current thread says where it belongs.
 static void switch_to(struct cpu *cpu, struct runqueue *rq, struct thread *next)
 {
     struct thread *prev = cpu->current;
     uint64_t now = time_cycles();
-    prev->user_cycles += now - prev->accounted;
+    charge(prev, now);
     next->accounted = now;
     next->state = THREAD_RUNNING;
-    rq->slice_end = now + slice_cycles;
-    if (unlikely(rq->ready_count && !rq->slice_armed))
-        slice_arm(rq, SLICE);
+    rq->slice_end = now + slice_cycles - next->slice_used;
+    if (unlikely(rq->ready_count && !rq->tick_armed))
+        tick_arm(rq);
     if (unlikely(next == prev)) {
         spin_unlock(&rq->lock);
         return;
@@ -132,14 +151,21 @@ static void switch_to(struct cpu *cpu, struct runqueue *rq, struct thread *next)
 
 // --- The current thread gives up its CPU ---
 
-// Puts the current thread behind the others. Interrupts off.
-static void yield_locked(struct cpu *cpu, struct runqueue *rq)
+// Puts the current thread behind the others, with a new slice, when it gives up its own or has used it up; otherwise only
+// behind those with time left. Interrupts off.
+static void yield_locked(struct cpu *cpu, struct runqueue *rq, bool give_up)
 {
     struct thread *t = cpu->current;
+    charge(t, time_cycles());
     t->state = THREAD_READY;
-    enqueue(rq, t);
-    struct thread *next = dequeue_first(rq);
-    switch_to(cpu, rq, next);
+    if (give_up || t->slice_used >= slice_cycles) {
+        t->slice_used = 0;
+        list_push_back(&rq->ready, &t->run_link);
+    } else {
+        list_push_front(&rq->ready, &t->run_link);
+    }
+    WRITE_ONCE(rq->ready_count, rq->ready_count + 1);
+    switch_to(cpu, rq, dequeue_first(rq));
 }
 
 // The current thread must not stay on this CPU. Another one may have it only after its registers are saved, so it goes
@@ -149,7 +175,7 @@ static void migrate_away(struct cpu *cpu, struct runqueue *rq)
     struct thread *t = cpu->current;
     t->state = THREAD_SLEEPING;
     cpu->dead = t;
-    switch_to(cpu, rq, rq->ready_count ? dequeue_first(rq) : cpu->idle);
+    switch_to(cpu, rq, next_thread(cpu, rq));
 }
 
 void sched_yield_now(void)
@@ -164,7 +190,7 @@ void sched_yield_now(void)
         migrate_away(cpu, rq);
     } else if (rq->ready_count) {
         t->involuntary_switches++;
-        yield_locked(cpu, rq);
+        yield_locked(cpu, rq, false);
     } else {
         spin_unlock(&rq->lock);
     }
@@ -186,7 +212,7 @@ void thread_yield(void)
     spin_lock(&rq->lock);
     cpu->current->voluntary_switches++;
     if (rq->ready_count)
-        yield_locked(cpu, rq);
+        yield_locked(cpu, rq, true);
     else
         spin_unlock(&rq->lock);
     irq_restore(flags);
@@ -214,8 +240,7 @@ static inline __attribute__((always_inline)) void sleep_now(void)
         spin_unlock(&rq->lock);
     } else {
         cpu->current->voluntary_switches++;
-        struct thread *next = rq->ready_count ? dequeue_first(rq) : cpu->idle;
-        switch_to(cpu, rq, next);
+        switch_to(cpu, rq, next_thread(cpu, rq));
     }
     irq_restore(flags);
 }
@@ -273,7 +298,7 @@ void thread_exit_current(void)
     spin_lock(&rq->lock);
     cpu->current->state = THREAD_DEAD;
     cpu->dead = cpu->current;
-    switch_to(cpu, rq, rq->ready_count ? dequeue_first(rq) : cpu->idle);
+    switch_to(cpu, rq, next_thread(cpu, rq));
     panic("a dead thread runs");
 }
 
@@ -308,16 +333,16 @@ static inline void make_ready(struct runqueue *rq, struct thread *t)
     unsigned cpu = t->cpu;
     bool here = cpu == cpu_this()->id;
     enqueue(rq, t);
-    bool unarmed = !rq->slice_armed && !rq->current->idle;
+    bool unarmed = !rq->tick_armed && !rq->current->idle;
     if (here && unarmed)
-        slice_arm(rq, SLICE);
+        tick_arm(rq);
     spin_unlock(&rq->lock);
     if (unlikely(READ_ONCE(idle_cpus) & cpu_bit(cpu))) {
         // Whoever clears the bit sends the interrupt; this CPU's own idle loop looks at its queue when it comes back.
         if ((atomic_and(&idle_cpus, ~cpu_bit(cpu)) & cpu_bit(cpu)) && !here)
             cpu_kick(cpu);
     } else if (!here && unarmed) {
-        cpu_kick(cpu); // to time its slice from now on
+        cpu_kick(cpu); // to look after its slices from now on
     }
 }
 
@@ -392,8 +417,8 @@ void sched_kicked(void)
 {
     struct runqueue *rq = runqueue_here();
     uint64_t flags = spin_lock_irqsave(&rq->lock);
-    if (rq->ready_count && !rq->slice_armed && !rq->current->idle)
-        slice_arm(rq, SLICE);
+    if (rq->ready_count && !rq->tick_armed && !rq->current->idle)
+        tick_arm(rq);
     spin_unlock_irqrestore(&rq->lock, flags);
 }
 
@@ -409,8 +434,7 @@ int thread_set_affinity(struct thread *t, uint64_t cpus_allowed)
     t->affinity = cpus_allowed;
     bool misplaced = !(cpus_allowed & cpu_bit(t->cpu)), kick = false;
     if (misplaced && t->state == THREAD_READY && !list_empty(&t->run_link)) {
-        list_remove(&t->run_link);
-        WRITE_ONCE(rq->ready_count, rq->ready_count - 1);
+        dequeue(rq, t);
         wake_locked(rq, t);
     } else {
         if (misplaced && rq->current == t) {
@@ -435,6 +459,22 @@ uint64_t sched_online_cpus(void)
 
 // --- Idle ---
 
+// Takes a thread that may run on `cpu` out of the queue: the last of those that wait longest. NULL: there is none.
+static struct thread *take_for(struct runqueue *rq, unsigned cpu)
+{
+    struct list *lists[] = {&rq->ready, &rq->woken};
+    for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
+        for (struct list *l = lists[i]->prev; l != lists[i]; l = l->prev) {
+            struct thread *t = list_entry(l, struct thread, run_link);
+            if (t->affinity & cpu_bit(cpu)) {
+                dequeue(rq, t);
+                WRITE_ONCE(t->cpu, (int)cpu); // ready, but in no queue: ours alone
+                return t;
+            }
+        }
+    return NULL;
+}
+
 // Moves a ready thread of another CPU here. True when there is something to run now. Interrupts off.
 static bool steal(unsigned here)
 {
@@ -444,19 +484,9 @@ static bool steal(unsigned here)
         if (!READ_ONCE(rq->ready_count))
             continue;
         spin_lock(&rq->lock);
-        struct thread *t;
-        bool found = false;
-        list_for_each(t, &rq->ready, run_link) {
-            if (t->affinity & cpu_bit(here)) {
-                list_remove(&t->run_link);
-                WRITE_ONCE(rq->ready_count, rq->ready_count - 1);
-                WRITE_ONCE(t->cpu, (int)here);
-                found = true;
-                break;
-            }
-        }
+        struct thread *t = take_for(rq, here);
         spin_unlock(&rq->lock);
-        if (found) {
+        if (t) {
             rq = &runqueues[here];
             spin_lock(&rq->lock);
             enqueue(rq, t);
@@ -465,6 +495,45 @@ static bool steal(unsigned here)
         }
     }
     return false;
+}
+
+// A thread for the CPU with the fewest in its queue, if that is shorter than this one: with three busy threads on two CPUs, each
+// has its turn of being alone. NULL: none is to move. The lock is held.
+static struct thread *choose_to_move(struct runqueue *rq, unsigned here)
+{
+    uint32_t fewest = rq->ready_count;
+    unsigned to = here;
+    for (uint64_t c = READ_ONCE(online_cpus) & ~cpu_bit(here); c; c &= c - 1) {
+        unsigned cpu = (unsigned)__builtin_ctzl(c);
+        uint32_t n = READ_ONCE(runqueues[cpu].ready_count);
+        if (n < fewest) {
+            fewest = n;
+            to = cpu;
+        }
+    }
+    return to == here ? NULL : take_for(rq, to);
+}
+
+// A CPU on which threads wait is looked after: is it the next one's turn?
+static void tick(struct timer *timer)
+{
+    struct runqueue *rq = container_of(timer, struct runqueue, tick);
+    struct thread *moved = NULL;
+    spin_lock(&rq->lock);
+    rq->tick_armed = false;
+    if (rq->ready_count && ++rq->ticks % BALANCE_TICKS == 0)
+        moved = choose_to_move(rq, (unsigned)cpu_this()->id);
+    if (rq->ready_count) {
+        if (!list_empty(&rq->woken) || (int64_t)(rq->slice_end - time_cycles()) <= 0)
+            atomic_or(&rq->current->work, WORK_RESCHED);
+        tick_arm(rq);
+    }
+    spin_unlock(&rq->lock);
+    if (moved) {
+        rq = &runqueues[moved->cpu];
+        spin_lock(&rq->lock);
+        make_ready(rq, moved);
+    }
 }
 
 void sched_idle_loop(void)
@@ -500,8 +569,9 @@ void sched_init_cpu(void)
 {
     struct cpu *cpu = cpu_this();
     struct runqueue *rq = &runqueues[cpu->id];
+    list_init(&rq->woken);
     list_init(&rq->ready);
-    timer_init(&rq->slice_timer, slice_expired);
+    timer_init(&rq->tick, tick);
     struct thread *idle = thread_create_idle(cpu->id);
     rq->current = cpu->current = cpu->idle = idle;
     idle->accounted = time_cycles();

@@ -51,6 +51,7 @@ struct thread {
     uint64_t affinity;        // bitmap of allowed CPUs
     uint64_t user_cycles, system_cycles; // CPU time used, up to `accounted`; see thread_times
     uint64_t accounted;       // cycles at the last accounting
+    uint64_t slice_used;      // cycles of its slice
     int8_t nice;
     bool idle, kernel;        // the CPU's idle thread; a thread without an application
     bool in_fault_fixup;      // usercopy in progress: see x86/trap.c
