@@ -8,6 +8,7 @@
 #include "kernel/time.h"
 #include "syscall/stats.h"
 #include "syscall/trace.h"
+#include <asm/unistd.h>
 
 static bool tracing, counting;
 
@@ -20,6 +21,8 @@ long syscall_slow(struct trapframe *frame) {
         fn = (syscall_fn)(void (*)(void))sys_unsupported;
     struct trace_line *line = tracing ? trace_begin(nr, args) : NULL;
     uint64_t start = counting ? time_cycles() : 0;
+    if (counting && (nr == __NR_exit || nr == __NR_exit_group)) // they do not come back
+        stats_count(nr, 0, 0);
 
     long result = fn(args[0], args[1], args[2], args[3], args[4], args[5]);
 
