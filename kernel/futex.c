@@ -224,7 +224,7 @@ long futex_requeue(uaddr_t addr, uaddr_t addr2, int wake, int requeue, bool comp
         }
     }
     unlock_both(b, b2);
-    return compare ? woken + moved : woken;
+    return woken + moved;
 }
 
 // Applies FUTEX_OP_* to the word and says in *old what was there.
