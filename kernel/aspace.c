@@ -49,7 +49,8 @@ void aspace_unref(struct aspace *as)
     if (!as || atomic_sub(&as->refs, 1) != 1)
         return;
     aspace_deactivate(as);
-    pages_unmap(as, 0, USER_END);
+    for (struct vma *v = as->first; v; v = v->next) // not the whole half: that would be a walk over all empty entries
+        pages_unmap(as, v->start, v->end);
     // Off the backings' lists first: until then backing_unmap may look into the table.
     for (struct vma *v = as->first, *next; v; v = next) {
         next = v->next;

@@ -32,9 +32,19 @@ phys_t user_root_alloc(void)
     return page_to_phys(p);
 }
 
+// Tables are nearly empty: eight entries are looked at at once.
+static inline bool eight_empty(const pte_t *e)
+{
+    return !(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]);
+}
+
 static void free_below(pte_t *table, unsigned level, unsigned entries)
 {
     for (unsigned i = 0; i < entries; i++) {
+        if (i % 8 == 0 && eight_empty(&table[i])) {
+            i += 7;
+            continue;
+        }
         pte_t e = table[i];
         if (!(e & PTE_PRESENT) || (e & PTE_LARGE))
             continue;
