@@ -31,7 +31,7 @@ static struct {
     struct tty *tty; // NULL: no terminal, streams only
 
     struct spinlock output_lock;
-    uint8_t rest[sizeof(struct console_buffer)]; // of a frame of which a part has left
+    uint8_t rest[CONSOLE_FRAME_MAX]; // of a frame of which a part has left
     uint32_t rest_at, rest_end;
     bool alone; // the end of the machine: no other CPU runs, locks are not taken
 
@@ -67,21 +67,21 @@ static bool send_rest(void) {
     return console.rest_at == console.rest_end;
 }
 
-size_t console_send(uint8_t type, struct console_buffer *b, size_t n) {
+size_t console_send(uint8_t type, uint8_t *frame, size_t n) {
     uint64_t flags = output_lock();
     size_t sent = 0;
     if (likely(send_rest())) {
         if (console.config.framed) {
-            frame_put_header(b->header, type, (uint16_t)n);
-            size_t size = FRAME_HEADER_SIZE + n, taken = console.dev->write(b->header, size);
+            frame_put_header(frame, type, (uint16_t)n);
+            size_t size = FRAME_HEADER_SIZE + n, taken = console.dev->write(frame, size);
             if (taken) {
                 console.rest_at = 0;
                 console.rest_end = (uint32_t)(size - taken);
-                memcpy(console.rest, b->header + taken, size - taken);
+                memcpy(console.rest, frame + taken, size - taken);
                 sent = n;
             }
         } else {
-            sent = console.dev->write(b->data, n);
+            sent = console.dev->write(frame + FRAME_HEADER_SIZE, n);
         }
     }
     output_unlock(flags);
@@ -102,9 +102,9 @@ static void grant(void) {
     console.grant_due = false;
     if (room < console.ring_size / 4)
         return;
-    struct console_buffer b;
-    memcpy(b.data, &room, sizeof(room)); // little endian, as x86 is
-    if (console_send('W', &b, sizeof(room)))
+    uint8_t frame[FRAME_HEADER_SIZE + sizeof(room)];
+    memcpy(frame + FRAME_HEADER_SIZE, &room, sizeof(room)); // little endian, as x86 is
+    if (console_send('W', frame, sizeof(room)))
         console.window += room;
     else
         console.grant_due = true;
@@ -243,12 +243,12 @@ bool console_input_ended(void) { return READ_ONCE(console.ended); }
 // --- The terminal on the console ---
 
 static size_t console_tty_write(struct tty *t, const void *data, size_t len) {
-    struct console_buffer b;
+    uint8_t frame[CONSOLE_FRAME];
     size_t done = 0, some = 1;
     while (done < len && some) {
-        size_t n = MIN(len - done, sizeof(b.data));
-        memcpy(b.data, (const uint8_t *)data + done, n);
-        some = console_send('O', &b, n);
+        size_t n = MIN(len - done, sizeof(frame) - FRAME_HEADER_SIZE);
+        memcpy(frame + FRAME_HEADER_SIZE, (const uint8_t *)data + done, n);
+        some = console_send('O', frame, n);
         done += some;
     }
     return done;
@@ -291,8 +291,8 @@ struct file *console_open_stdio(int fd) {
 
 // --- The end of the machine ---
 
-static void send_at_any_cost(uint8_t type, struct console_buffer *b, size_t n) {
-    while (console_send(type, b, n) == 0 && n)
+static void send_at_any_cost(uint8_t type, uint8_t *frame, size_t n) {
+    while (console_send(type, frame, n) == 0 && n)
         cpu_relax(); // the driver looks at the device each time
 }
 
@@ -301,10 +301,10 @@ static void send_message(const char *text, size_t len) {
         log_report("%.*s", (int)len, text);
         return;
     }
-    struct console_buffer b;
-    len = MIN(len, sizeof(b.data));
-    memcpy(b.data, text, len);
-    send_at_any_cost('M', &b, len);
+    uint8_t frame[CONSOLE_FRAME];
+    len = MIN(len, sizeof(frame) - FRAME_HEADER_SIZE);
+    memcpy(frame + FRAME_HEADER_SIZE, text, len);
+    send_at_any_cost('M', frame, len);
 }
 
 static void message(const char *text, size_t len) {
@@ -338,10 +338,10 @@ static void finish(enum exit_kind kind, int code) {
         at += (uint32_t)len + 1;
     }
     if (console.config.framed) {
-        struct console_buffer b = {.data = {(uint8_t)kind}};
+        uint8_t frame[FRAME_HEADER_SIZE + 8] = {[FRAME_HEADER_SIZE] = (uint8_t)kind};
         int32_t value = code;
-        memcpy(b.data + 4, &value, sizeof(value));
-        send_at_any_cost('X', &b, 8);
+        memcpy(frame + FRAME_HEADER_SIZE + 4, &value, sizeof(value));
+        send_at_any_cost('X', frame, 8);
     }
     console.dev->flush();
 }

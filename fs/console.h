@@ -5,18 +5,16 @@
 #include "fs/frame.h"
 #include "fs/tty.h"
 
-#define CONSOLE_CHUNK 1020 // payload of one frame of output: with its header it is copied over the stack
-
-struct console_buffer { // a frame to send; in plain mode the data alone
-    uint8_t header[FRAME_HEADER_SIZE];
-    uint8_t data[CONSOLE_CHUNK];
-};
+// A frame to send: FRAME_HEADER_SIZE bytes that console_send fills in, then the data. One on the stack has this size, one
+// from kmalloc may have the other.
+#define CONSOLE_FRAME 1024
+#define CONSOLE_FRAME_MAX 8192
 
 extern struct waitq console_write_wait, console_read_wait;
 
-// Sends the first n bytes of data as a frame of this type, whole or not at all; in plain mode the bytes, as many as go.
+// Sends n bytes of data as a frame of this type, whole or not at all; in plain mode the bytes alone, as many as go.
 // How many were taken; 0: full, console_write_wait is woken. Any context.
-size_t console_send(uint8_t type, struct console_buffer *b, size_t n);
+size_t console_send(uint8_t type, uint8_t *frame, size_t n);
 bool console_send_ready(void);
 
 // Standard input as a stream. console_input_start asks the host to send; nothing is asked for before somebody reads.

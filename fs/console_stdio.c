@@ -5,6 +5,8 @@
 #include "fs/vfs.h"
 
 #include "kernel/process.h"
+#include "kernel/slab.h"
+#include "kernel/string.h"
 #include "kernel/usercopy.h"
 #include <asm/ioctls.h>
 
@@ -16,7 +18,7 @@ static int64_t stream_read(struct file *f, struct uio *u, uint64_t *pos) {
     if (err < 0)
         return err;
     while (u->left) {
-        uint8_t chunk[CONSOLE_CHUNK];
+        uint8_t chunk[CONSOLE_FRAME];
         // The end must be seen before the ring is found empty, not after: bytes may come in between.
         bool ended = console_input_ended();
         size_t n = console_input_take(chunk, MIN(u->left, sizeof(chunk)));
@@ -39,30 +41,44 @@ static int64_t stream_read(struct file *f, struct uio *u, uint64_t *pos) {
     return got;
 }
 
-static int64_t stream_write(struct file *f, struct uio *u, uint64_t *pos) {
-    uint8_t type = f->data ? 'E' : 'O';
-    int64_t done = 0;
-    while (u->left) {
-        struct console_buffer b;
-        size_t n = uio_get(u, b.data, MIN(u->left, sizeof(b.data)));
-        if (n == 0)
-            return done ? done : -EFAULT;
-        for (size_t sent = 0, some = 0; sent < n; sent += some) {
-            if (sent) // plain mode: only a part was taken
-                __builtin_memmove(b.data, b.data + some, n - sent);
-            some = console_send(type, &b, n - sent);
-            if (some == 0) {
-                if (f->flags & O_NONBLOCK)
-                    return done ? done : -EAGAIN;
-                int err = wait_event_interruptible(&console_write_wait, (some = console_send(type, &b, n - sent)) != 0);
-                if (err < 0)
-                    return done ? done : err;
-            }
-            done += (int64_t)some;
+// Sends n bytes, all of them, and adds to *done what has gone. 0 or -errno.
+static int send_all(struct file *f, uint8_t *frame, size_t n, int64_t *done) {
+    uint8_t type = f->data ? 'E' : 'O', *data = frame + FRAME_HEADER_SIZE;
+    while (n) {
+        size_t some = console_send(type, frame, n);
+        if (some == 0) {
+            if (f->flags & O_NONBLOCK)
+                return -EAGAIN;
+            int err = wait_event_interruptible(&console_write_wait, (some = console_send(type, frame, n)) != 0);
+            if (err < 0)
+                return err;
         }
+        *done += (int64_t)some;
+        n -= some;
+        if (n) // plain mode: only a part was taken
+            memmove(data, data + some, n);
+    }
+    return 0;
+}
+
+static int64_t stream_write(struct file *f, struct uio *u, uint64_t *pos) {
+    uint8_t small[CONSOLE_FRAME];
+    size_t size = sizeof(small);
+    // Much output goes in larger frames: each is a notification, which leaves the virtual machine.
+    uint8_t *large = u->left > size - FRAME_HEADER_SIZE ? kmalloc(CONSOLE_FRAME_MAX) : NULL, *frame = small;
+    if (large) {
+        frame = large;
+        size = CONSOLE_FRAME_MAX;
+    }
+    int64_t done = 0;
+    int err = 0;
+    while (u->left && err == 0) {
+        size_t n = uio_get(u, frame + FRAME_HEADER_SIZE, MIN(u->left, size - FRAME_HEADER_SIZE));
+        err = n ? send_all(f, frame, n, &done) : -EFAULT;
         sched_point();
     }
-    return done;
+    kfree(large);
+    return done ? done : err;
 }
 
 static uint32_t stream_poll(struct file *f, struct poll_table *pt) {
