@@ -5,6 +5,14 @@
 
 #include "kernel/types.h"
 
+#ifdef KNARR_UNIT_TEST // unit tests on the host provide it
+uint64_t clock_cycles(void);
+void time_init_for_test(void);
+#else
+#include "kernel/x86/cpu.h"
+static inline uint64_t clock_cycles(void) { return rdtsc(); }
+#endif
+
 // How cycles become time, as far as the machine says so itself.
 struct clock_cycles_info {
     uint64_t hz;       // cycles a second; 0: unknown

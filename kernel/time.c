@@ -12,7 +12,6 @@
 #include "kernel/muldiv.h"
 #include "kernel/page.h"
 #include "kernel/time.h"
-#include "kernel/x86/cpu.h"
 
 #define SHORTEST_BASELINE (250 * NSEC_PER_USEC) // right to within half a percent
 #define FIRST_BASELINE (10 * NSEC_PER_MSEC)
@@ -37,7 +36,7 @@ static nsec_t baseline;
 
 uint64_t time_cycles(void)
 {
-    return rdtsc();
+    return clock_cycles();
 }
 
 nsec_t time_cycles_to_ns(uint64_t cycles)
@@ -94,7 +93,7 @@ static void line_set(uint64_t cycles, nsec_t ns, uint64_t mult)
 // timer reads it in time.
 static nsec_t reference_now(uint64_t *cycles)
 {
-    uint64_t before = rdtsc(), raw = clock_reference->read(), after = rdtsc();
+    uint64_t before = clock_cycles(), raw = clock_reference->read(), after = clock_cycles();
     sample_width = after - before;
     *cycles = before + sample_width / 2;
     uint64_t ticks = (raw - reference_last) & clock_reference->mask;
@@ -123,7 +122,7 @@ static nsec_t reference_monotonic(void)
 {
     uint64_t cycles, flags = spin_lock_irqsave(&time_lock);
     if (vdso_data->mode) {
-        nsec_t now = line_at(vdso_data, rdtsc());
+        nsec_t now = line_at(vdso_data, clock_cycles());
         spin_unlock_irqrestore(&time_lock, flags);
         return now;
     }
@@ -173,7 +172,7 @@ nsec_t time_monotonic(void)
         seq = load_acquire(&v->seq);
         if (unlikely(v->mode == 0))
             return reference_monotonic();
-        ns = line_at(v, rdtsc());
+        ns = line_at(v, clock_cycles());
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
     } while (unlikely((seq & 1) || READ_ONCE(v->seq) != seq));
     return ns;
@@ -199,6 +198,14 @@ int time_set_realtime(nsec_t ns)
 
 // --- Start ---
 
+#ifdef KNARR_UNIT_TEST
+void time_init_for_test(void) // as after a reset
+{
+    cycles_per_ns = true_mult = 1UL << 32;
+    reference_last = reference_ticks = reference_seen_at = sample_width = start_cycles = 0;
+}
+#endif
+
 void time_init_cpu(void)
 {
     clock_init_cpu();
@@ -213,14 +220,14 @@ void time_init(void)
     vdso_data->shift = 32;
     struct clock_cycles_info info = {0};
     clock_init(&info);
-    start_cycles = rdtsc();
+    start_cycles = clock_cycles();
     if (info.hz) {
         true_mult = mul_div(NSEC_PER_SEC, 1UL << 32, info.hz);
         cycles_per_ns = mul_div(info.hz, 1UL << 32, NSEC_PER_SEC);
     }
     if (clock_reference) {
         reference_last = clock_reference->read();
-        start_cycles += (rdtsc() - start_cycles) / 2;
+        start_cycles += (clock_cycles() - start_cycles) / 2;
     }
     reference_seen_at = start_cycles;
     if (info.hz || !clock_reference) {
