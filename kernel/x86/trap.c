@@ -95,8 +95,8 @@ __attribute__((no_stack_protector)) void trap_page_fault(struct trapframe *f) {
         if (likely(sig == 0))
             return;
     }
-    if (sig > 0)
-        signal_fault(sig, code, addr, VECTOR_PF, f->error_code);
+    if (sig > 0) // the kernel's addresses look protected, whether something is mapped there or not
+        signal_fault(sig, code, addr, VECTOR_PF, f->error_code | (addr >= USER_END ? PF_PRESENT : 0));
     // else no memory: the program is being killed and does not come back here
 }
 
