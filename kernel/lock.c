@@ -145,8 +145,30 @@ static void rwmutex_grant(struct rwmutex *m)
     }
 }
 
+// The sections are mostly short and their holders running: going to sleep and being woken costs more than a little patience.
+// Pointless on a single CPU.
+#define SPINS 1000
+
+static bool read_free(const struct rwmutex *m)
+{
+    return READ_ONCE(m->readers) >= 0 && !READ_ONCE(m->writers_waiting);
+}
+
+static bool write_free(const struct rwmutex *m)
+{
+    return READ_ONCE(m->readers) == 0 && list_empty(&m->waiters);
+}
+
+static void rwmutex_spin(struct rwmutex *m, bool (*is_free)(const struct rwmutex *m))
+{
+    for (unsigned i = 0; cpu_count > 1 && i < SPINS && !is_free(m); i++)
+        cpu_pause();
+}
+
 void rwmutex_read_lock(struct rwmutex *m)
 {
+    if (unlikely(!read_free(m)))
+        rwmutex_spin(m, read_free);
     spin_lock(&m->lock);
     if (likely(m->readers >= 0 && !m->writers_waiting)) {
         m->readers++;
@@ -167,6 +189,8 @@ void rwmutex_read_unlock(struct rwmutex *m)
 
 void rwmutex_write_lock(struct rwmutex *m)
 {
+    if (unlikely(!write_free(m)))
+        rwmutex_spin(m, write_free);
     spin_lock(&m->lock);
     if (likely(m->readers == 0 && list_empty(&m->waiters))) {
         m->readers = -1;
