@@ -36,17 +36,20 @@ struct node *initrd_begin(struct initrd *initrd, struct cpio_member *member, con
     free(node->link);
     member->ino = member->ino ? member->ino : ++initrd->last_ino;
     node->link = link ? xstrdup(link) : NULL;
+    node->first = NULL;
     node->ino = member->ino;
     node->mode = member->mode;
-    node->nlink = 1;
+    node->uid = member->uid;
+    node->gid = member->gid;
+    node->mtime = member->mtime;
+    node->nlink = member->nlink;
     node->size = member->size;
     node->header = initrd->cpio.offset;
     node->data = cpio_header(&initrd->cpio, member);
     return node;
 }
 
-/* Puts the count of names into the header that the target was written with, so that the guest expects more of them. */
-static void set_nlink(struct initrd *initrd, struct node *target) {
+void initrd_one_more_link(struct initrd *initrd, struct node *target) {
     enum { NLINK = 6 + 4 * 8 }; /* the fifth field of eight digits behind the magic number */
     char digits[9];
 
@@ -56,19 +59,41 @@ static void set_nlink(struct initrd *initrd, struct node *target) {
 }
 
 void initrd_hardlink(struct initrd *initrd, const char *path, struct node *target) {
+    if (target->first)
+        target = target->first;
     if (strcmp(path, target->path) == 0)
         return;
+    if (S_ISLNK(target->mode)) { /* two symbolic links of the same content: nobody can tell the difference */
+        struct cpio_member copy = {.path = path, .mode = target->mode, .nlink = 1, .mtime = target->mtime};
+        char *text = xstrdup(target->link);
+        copy.size = strlen(text);
+        initrd_begin(initrd, &copy, text);
+        cpio_data(&initrd->cpio, text, copy.size);
+        cpio_pad(&initrd->cpio);
+        free(text);
+        return;
+    }
     add_parents(initrd, path);
-    set_nlink(initrd, target);
+    initrd_one_more_link(initrd, target);
 
     struct node *node = tree_node(&initrd->tree, path);
-    node->ino = target->ino;
-    node->mode = target->mode;
-    node->size = target->size;
-    node->data = target->data;
-    cpio_add(&initrd->cpio,
-             &(struct cpio_member){.path = path, .ino = target->ino, .mode = target->mode, .nlink = target->nlink},
-             NULL);
+    struct cpio_member member = {
+        .path = path,
+        .ino = target->ino,
+        .mode = target->mode,
+        .uid = target->uid,
+        .gid = target->gid,
+        .nlink = target->nlink,
+        .mtime = target->mtime,
+    };
+    free(node->link);
+    *node = (struct node){.path = node->path,
+                          .first = target,
+                          .ino = target->ino,
+                          .mode = target->mode,
+                          .data = target->data,
+                          .size = target->size};
+    cpio_add(&initrd->cpio, &member, "");
 }
 
 static void add_config(struct initrd *initrd, const struct run_options *options, const struct stdio_kinds *stdio,

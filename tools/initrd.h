@@ -30,8 +30,11 @@ int initrd_build(const struct run_options *options, const struct stdio_kinds *st
  */
 struct node *initrd_begin(struct initrd *initrd, struct cpio_member *member, const char *link);
 
-/* Adds another name of a regular file that was added before. */
+/* Adds another name of a regular file or symbolic link that was added before. */
 void initrd_hardlink(struct initrd *initrd, const char *path, struct node *target);
+
+/* Raises the count of names in the header that a file was written with: only then the guest expects more of them. */
+void initrd_one_more_link(struct initrd *initrd, struct node *target);
 
 /* rootdir.c, rootarchive.c: fill the root from a directory or from an archive. */
 void root_from_directory(struct initrd *initrd, const char *directory);

@@ -99,13 +99,14 @@ static void add_entry(struct initrd *initrd, struct archive *archive, struct arc
         return;
     }
 
+    char *target = hardlink ? path_normalize(hardlink) : NULL;
+    struct node *first = target ? tree_find(&initrd->tree, target) : NULL;
+    free(target);
     if (hardlink && lib.archive_entry_size(entry) == 0) {
-        char *target = path_normalize(hardlink);
-        struct node *node = target ? tree_find(&initrd->tree, target) : NULL;
-        if (!node)
-            die(STATUS_FAILED, "--root %s: %s: a hard link to %s, which is not in the archive", file, name, hardlink);
-        initrd_hardlink(initrd, path, node);
-        free(target);
+        if (!first || (!S_ISREG(first->mode) && !S_ISLNK(first->mode)))
+            die(STATUS_FAILED, "--root %s: %s: a hard link to %s, which is not a file of the archive", file, name,
+                hardlink);
+        initrd_hardlink(initrd, path, first);
         free(path);
         return;
     }
@@ -127,10 +128,12 @@ static void add_entry(struct initrd *initrd, struct archive *archive, struct arc
         member.rdev_major = (uint32_t)lib.archive_entry_rdevmajor(entry);
         member.rdev_minor = (uint32_t)lib.archive_entry_rdevminor(entry);
     }
-    struct node *first = hardlink ? tree_find(&initrd->tree, hardlink) : NULL;
+    if (first && (!S_ISREG(first->mode) || !S_ISREG(member.mode)))
+        first = NULL;
     if (first) {
+        initrd_one_more_link(initrd, first);
         member.ino = first->ino;
-        member.nlink = 2;
+        member.nlink = first->nlink;
     }
     struct node *node = initrd_begin(initrd, &member, link);
     if (first)

@@ -77,7 +77,7 @@ static void add(struct walk *walk, int directory, const char *name, const char *
 
     struct linked *same = xmalloc(sizeof(*same));
     *same = (struct linked){status.st_dev, status.st_ino, NULL};
-    if (!S_ISDIR(status.st_mode) && status.st_nlink > 1) {
+    if (S_ISREG(status.st_mode) && status.st_nlink > 1) {
         struct linked **known = tsearch(same, &walk->linked, compare_linked);
         if (!known)
             die(STATUS_FAILED, "out of memory");
@@ -122,7 +122,7 @@ static void add(struct walk *walk, int directory, const char *name, const char *
             fail(walk, path);
         walk_directory(walk, below, path);
     }
-    if (S_ISDIR(status.st_mode) || status.st_nlink == 1)
+    if (!S_ISREG(status.st_mode) || status.st_nlink == 1)
         free(same);
 }
 

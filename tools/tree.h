@@ -9,9 +9,10 @@
 #include <sys/types.h>
 
 struct node {
-    char *path; /* no leading slash; "" is the root */
-    char *link; /* where a symbolic link points, or NULL */
-    uint32_t ino, mode, nlink;
+    char *path;         /* no leading slash; "" is the root */
+    char *link;         /* where a symbolic link points, or NULL */
+    struct node *first; /* of a file's second and later names: the node of its first; else NULL */
+    uint32_t ino, mode, uid, gid, nlink, mtime;
     uint64_t header; /* offset of the member's header in the initrd */
     uint64_t data;   /* offset of the file's bytes in the initrd */
     uint64_t size;
