@@ -70,9 +70,12 @@ static inline __attribute__((always_inline)) bool read_clock(bool realtime, uint
 }
 
 #define BIT(clock) (1U << (clock))
+#define COARSE_RESOLUTION (4 * NSEC_PER_MSEC) // as syscall/time.c says it
 static const unsigned real_clocks = BIT(CLOCK_REALTIME) | BIT(CLOCK_REALTIME_COARSE) | BIT(CLOCK_TAI);
 static const unsigned mono_clocks =
     BIT(CLOCK_MONOTONIC) | BIT(CLOCK_MONOTONIC_RAW) | BIT(CLOCK_MONOTONIC_COARSE) | BIT(CLOCK_BOOTTIME);
+
+static const unsigned coarse_clocks = BIT(CLOCK_REALTIME_COARSE) | BIT(CLOCK_MONOTONIC_COARSE);
 
 // Public names with the prefix, and weak ones without, as Linux has them. (In unit tests those would hide the C library's.)
 #ifdef KNARR_UNIT_TEST
@@ -125,7 +128,7 @@ int __vdso_clock_getres(int clock, struct timespec *ts) {
     if (likely((unsigned)clock < 32 && BIT(clock) & (mono_clocks | real_clocks))) {
         if (ts) {
             ts->tv_sec = 0;
-            ts->tv_nsec = 1;
+            ts->tv_nsec = BIT(clock) & coarse_clocks ? COARSE_RESOLUTION : 1;
         }
         return 0;
     }
