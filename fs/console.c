@@ -33,6 +33,7 @@ static struct {
     struct spinlock output_lock;
     uint8_t rest[CONSOLE_FRAME_MAX]; // of a frame of which a part has left
     uint32_t rest_at, rest_end;
+    bool full;  // the device took less than it was offered: it calls on_writable
     bool alone; // the end of the machine: no other CPU runs, locks are not taken
 
     struct spinlock input_lock;
@@ -59,11 +60,17 @@ static void output_unlock(uint64_t flags) {
     irq_restore(flags);
 }
 
+// Lock held.
+static size_t device_write(const uint8_t *data, size_t n) {
+    size_t taken = console.dev->write(data, n);
+    WRITE_ONCE(console.full, taken < n);
+    return taken;
+}
+
 // Lock held. True: nothing is left over from earlier frames.
 static bool send_rest(void) {
     if (console.rest_at < console.rest_end)
-        console.rest_at +=
-            (uint32_t)console.dev->write(console.rest + console.rest_at, console.rest_end - console.rest_at);
+        console.rest_at += (uint32_t)device_write(console.rest + console.rest_at, console.rest_end - console.rest_at);
     return console.rest_at == console.rest_end;
 }
 
@@ -73,7 +80,7 @@ size_t console_send(uint8_t type, uint8_t *frame, size_t n) {
     if (likely(send_rest())) {
         if (console.config.framed) {
             frame_put_header(frame, type, (uint16_t)n);
-            size_t size = FRAME_HEADER_SIZE + n, taken = console.dev->write(frame, size);
+            size_t size = FRAME_HEADER_SIZE + n, taken = device_write(frame, size);
             if (taken) {
                 console.rest_at = 0;
                 console.rest_end = (uint32_t)(size - taken);
@@ -81,14 +88,14 @@ size_t console_send(uint8_t type, uint8_t *frame, size_t n) {
                 sent = n;
             }
         } else {
-            sent = console.dev->write(frame + FRAME_HEADER_SIZE, n);
+            sent = device_write(frame + FRAME_HEADER_SIZE, n);
         }
     }
     output_unlock(flags);
     return sent;
 }
 
-bool console_send_ready(void) { return READ_ONCE(console.rest_at) == READ_ONCE(console.rest_end); }
+bool console_send_ready(void) { return !READ_ONCE(console.full); }
 
 // --- Input ---
 
@@ -190,6 +197,8 @@ static void pump(void) {
 static void on_writable(void) {
     uint64_t flags = output_lock();
     bool ready = send_rest();
+    if (ready)
+        WRITE_ONCE(console.full, false);
     output_unlock(flags);
     if (!ready)
         return;
