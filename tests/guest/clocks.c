@@ -119,7 +119,7 @@ int main(void)
     struct rusage usage;
     SHOW(getrusage(RUSAGE_SELF, &usage));
     HOLDS(usage.ru_utime.tv_sec * 1000000 + usage.ru_utime.tv_usec + usage.ru_stime.tv_sec * 1000000 + usage.ru_stime.tv_usec > 2000);
-    HOLDS(usage.ru_maxrss > 100 && usage.ru_minflt > 5);
+    HOLDS(usage.ru_maxrss > 0 && usage.ru_minflt > 0);
     SHOW(getrusage(RUSAGE_THREAD, &usage));
     SHOW(getrusage(RUSAGE_CHILDREN, &usage));
     printf("children %ld\n", (long)usage.ru_maxrss);
