@@ -1,18 +1,24 @@
-# `make fuzz`: libFuzzer on the loader. What it finds worth keeping goes into the kept corpus by hand:
-#   build/fuzz/elf -merge=1 tests/fuzz/corpus/elf build/fuzz/corpus
+# `make fuzz`: libFuzzer on what parses files of others: the loader and the initrd. What it finds worth keeping goes into the kept
+# corpus by hand:  build/fuzz/elf -merge=1 tests/fuzz/corpus/elf build/fuzz/corpus/elf
 FUZZ_SECONDS ?= 60
-FUZZ_SRC := tests/fuzz/fuzz_elf.c tests/fuzz/program_case.c loader/elf.c loader/script.c
+FUZZ_TARGETS := elf initrd
+FUZZ_SRC_elf := tests/fuzz/fuzz_elf.c tests/fuzz/program_case.c loader/elf.c loader/script.c
+FUZZ_SRC_initrd := tests/fuzz/fuzz_initrd.c $(shell sed -n '1,10s,^// link: *,,p' tests/unit/test_initrd.c)
+FUZZ_FLAGS_initrd := -D_GNU_SOURCE -D__KERNEL__
 
-$(BUILD)/fuzz/elf: $(FUZZ_SRC) $(wildcard loader/*.h tests/fuzz/*.h)
-	@mkdir -p $(@D)
-	$(call say,FUZZ,$@)
-	$(Q)clang-14 -std=gnu11 -O1 -g -I. -DKNARR_UNIT_TEST=1 -Wno-unused-parameter \
-	    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(FUZZ_SRC) -o $@
+define fuzz_rule
+$(BUILD)/fuzz/$(1): $(FUZZ_SRC_$(1)) $(wildcard loader/*.h fs/*.h tests/fuzz/*.h tests/unit/fs_fakes.h)
+	@mkdir -p $$(@D)
+	$$(call say,FUZZ,$$@)
+	$$(Q)clang-14 -std=gnu11 -O1 -g -I. -DKNARR_UNIT_TEST=1 $(FUZZ_FLAGS_$(1)) -Wno-unused-parameter \
+	    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(FUZZ_SRC_$(1)) -o $$@
+endef
+$(foreach t,$(FUZZ_TARGETS),$(eval $(call fuzz_rule,$(t))))
 
 .PHONY: fuzz
-fuzz: ## fuzz the loader of ELF files for FUZZ_SECONDS
+fuzz: ## fuzz the loader and the initrd, FUZZ_SECONDS each
 	@scripts/deps.sh fuzz
-	@$(MAKE) --no-print-directory $(BUILD)/fuzz/elf
-	@mkdir -p $(BUILD)/fuzz/corpus
-	$(BUILD)/fuzz/elf -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=512 -print_final_stats=1 \
-	    $(BUILD)/fuzz/corpus tests/fuzz/corpus/elf
+	@$(MAKE) --no-print-directory $(addprefix $(BUILD)/fuzz/,$(FUZZ_TARGETS))
+	@for t in $(FUZZ_TARGETS); do mkdir -p $(BUILD)/fuzz/corpus/$$t; \
+	    $(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=1024 -print_final_stats=1 \
+	        $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
