@@ -91,9 +91,9 @@ func main() {
 	close(a)
 	fmt.Println("ping-pong", total)
 
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
-	start := time.Now()
 	<-ctx.Done()
 	fmt.Println("timeout", ctx.Err(), time.Since(start) >= 30*time.Millisecond)
 	ticks := 0
