@@ -99,12 +99,14 @@ static __attribute__((noinline)) pte_t *entry_or_large(struct aspace *as, uaddr_
 static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, bool write)
 {
     // The page is got and zeroed before the lock is taken. After a fork a copy is likely wanted instead: then look first.
-    bool look_first = as->forked, used = false;
+    bool look_first = as->forked, copy = false, used = false;
     struct page *fresh = NULL;
-    int err = 0;
+    int err;
     for (;;) {
-        if (write && !look_first && !fresh && !(fresh = page_alloc(0, PA_ZERO | PA_ANON)))
+        if (write && !look_first && !(fresh = page_alloc(0, copy ? PA_ANON : PA_ZERO | PA_ANON)))
             return -ENOMEM;
+        look_first = false;
+        err = 0;
         spin_lock(&as->table_lock);
         pte_t *entry = user_entry_quick(as, va);
         if (unlikely(!entry))
@@ -114,28 +116,33 @@ static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, b
         } else if (!pte_used(*entry)) {
             if (!write) {
                 *entry = zero_entry(v);
-            } else if (fresh) {
+            } else if (likely(fresh && !copy)) {
                 *entry = pte_make(page_to_phys(fresh), v->prot);
                 as->resident_pages++;
                 used = true;
             } else {
                 err = -EAGAIN;
+                copy = false;
             }
-        } else if (write && !pte_counted(*entry) && fresh) { // the zero page: no copy needed
-            replace_page(as, entry, va, fresh, v->prot);
-            used = true;
-        } else if (write) {
+        } else if (write && pte_counted(*entry)) {
             err = write_private(as, v, entry, va, fresh, &used);
+            copy = true;
+        } else if (write) { // the zero page
+            if (likely(fresh && !copy)) {
+                replace_page(as, entry, va, fresh, v->prot);
+                used = true;
+            } else {
+                err = -EAGAIN;
+                copy = false;
+            }
         }
         spin_unlock(&as->table_lock);
+        if (fresh && !used)
+            page_unref(fresh);
         if (likely(err != -EAGAIN))
-            break;
-        err = 0;
-        look_first = false;
+            return err;
+        fresh = NULL;
     }
-    if (fresh && !used)
-        page_unref(fresh);
-    return err;
 }
 
 // Maps those neighbours of the page at va that the object has at hand.

@@ -44,7 +44,7 @@ static void report(const char *what, const struct row *rows, unsigned count)
 {
     struct page_stats s;
     page_stats(&s);
-    log_err("out of memory: no page for %s", what);
+    log_err("out of memory (%s)", what);
     log_err("  %lu KiB in all: %lu free, %lu anonymous, %lu files and shared, %lu slab, %lu page tables",
             kib(s.total), kib(s.free), kib(s.anon), kib(s.cache), kib(s.slab), kib(s.page_tables));
     slab_each(report_slab, NULL);

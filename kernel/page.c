@@ -202,7 +202,6 @@ static void pool_fill(void)
         if (!p)
             return;
         free_pages--;
-        pages_zero(page_to_virt(p), PAGE_SIZE);
         pool[pool_count++] = p;
         page_count(PAGE_TABLE, 1);
     }
@@ -502,7 +501,11 @@ void page_init(const struct ram_range *ranges, unsigned count)
 
 struct page *page_take_for_direct_map(void)
 {
-    return pool_count ? pool[--pool_count] : NULL;
+    if (!pool_count)
+        return NULL;
+    struct page *p = pool[--pool_count];
+    pages_zero(page_to_virt(p), PAGE_SIZE);
+    return p;
 }
 
 // In pieces, each of which finds enough tables in the pool. Boot, or `lock` held.

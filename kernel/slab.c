@@ -1,6 +1,8 @@
 // Small objects: a slab is a block of pages cut into objects of one cache. The free objects of a slab are a list through the
 // objects themselves; its page descriptor holds the list's head and the count. Slabs with free objects are on their cache's
-// `partial` list, linked by frame numbers in page.private; full slabs are on no list.
+// `partial` list, linked by frame numbers in page.private; full slabs are on no list. The objects of a new slab are not put into a
+// list one by one: slab_cache.fresh moves over them as they are wanted. A new slab is made only when all others are full, so that at
+// most one of a cache is not used up.
 //
 // Locks: slab_cache.lock (interrupt-safe) > the page allocator's. `caches_lock` for the list of caches.
 #include "kernel/slab.h"
@@ -82,14 +84,8 @@ static bool slab_add(struct slab_cache *c)
         p[i].flags = PAGE_TAIL;
         p[i].owner = p;
     }
-    char *base = page_to_virt(p);
-    void *head = NULL;
-    for (unsigned i = c->per_slab; i-- > 0;) {
-        void **object = (void **)(base + (size_t)i * c->size);
-        *object = head;
-        head = object;
-    }
-    p->free_objects = head;
+    p->free_objects = NULL;
+    c->fresh = page_to_virt(p);
     partial_push(c, p);
     c->empty++;
     page_count(PAGE_SLAB, 1L << c->order);
@@ -100,6 +96,8 @@ static void slab_drop(struct slab_cache *c, struct page *p)
 {
     partial_remove(c, p);
     c->empty--;
+    if (c->fresh && (uintptr_t)c->fresh - (uintptr_t)page_to_virt(p) <= PAGE_SIZE << c->order)
+        c->fresh = NULL;
     for (unsigned i = 1; i < 1U << c->order; i++)
         p[i].flags = 0;
     p->flags = 0;
@@ -120,7 +118,12 @@ void *slab_alloc(struct slab_cache *c)
     }
     struct page *p = &page_array[c->partial];
     object = p->free_objects;
-    p->free_objects = *object;
+    if (object) {
+        p->free_objects = *object;
+    } else { // then it is the new one
+        object = (void **)c->fresh;
+        c->fresh += c->size;
+    }
     if (p->in_use++ == 0)
         c->empty--;
     if (p->in_use == c->per_slab)

@@ -15,6 +15,7 @@ struct slab_cache {
     struct spinlock lock; // interrupt-safe
     uint32_t partial;     // frame number of the first slab with free objects; 0: none
     uint32_t empty;       // slabs of that list without any object handed out
+    char *fresh;          // in the newest slab: the first object that was never handed out; NULL: none
     uint64_t objects;     // handed out
     struct slab_cache *next; // all caches in use, for slab_each
 };

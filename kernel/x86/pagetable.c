@@ -22,7 +22,7 @@
 #define DEVICES_END     (KERNEL_AREA_BASE + (512UL << 30))
 _Static_assert(STACK_SLOTS *STACK_SLOT_SIZE <= DEVICES_BASE - KERNEL_AREA_BASE, "slots fit");
 
-extern char text_start[], text_end[], rodata_start[], rodata_end[], kernel_start[], kernel_end[];
+extern char text_start[], text_end[], rodata_start[], rodata_end[], kernel_end[];
 
 phys_t kernel_root;
 
@@ -62,6 +62,15 @@ static pte_t *direct_below(pte_t *table, phys_t pa, unsigned level, bool large_a
     return *done ? NULL : phys_to_virt(pte_frame(*e));
 }
 
+// The entries for [start, end), as far as they are not there yet.
+static void fill(pte_t *table, phys_t start, phys_t end, pte_t bits)
+{
+    pte_t *e = &table[level_index(start, 1)];
+    for (; start < end; start += PAGE_SIZE, e++)
+        if (!*e)
+            *e = start | bits;
+}
+
 bool direct_map(phys_t start, phys_t end)
 {
     if (!kernel_root)
@@ -79,11 +88,13 @@ bool direct_map(phys_t start, phys_t end)
         if (!table)
             return false;
         phys_t stop = MIN(end, (pa | (HUGE_PAGE_SIZE - 1)) + 1);
-        for (; pa < stop; pa += PAGE_SIZE) {
-            pte_t *e = &table[level_index(pa, 1)];
-            if (!*e)
-                *e = data_entry(pa) & ~(overlaps_image(pa, pa + PAGE_SIZE) ? PTE_WRITE | PTE_DIRTY : 0);
-        }
+        phys_t ro_start = MIN(MAX(virt_to_phys(text_start), pa), stop);
+        phys_t ro_end = MIN(MAX(virt_to_phys(rodata_end), pa), stop);
+        pte_t data = data_entry(0);
+        fill(table, pa, ro_start, data);
+        fill(table, ro_start, ro_end, data & ~(PTE_WRITE | PTE_DIRTY));
+        fill(table, ro_end, stop, data);
+        pa = stop;
     }
     return true;
 }
@@ -113,17 +124,22 @@ static pte_t *table_below(pte_t *e)
     return phys_to_virt(pte_frame(*e));
 }
 
+static void map_image_part(pte_t *pdpt, const char *from, const char *to, pte_t without)
+{
+    uint64_t va = (uint64_t)from, end = (uint64_t)to;
+    while (va < end) {
+        uint64_t stop = MIN(end, (va | (HUGE_PAGE_SIZE - 1)) + 1);
+        pte_t *pt = table_below(&table_below(&pdpt[level_index(va, 3)])[level_index(va, 2)]);
+        fill(pt, va - IMAGE_BASE, stop - IMAGE_BASE, data_entry(0) & ~without); // the base is a multiple of 2 MiB
+        va = stop;
+    }
+}
+
 static void map_image(pte_t *pdpt)
 {
-    for (uint64_t va = (uint64_t)kernel_start; va < (uint64_t)kernel_end; va += PAGE_SIZE) {
-        pte_t *pt = table_below(&table_below(&pdpt[level_index(va, 3)])[level_index(va, 2)]);
-        pte_t e = data_entry(va - IMAGE_BASE);
-        if (va >= (uint64_t)text_start && va < (uint64_t)text_end)
-            e &= ~(PTE_NX | PTE_WRITE | PTE_DIRTY);
-        else if (va >= (uint64_t)rodata_start && va < (uint64_t)rodata_end)
-            e &= ~(PTE_WRITE | PTE_DIRTY);
-        pt[level_index(va, 1)] = e;
-    }
+    map_image_part(pdpt, text_start, text_end, PTE_NX | PTE_WRITE | PTE_DIRTY);
+    map_image_part(pdpt, rodata_start, rodata_end, PTE_WRITE | PTE_DIRTY);
+    map_image_part(pdpt, rodata_end, kernel_end, 0);
 }
 
 void pagetable_init(void)

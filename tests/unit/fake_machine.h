@@ -7,6 +7,8 @@
 
 void fake_machine_start(size_t ram); /* bytes of "physical" memory; once */
 uint64_t fake_random(void);
+struct rwmutex;
+_Bool fake_rwmutex_free(struct rwmutex *m);
 extern unsigned long fake_flushes;
 
 #endif
