@@ -1,5 +1,5 @@
-// The slow sides of the locks: spinning, and sleeping on mutexes and reader-writer mutexes. A sleeping lock hands itself over
-// to the first waiter when it is released, so that nobody starves and a woken thread has what it waited for.
+// The slow sides of the locks: spinning, and sleeping on mutexes and reader-writer mutexes. A mutex hands itself over to the
+// first waiter when it is released; a reader-writer mutex wakes the first, and is handed over only to one that was woken in vain.
 #include "kernel/lock.h"
 #include "kernel/log.h"
 #include "kernel/thread.h"
@@ -7,9 +7,8 @@
 
 void spin_lock_slow(struct spinlock *l, uint16_t ticket)
 {
-    do
-        cpu_pause();
-    while (load_acquire(&l->owner) != ticket);
+    for (unsigned i = 1; load_acquire(&l->owner) != ticket; i++)
+        spin_wait(i);
 }
 
 // On the stack of a thread that waits for a sleeping lock. `granted` is set, under the lock's spinlock, by whoever hands it over.
@@ -106,106 +105,157 @@ void mutex_unlock(struct mutex *m)
         mutex_unlock_slow(m);
 }
 
-// --- rwmutex: all under its spinlock. A new reader queues behind a waiting writer ---
+// --- rwmutex ---
+
+#define RW_WRITER 1u  // a writer has it
+#define RW_WAITERS 2u // somebody sleeps: whoever releases the lock wakes the first
+#define RW_HANDOFF 4u // the first sleeper was woken in vain: nobody else may take the lock before it
+#define RW_READER 8u  // one reader
+
+struct rw_waiter {
+    struct list link;
+    struct thread *thread;
+    bool writer, woken;
+};
 
 void rwmutex_init(struct rwmutex *m)
 {
-    m->readers = 0;
-    m->writers_waiting = 0;
+    m->word = 0;
     spin_init(&m->lock);
     list_init(&m->waiters);
 }
 
-static void rwmutex_wait(struct rwmutex *m, bool writer) // releases the spinlock
+static inline bool try_read(struct rwmutex *m)
 {
-    struct lock_waiter w = {.thread = thread_current(), .writer = writer};
-    list_push_back(&m->waiters, &w.link);
-    m->writers_waiting += writer;
-    spin_unlock(&m->lock);
-    wait_until_granted(&w, &m->lock);
+    uint32_t old = __atomic_load_n(&m->word, __ATOMIC_RELAXED);
+    while (!(old & (RW_WRITER | RW_HANDOFF)))
+        if (__atomic_compare_exchange_n(&m->word, &old, old + RW_READER, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return true;
+    return false;
 }
 
-// Hands the lock to those in front of the queue who can have it now.
-static void rwmutex_grant(struct rwmutex *m)
+static inline bool try_write(struct rwmutex *m)
 {
-    struct lock_waiter *w, *tmp;
-    list_for_each_safe(w, tmp, &m->waiters, link) {
-        if (w->writer) {
-            if (m->readers)
-                break;
-            m->readers = -1;
-            m->writers_waiting--;
-            grant(w);
-            break;
-        }
-        if (m->readers < 0)
-            break;
-        m->readers++;
-        grant(w);
-    }
+    uint32_t old = __atomic_load_n(&m->word, __ATOMIC_RELAXED);
+    while (!(old & ~RW_WAITERS))
+        if (__atomic_compare_exchange_n(&m->word, &old, old | RW_WRITER, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return true;
+    return false;
 }
 
 // The sections are mostly short and their holders running: going to sleep and being woken costs more than a little patience.
 // Pointless on a single CPU.
-#define SPINS 1000
+#define SPINS 2000
 
-static bool read_free(const struct rwmutex *m)
+static bool spin_for(struct rwmutex *m, bool (*try)(struct rwmutex *m))
 {
-    return READ_ONCE(m->readers) >= 0 && !READ_ONCE(m->writers_waiting);
+    for (unsigned i = 1; cpu_count > 1 && i < SPINS; i++) {
+        if (!(READ_ONCE(m->word) & RW_WRITER) && try(m))
+            return true;
+        spin_wait(i);
+    }
+    return false;
 }
 
-static bool write_free(const struct rwmutex *m)
+// A reader behind other readers only may take the lock with them.
+static bool may_take(struct rwmutex *m, struct rw_waiter *w)
 {
-    return READ_ONCE(m->readers) == 0 && list_empty(&m->waiters);
+    for (struct list *l = w->link.prev; l != &m->waiters; l = l->prev)
+        if (w->writer || list_entry(l, struct rw_waiter, link)->writer)
+            return false;
+    return true;
 }
 
-static void rwmutex_spin(struct rwmutex *m, bool (*is_free)(const struct rwmutex *m))
+// A sleeper's try, by itself. On success it is out of the queue, and *next is one that may have the lock as well.
+static bool take_in_turn(struct rwmutex *m, struct rw_waiter *w, struct thread **next)
 {
-    for (unsigned i = 0; cpu_count > 1 && i < SPINS && !is_free(m); i++)
-        cpu_pause();
+    uint32_t busy = w->writer ? ~(RW_WAITERS | RW_HANDOFF) : RW_WRITER;
+    bool done = false;
+    spin_lock(&m->lock);
+    if (may_take(m, w)) {
+        bool first = m->waiters.next == &w->link, last = first && m->waiters.prev == &w->link;
+        uint32_t old = __atomic_load_n(&m->word, __ATOMIC_RELAXED), new;
+        do {
+            done = !(old & busy);
+            if (done)
+                new = (old + (w->writer ? RW_WRITER : RW_READER)) & ~(first ? RW_HANDOFF : 0) & ~(last ? RW_WAITERS : 0);
+            else
+                new = old | (w->woken && first ? RW_HANDOFF : 0);
+        } while (!__atomic_compare_exchange_n(&m->word, &old, new, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    }
+    if (done) {
+        struct list *after = w->link.next;
+        if (!w->writer && after != &m->waiters && !list_entry(after, struct rw_waiter, link)->writer) {
+            *next = list_entry(after, struct rw_waiter, link)->thread;
+            thread_ref(*next);
+        }
+        list_remove(&w->link);
+    }
+    spin_unlock(&m->lock);
+    return done;
+}
+
+static void rwmutex_wait(struct rwmutex *m, bool writer)
+{
+    struct rw_waiter w = {.thread = thread_current(), .writer = writer};
+    struct thread *next = NULL;
+    spin_lock(&m->lock);
+    list_push_back(&m->waiters, &w.link);
+    atomic_or(&m->word, RW_WAITERS);
+    spin_unlock(&m->lock);
+    for (;;) {
+        thread_prepare_sleep(false);
+        if (take_in_turn(m, &w, &next))
+            break;
+        thread_sleep_until(NSEC_MAX);
+        w.woken = true;
+    }
+    thread_cancel_sleep();
+    if (next) {
+        thread_wake(next);
+        thread_unref(next);
+    }
+}
+
+// Out of the spinlock: waking may send an interrupt to another CPU.
+static void wake_first(struct rwmutex *m)
+{
+    struct thread *t = NULL;
+    spin_lock(&m->lock);
+    if (!list_empty(&m->waiters)) {
+        t = list_first(&m->waiters, struct rw_waiter, link)->thread;
+        thread_ref(t);
+    }
+    spin_unlock(&m->lock);
+    if (t) {
+        thread_wake(t);
+        thread_unref(t);
+    }
 }
 
 void rwmutex_read_lock(struct rwmutex *m)
 {
-    if (unlikely(!read_free(m)))
-        rwmutex_spin(m, read_free);
-    spin_lock(&m->lock);
-    if (likely(m->readers >= 0 && !m->writers_waiting)) {
-        m->readers++;
-        spin_unlock(&m->lock);
-        return;
-    }
-    rwmutex_wait(m, false);
+    if (unlikely(!try_read(m)) && !spin_for(m, try_read))
+        rwmutex_wait(m, false);
 }
 
 void rwmutex_read_unlock(struct rwmutex *m)
 {
-    spin_lock(&m->lock);
-    ASSERT(m->readers > 0);
-    if (--m->readers == 0 && unlikely(!list_empty(&m->waiters)))
-        rwmutex_grant(m);
-    spin_unlock(&m->lock);
+    uint32_t left = __atomic_sub_fetch(&m->word, RW_READER, __ATOMIC_RELEASE);
+    if (unlikely(left & RW_WAITERS) && left < RW_READER)
+        wake_first(m);
 }
 
 void rwmutex_write_lock(struct rwmutex *m)
 {
-    if (unlikely(!write_free(m)))
-        rwmutex_spin(m, write_free);
-    spin_lock(&m->lock);
-    if (likely(m->readers == 0 && list_empty(&m->waiters))) {
-        m->readers = -1;
-        spin_unlock(&m->lock);
-        return;
-    }
-    rwmutex_wait(m, true);
+    if (unlikely(!try_write(m)) && !spin_for(m, try_write))
+        rwmutex_wait(m, true);
 }
 
 void rwmutex_write_unlock(struct rwmutex *m)
 {
-    spin_lock(&m->lock);
-    ASSERT(m->readers == -1);
-    m->readers = 0;
-    if (unlikely(!list_empty(&m->waiters)))
-        rwmutex_grant(m);
-    spin_unlock(&m->lock);
+    ASSERT(READ_ONCE(m->word) & RW_WRITER);
+    uint32_t left = __atomic_and_fetch(&m->word, ~RW_WRITER, __ATOMIC_RELEASE);
+    if (unlikely(left & RW_WAITERS))
+        wake_first(m);
 }

@@ -69,11 +69,11 @@ bool mutex_trylock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
 bool mutex_held(const struct mutex *m); // by the current thread
 
-// A sleeping lock with readers. Writers are preferred, so that page faults do not starve mmap.
+// A sleeping lock with readers: one atomic word when nobody waits. A running thread may take the lock ahead of those that sleep
+// (a hand-over to a sleeper would cost a switch at every release), until the first of them has been woken in vain.
 struct rwmutex {
-    int32_t readers; // >0 readers hold it, -1 a writer does
-    uint32_t writers_waiting;
-    struct spinlock lock; // protects everything here
+    uint32_t word;        // RW_* bits of lock.c, and the number of readers
+    struct spinlock lock; // protects `waiters`
     struct list waiters;
 };
 void rwmutex_init(struct rwmutex *m);

@@ -85,6 +85,14 @@ static inline void cpu_halt_forever(void) {
         __asm__ volatile("cli; hlt" ::: "memory");
 }
 static inline void cpu_pause(void) { __asm__ volatile("pause"); }
+// For round i of a busy wait: looks often and pauses seldom, since in a virtual machine a pause may leave the guest.
+static inline void spin_wait(unsigned i)
+{
+    if (i % 64 == 0)
+        cpu_pause();
+    else
+        __asm__ volatile("" ::: "memory");
+}
 
 static inline uint64_t rdfsbase(void) { uint64_t v; __asm__ volatile("rdfsbase %0" : "=r"(v)); return v; }
 static inline void wrfsbase(uint64_t v) { __asm__ volatile("wrfsbase %0" ::"r"(v)); }

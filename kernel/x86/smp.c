@@ -149,8 +149,8 @@ void cpu_call(uint64_t targets, void (*fn)(void *), void *arg) {
         const struct cpu *c = cpus[__builtin_ctzl(left)];
         lapic_send(c->apic_id, VECTOR_CALL);
     }
-    while (load_acquire(&call_pending))
-        cpu_pause();
+    for (unsigned i = 1; load_acquire(&call_pending); i++)
+        spin_wait(i);
     spin_unlock(&call_lock);
 }
 
