@@ -54,16 +54,19 @@ unsigned waitq_wake_key(struct waitq *wq, unsigned exclusive, uint32_t key)
     return woken;
 }
 
+// Unless it is there already. To know that takes the lock: a waker may be about to take it off.
 void waitq_add(struct waitq *wq, struct waiter *w)
 {
     if (!w->wake)
         w->wake = wake_default;
     w->wq = wq;
     uint64_t flags = spin_lock_irqsave(&wq->lock);
-    if (w->exclusive)
-        list_push_back(&wq->waiters, &w->link);
-    else
-        list_push_front(&wq->waiters, &w->link);
+    if (list_empty(&w->link)) {
+        if (w->exclusive)
+            list_push_back(&wq->waiters, &w->link);
+        else
+            list_push_front(&wq->waiters, &w->link);
+    }
     spin_unlock_irqrestore(&wq->lock, flags);
 }
 
@@ -79,8 +82,7 @@ void waitq_remove(struct waiter *w)
 void waitq_prepare(struct waitq *wq, struct waiter *w, bool interruptible)
 {
     struct thread *t = thread_current();
-    if (load_acquire(&w->link.next) == &w->link)
-        waitq_add(wq, w);
+    waitq_add(wq, w);
     t->sleeping_on = wq;
     thread_prepare_sleep(interruptible);
 }
