@@ -91,6 +91,8 @@ def tail(data, lines=6):
 def compare(on_linux, on_knarr, stderr=False):
     """Fails with the first differences when the two outcomes are not the same."""
     problems = []
+    if on_linux.status != on_knarr.status:
+        problems.append(f"status {on_knarr.status}, on Linux {on_linux.status}")
     for name in ["stdout", "stderr"] if stderr else ["stdout"]:
         want, got = getattr(on_linux, name), getattr(on_knarr, name)
         if want == got:
@@ -98,9 +100,7 @@ def compare(on_linux, on_knarr, stderr=False):
         diff = difflib.unified_diff(want.decode("utf-8", "backslashreplace").split("\n"),
                                     got.decode("utf-8", "backslashreplace").split("\n"), "linux", "knarr", lineterm="", n=1)
         lines = list(diff)[2:]
-        problems += [f"{name} differs", *lines[:24], *(["..."] if len(lines) > 24 else [])]
-    if on_linux.status != on_knarr.status:
-        problems.append(f"status {on_knarr.status}, on Linux {on_linux.status}")
+        problems += [f"{name} differs", *lines[:16], *(["..."] if len(lines) > 16 else [])]
     if problems:
         if not stderr and on_knarr.stderr:
             problems.append("stderr: " + tail(on_knarr.stderr, 12))
