@@ -12,6 +12,7 @@ struct pid_entry {
     bool used; // the number is taken
 };
 
+#define FIRST_AGAIN 300 // the low numbers are used once only, as in Linux
 #define PER_CHUNK 128
 struct pid_chunk {
     unsigned used;
@@ -57,7 +58,7 @@ int pid_alloc(void)
     uint64_t flags = spin_lock_irqsave(&pid_lock);
     int pid = find_free(last_pid + 1);
     if (!pid)
-        pid = find_free(last_pid >= PID_MAX / 2 ? 300 : 2); // wrapped around: leave the low numbers, as Linux does
+        pid = find_free(FIRST_AGAIN);
     if (pid) {
         chunks[pid / PER_CHUNK]->used++;
         entry_of(pid)->used = true;
