@@ -245,6 +245,8 @@ int main(void)
     TRY("getresuid", SYS(getresuid, p, good, good));
     TRY("getresuid third", SYS(getresuid, good, good, p));
     TRY("getgroups", SYS(getgroups, 0, p) >= 0 ? 0 : -1);
+    area[2 * 4096 - 1] = '/'; // what other calls left there before they failed is their choice
+    memset(area + 8 * 4096 - 6, 0, 6);
     TRY("PR_SET_NAME", SYS(prctl, 15, p, 0, 0, 0));
     TRY("PR_GET_NAME", SYS(prctl, 16, p, 0, 0, 0));
     TRY("ARCH_GET_FS", SYS(arch_prctl, 0x1003, p));
