@@ -5,10 +5,13 @@
 #include "kernel/thread.h"
 #include "kernel/x86/cpu.h"
 
-void spin_lock_slow(struct spinlock *l, uint16_t ticket)
+void spin_lock_slow(struct spinlock *l)
 {
-    for (unsigned i = 1; load_acquire(&l->owner) != ticket; i++)
-        spin_wait(i);
+    unsigned i = 1;
+    do
+        while (READ_ONCE(l->word))
+            spin_wait(i++);
+    while (!spin_trylock(l));
 }
 
 // On the stack of a thread that waits for a sleeping lock. `granted` is set, under the lock's spinlock, by whoever hands it over.

@@ -7,34 +7,23 @@
 #include "kernel/list.h"
 #include "kernel/types.h"
 
-// Ticket lock: fair, one word.
+// Test and set. Not a queue of tickets: a virtual CPU may lose its real one at any moment, and all behind the one whose turn
+// it is would wait for it.
 struct spinlock {
-    union {
-        uint32_t word;
-        struct {
-            uint16_t owner, next;
-        };
-    };
+    uint32_t word; // 1: taken
 };
-#define SPINLOCK_INIT {{0}}
+#define SPINLOCK_INIT {0}
 
 static inline void spin_init(struct spinlock *l) { l->word = 0; }
-void spin_lock_slow(struct spinlock *l, uint16_t ticket); // kernel/lock.c
+void spin_lock_slow(struct spinlock *l); // kernel/lock.c
 
+static inline bool spin_trylock(struct spinlock *l) { return !__atomic_exchange_n(&l->word, 1, __ATOMIC_ACQUIRE); }
 static inline void spin_lock(struct spinlock *l) {
-    uint16_t t = __atomic_fetch_add(&l->next, 1, __ATOMIC_ACQUIRE);
-    if (unlikely(load_acquire(&l->owner) != t))
-        spin_lock_slow(l, t);
+    if (unlikely(!spin_trylock(l)))
+        spin_lock_slow(l);
 }
-static inline bool spin_trylock(struct spinlock *l) {
-    struct spinlock old = {.word = __atomic_load_n(&l->word, __ATOMIC_RELAXED)}, new = old;
-    if (old.owner != old.next)
-        return false;
-    new.next++;
-    return __atomic_compare_exchange_n(&l->word, &old.word, new.word, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-}
-static inline void spin_unlock(struct spinlock *l) { store_release(&l->owner, (uint16_t)(l->owner + 1)); }
-static inline bool spin_is_locked(const struct spinlock *l) { return READ_ONCE(l->owner) != READ_ONCE(l->next); }
+static inline void spin_unlock(struct spinlock *l) { store_release(&l->word, 0); }
+static inline bool spin_is_locked(const struct spinlock *l) { return READ_ONCE(l->word); }
 
 // Interrupt state. `flags` is what irq_save returned.
 #ifdef KNARR_UNIT_TEST

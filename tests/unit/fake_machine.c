@@ -42,7 +42,7 @@ void irq_restore(uint64_t flags)
 {
 }
 
-void spin_lock_slow(struct spinlock *l, uint16_t ticket)
+void spin_lock_slow(struct spinlock *l)
 {
     panic("a lock is taken twice");
 }

@@ -45,7 +45,7 @@ void kfree(void *p) {}
 
 uint64_t irq_save(void) { return 0; }
 void irq_restore(uint64_t flags) {}
-void spin_lock_slow(struct spinlock *l, uint16_t ticket) { abort(); } /* one thread: a lock is never waited for */
+void spin_lock_slow(struct spinlock *l) { abort(); } /* one thread: a lock is never waited for */
 
 enum log_level log_threshold = LOG_WARN;
 static unsigned fake_errors;

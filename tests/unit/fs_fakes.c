@@ -228,7 +228,7 @@ size_t clear_out_partial(uaddr_t dst, size_t n)
 
 /* --- Threads and locks --- */
 
-void spin_lock_slow(struct spinlock *l, uint16_t ticket)
+void spin_lock_slow(struct spinlock *l)
 {
     panic("a spinlock is taken twice");
 }

@@ -52,7 +52,7 @@ void clock_init_cpu(void) {}
 int64_t rtc_read(void) { return 1577836800; }
 uint64_t irq_save(void) { return 0; }
 void irq_restore(uint64_t flags) {}
-void spin_lock_slow(struct spinlock *l, uint16_t ticket) { abort(); }
+void spin_lock_slow(struct spinlock *l) { abort(); }
 void log_print(enum log_level level, const char *fmt, ...) {}
 void panic(const char *fmt, ...) { abort(); }
 

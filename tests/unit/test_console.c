@@ -71,7 +71,7 @@ void machine_set_hooks(const struct machine_hooks *h) { hooks = h; }
 unsigned waitq_wake_key(struct waitq *wq, unsigned exclusive, uint32_t key) { return wakes++; }
 uint64_t irq_save(void) { return 0; }
 void irq_restore(uint64_t flags) {}
-void spin_lock_slow(struct spinlock *l, uint16_t ticket) { fail(); }
+void spin_lock_slow(struct spinlock *l) { fail(); }
 enum log_level log_threshold = LOG_WARN;
 void log_print(enum log_level level, const char *fmt, ...) { warnings++; }
 void log_report(const char *fmt, ...) {}

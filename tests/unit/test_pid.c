@@ -19,7 +19,7 @@ void process_ref(struct process *p) { p->refs++; }
 void thread_ref(struct thread *t) { t->refs++; }
 uint64_t irq_save(void) { return 0; }
 void irq_restore(uint64_t flags) {}
-void spin_lock_slow(struct spinlock *l, uint16_t ticket) { abort(); }
+void spin_lock_slow(struct spinlock *l) { abort(); }
 
 static void ascending_and_found(void **state)
 {

@@ -30,7 +30,7 @@ unsigned cpu_random(uint64_t *out, unsigned n) {
 }
 uint64_t irq_save(void) { return 0; }
 void irq_restore(uint64_t flags) {}
-void spin_lock_slow(struct spinlock *l, uint16_t ticket) { fail(); }
+void spin_lock_slow(struct spinlock *l) { fail(); }
 unsigned waitq_wake_key(struct waitq *wq, unsigned exclusive, uint32_t key) { return woken++; }
 void waiter_init(struct waiter *w) {}
 void waitq_prepare(struct waitq *wq, struct waiter *w, bool interruptible) {}

@@ -25,7 +25,7 @@ struct process kernel_process;
 struct thread *thread_current(void) { return current; }
 uint64_t irq_save(void) { return 0; }
 void irq_restore(uint64_t flags) {}
-void spin_lock_slow(struct spinlock *l, uint16_t ticket) { abort(); }
+void spin_lock_slow(struct spinlock *l) { abort(); }
 void *slab_alloc(struct slab_cache *c) { return no_memory ? NULL : calloc(1, c->size); }
 void *slab_zalloc(struct slab_cache *c) { return calloc(1, c->size); }
 void slab_free(struct slab_cache *c, void *object) { free(object); }

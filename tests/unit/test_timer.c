@@ -21,7 +21,7 @@ static unsigned events_set;
 struct cpu *cpu_this(void) { return &this_cpu; }
 uint64_t irq_save(void) { return 0; }
 void irq_restore(uint64_t flags) {}
-void spin_lock_slow(struct spinlock *l, uint16_t ticket) { abort(); }
+void spin_lock_slow(struct spinlock *l) { abort(); }
 uint64_t clock_cycles(void) { return (uint64_t)now; }
 nsec_t time_monotonic(void) { return now; }
 void clock_event_set(nsec_t delta)
