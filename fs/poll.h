@@ -60,7 +60,12 @@ int epoll_wait(struct file *epoll, int max, nsec_t deadline, bool (*emit)(void *
                void *arg);
 void epoll_file_released(struct file *f); // file_release: forget it
 struct file *eventfd_create(uint32_t count, unsigned flags); // EFD_*
-struct file *timerfd_create(int clock, unsigned flags);
+struct file *timerfd_create(int clock, unsigned flags);       // CLOCK_*, O_NONBLOCK
+struct timer_setting {
+    nsec_t value, interval; // value 0: not armed
+};
+int timerfd_get(struct file *f, struct timer_setting *out); // value: what is left. -EINVAL: no timerfd
+int timerfd_set(struct file *f, const struct timer_setting *new, bool absolute, struct timer_setting *old);
 
 // --- Pipes ---
 int pipe_create(unsigned flags, struct file *ends[2]); // read end, write end

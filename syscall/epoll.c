@@ -99,3 +99,57 @@ long sys_eventfd(uint64_t count)
 {
     return sys_eventfd2(count, 0);
 }
+
+// --- timerfd ---
+
+#define TFD_TIMER_ABSTIME 1
+
+long sys_timerfd_create(uint64_t clock, uint64_t flags)
+{
+    if (flags & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
+        return -EINVAL;
+    struct file *f = timerfd_create((int)clock, flags);
+    return IS_ERR(f) ? PTR_ERR(f) : fd_install(f, flags);
+}
+
+static bool to_ns(const struct __kernel_timespec *ts, nsec_t *ns)
+{
+    if (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NSEC_PER_SEC)
+        return false;
+    *ns = ts->tv_sec >= NSEC_MAX / NSEC_PER_SEC ? NSEC_MAX : ts->tv_sec * NSEC_PER_SEC + ts->tv_nsec;
+    return true;
+}
+
+static long setting_out(uaddr_t addr, const struct timer_setting *s)
+{
+    struct __kernel_itimerspec out = {{s->interval / NSEC_PER_SEC, s->interval % NSEC_PER_SEC},
+                                      {s->value / NSEC_PER_SEC, s->value % NSEC_PER_SEC}};
+    return copy_out_obj(addr, &out);
+}
+
+long sys_timerfd_settime(uint64_t fd, uint64_t flags, uint64_t new_addr, uint64_t old_addr)
+{
+    struct __kernel_itimerspec in;
+    struct timer_setting new, old;
+    if (copy_in_obj(&in, new_addr) < 0)
+        return -EFAULT;
+    if ((flags & ~(uint64_t)TFD_TIMER_ABSTIME) || !to_ns(&in.it_value, &new.value) || !to_ns(&in.it_interval, &new.interval))
+        return -EINVAL; // TFD_TIMER_CANCEL_ON_SET is not supported
+    struct file *f = fd_get(fd);
+    if (!f)
+        return -EBADF;
+    long err = timerfd_set(f, &new, flags & TFD_TIMER_ABSTIME, &old);
+    file_unref(f);
+    return err == 0 && old_addr ? setting_out(old_addr, &old) : err;
+}
+
+long sys_timerfd_gettime(uint64_t fd, uint64_t addr)
+{
+    struct timer_setting s;
+    struct file *f = fd_get(fd);
+    if (!f)
+        return -EBADF;
+    long err = timerfd_get(f, &s);
+    file_unref(f);
+    return err == 0 ? setting_out(addr, &s) : err;
+}
