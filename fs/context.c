@@ -6,8 +6,7 @@
 
 static struct slab_cache context_cache = SLAB_CACHE("fs_context", sizeof(struct fs_context), 8);
 
-struct fs_context *fs_context_create(void)
-{
+struct fs_context *fs_context_create(void) {
     struct fs_context *fs = slab_alloc(&context_cache);
     if (!fs)
         return NULL;
@@ -21,8 +20,7 @@ struct fs_context *fs_context_create(void)
     return fs;
 }
 
-struct fs_context *fs_context_copy(struct fs_context *from)
-{
+struct fs_context *fs_context_copy(struct fs_context *from) {
     struct fs_context *fs = slab_alloc(&context_cache);
     if (!fs)
         return NULL;
@@ -38,8 +36,7 @@ struct fs_context *fs_context_copy(struct fs_context *from)
     return fs;
 }
 
-void fs_context_unref(struct fs_context *fs)
-{
+void fs_context_unref(struct fs_context *fs) {
     if (atomic_sub(&fs->refs, 1) != 1)
         return;
     path_unref(&fs->root);
@@ -47,8 +44,7 @@ void fs_context_unref(struct fs_context *fs)
     slab_free(&context_cache, fs);
 }
 
-static void replace(struct path *place, const struct path *p)
-{
+static void replace(struct path *place, const struct path *p) {
     struct fs_context *fs = process_current()->fs;
     path_ref(p);
     spin_lock(&fs->lock);
@@ -58,21 +54,18 @@ static void replace(struct path *place, const struct path *p)
     path_unref(&old);
 }
 
-static int check_directory(const struct path *p)
-{
+static int check_directory(const struct path *p) {
     return S_ISDIR(p->dentry->inode->mode) ? vfs_permission(p->dentry->inode, 1) : -ENOTDIR;
 }
 
-int fs_set_cwd(const struct path *p)
-{
+int fs_set_cwd(const struct path *p) {
     int err = check_directory(p);
     if (err == 0)
         replace(&process_current()->fs->cwd, p);
     return err;
 }
 
-int fs_set_root(const struct path *p)
-{
+int fs_set_root(const struct path *p) {
     int err = check_directory(p);
     if (err == 0 && !capable(CAP_SYS_CHROOT))
         err = -EPERM;
@@ -83,8 +76,7 @@ int fs_set_root(const struct path *p)
 
 // --- Looking at other processes ---
 
-struct file_table *process_files_get(struct process *p)
-{
+struct file_table *process_files_get(struct process *p) {
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     struct file_table *t = p->files;
     if (t)
@@ -93,8 +85,7 @@ struct file_table *process_files_get(struct process *p)
     return t;
 }
 
-struct aspace *process_aspace_get(struct process *p)
-{
+struct aspace *process_aspace_get(struct process *p) {
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     struct aspace *as = p->aspace;
     if (as)
@@ -103,8 +94,7 @@ struct aspace *process_aspace_get(struct process *p)
     return as;
 }
 
-bool process_path_get(struct process *p, bool root, struct path *out)
-{
+bool process_path_get(struct process *p, bool root, struct path *out) {
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     struct fs_context *fs = p->fs;
     if (fs) {
@@ -117,8 +107,7 @@ bool process_path_get(struct process *p, bool root, struct path *out)
     return fs;
 }
 
-bool process_exe_get(struct process *p, struct path *out)
-{
+bool process_exe_get(struct process *p, struct path *out) {
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     const struct path *exe = p->exe_path;
     if (exe) {
@@ -131,8 +120,7 @@ bool process_exe_get(struct process *p, struct path *out)
 
 // --- Hooks ---
 
-static void release_files(struct process *p)
-{
+static void release_files(struct process *p) {
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     struct file_table *files = p->files;
     struct fs_context *fs = p->fs;
@@ -152,8 +140,7 @@ static void release_files(struct process *p)
 }
 
 // fork: the child runs the same program.
-static void inherit(struct process *child, struct process *parent)
-{
+static void inherit(struct process *child, struct process *parent) {
     struct path *exe = parent->exe_path ? kmalloc(sizeof(*exe)) : NULL;
     if (exe) {
         *exe = *(struct path *)parent->exe_path;
@@ -162,8 +149,7 @@ static void inherit(struct process *child, struct process *parent)
     child->exe_path = exe;
 }
 
-void fs_set_hooks(void)
-{
+void fs_set_hooks(void) {
     static const struct process_hooks hooks = {
         .release_files = release_files, .stop_tty = tty_process_exit, .inherit = inherit};
     process_set_hooks(&hooks);

@@ -11,19 +11,14 @@ static struct slab_cache name_cache = SLAB_CACHE("path", PATH_MAX, 8);
 
 struct spinlock tree_lock = SPINLOCK_INIT;
 
-char *name_buffer_get(void)
-{
-    return slab_alloc(&name_cache);
-}
+char *name_buffer_get(void) { return slab_alloc(&name_cache); }
 
-void name_buffer_put(char *buf)
-{
+void name_buffer_put(char *buf) {
     if (buf)
         slab_free(&name_cache, buf);
 }
 
-static bool set_name(struct dentry *d, const char *name, size_t len)
-{
+static bool set_name(struct dentry *d, const char *name, size_t len) {
     d->name = d->short_name;
     if (len >= sizeof(d->short_name)) {
         d->name = kmalloc(len + 1);
@@ -36,8 +31,7 @@ static bool set_name(struct dentry *d, const char *name, size_t len)
     return true;
 }
 
-static struct dentry *dentry_new(struct superblock *sb, const char *name, size_t len)
-{
+static struct dentry *dentry_new(struct superblock *sb, const char *name, size_t len) {
     struct dentry *d = slab_alloc(&dentry_cache);
     if (!d)
         return NULL;
@@ -60,8 +54,7 @@ static struct dentry *dentry_new(struct superblock *sb, const char *name, size_t
     return d;
 }
 
-static bool ensure_children(struct dentry *dir)
-{
+static bool ensure_children(struct dentry *dir) {
     if (likely(dir->children))
         return true;
     struct dentry_children *c = slab_zalloc(&children_cache);
@@ -81,8 +74,7 @@ static bool ensure_children(struct dentry *dir)
     return true;
 }
 
-struct dentry *dentry_alloc(struct dentry *parent, const char *name, size_t len, uint32_t hash)
-{
+struct dentry *dentry_alloc(struct dentry *parent, const char *name, size_t len, uint32_t hash) {
     if (!(parent->sb->flags & SB_UNCACHED) && !ensure_children(parent))
         return NULL;
     struct dentry *d = dentry_new(parent->sb, name, len);
@@ -93,16 +85,14 @@ struct dentry *dentry_alloc(struct dentry *parent, const char *name, size_t len,
     return d;
 }
 
-struct dentry *dentry_alloc_root(struct superblock *sb, struct inode *inode)
-{
+struct dentry *dentry_alloc_root(struct superblock *sb, struct inode *inode) {
     struct dentry *d = dentry_new(sb, "/", 1);
     if (d)
         dentry_attach(d, inode);
     return d;
 }
 
-struct dentry *dentry_alloc_anonymous(struct inode *inode, const char *name)
-{
+struct dentry *dentry_alloc_anonymous(struct inode *inode, const char *name) {
     struct dentry *d = dentry_new(inode->sb, name, MIN(strlen(name), NAME_MAX));
     if (d) {
         d->flags = DENTRY_ANON;
@@ -111,8 +101,7 @@ struct dentry *dentry_alloc_anonymous(struct inode *inode, const char *name)
     return d;
 }
 
-void dentry_attach(struct dentry *d, struct inode *inode)
-{
+void dentry_attach(struct dentry *d, struct inode *inode) {
     spin_lock(&inode->spin);
     list_push_back(&inode->aliases, &d->alias_link);
     spin_unlock(&inode->spin);
@@ -120,8 +109,7 @@ void dentry_attach(struct dentry *d, struct inode *inode)
 }
 
 // A chain of parents may lose its last reference at once, hence the loop.
-void dentry_release(struct dentry *d)
-{
+void dentry_release(struct dentry *d) {
     for (;;) {
         struct dentry *parent = d->parent;
         if (d->inode) {
@@ -145,8 +133,7 @@ void dentry_release(struct dentry *d)
     }
 }
 
-struct dentry *dentry_find(struct dentry *dir, const char *name, size_t len, uint32_t hash)
-{
+struct dentry *dentry_find(struct dentry *dir, const char *name, size_t len, uint32_t hash) {
     struct dentry_children *c = load_acquire(&dir->children);
     if (!c)
         return NULL;
@@ -160,8 +147,7 @@ struct dentry *dentry_find(struct dentry *dir, const char *name, size_t len, uin
     return d;
 }
 
-void dentry_populate(struct dentry *dir, bool locked)
-{
+void dentry_populate(struct dentry *dir, bool locked) {
     if (!locked)
         mutex_lock(&dir->inode->lock);
     if (dir->flags & DENTRY_LAZY) {
@@ -176,8 +162,7 @@ void dentry_populate(struct dentry *dir, bool locked)
 }
 
 // The entry is not in the table: asks the file system. The directory's inode is locked.
-static int lookup_in_file_system(struct dentry *dir, const char *name, size_t len, uint32_t hash, struct dentry **out)
-{
+static int lookup_in_file_system(struct dentry *dir, const char *name, size_t len, uint32_t hash, struct dentry **out) {
     bool cached = !(dir->sb->flags & SB_UNCACHED);
     struct dentry *d = cached ? dentry_find(dir, name, len, hash) : NULL;
     if (!d) {
@@ -200,8 +185,7 @@ static int lookup_in_file_system(struct dentry *dir, const char *name, size_t le
     return 0;
 }
 
-int dentry_lookup(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked, struct dentry **out)
-{
+int dentry_lookup(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked, struct dentry **out) {
     if (unlikely(dir->flags & DENTRY_LAZY))
         dentry_populate(dir, locked);
     struct dentry *d = dentry_find(dir, name, len, hash);
@@ -226,8 +210,7 @@ int dentry_lookup(struct dentry *dir, const char *name, size_t len, uint32_t has
 }
 
 // Doubles the table; when there is no memory the chains get longer. dir->lock held.
-static void table_grow(struct dentry_children *c)
-{
+static void table_grow(struct dentry_children *c) {
     uint32_t size = (c->mask + 1) * 4;
     struct dentry **table = kzalloc(size * sizeof(*table));
     if (!table)
@@ -245,8 +228,7 @@ static void table_grow(struct dentry_children *c)
     c->mask = size - 1;
 }
 
-static void table_add(struct dentry *d)
-{
+static void table_add(struct dentry *d) {
     struct dentry_children *c = d->parent->children;
     if (c->count > 2 * c->mask)
         table_grow(c);
@@ -259,8 +241,7 @@ static void table_add(struct dentry *d)
     d->flags |= DENTRY_HASHED;
 }
 
-static void table_take(struct dentry *d)
-{
+static void table_take(struct dentry *d) {
     struct dentry_children *c = d->parent->children;
     struct dentry **slot = &c->table[d->hash & c->mask];
     while (*slot != d)
@@ -271,24 +252,21 @@ static void table_take(struct dentry *d)
     d->flags &= ~DENTRY_HASHED;
 }
 
-void dentry_insert(struct dentry *d)
-{
+void dentry_insert(struct dentry *d) {
     dentry_ref(d);
     spin_lock(&d->parent->lock);
     table_add(d);
     spin_unlock(&d->parent->lock);
 }
 
-void dentry_remove(struct dentry *d)
-{
+void dentry_remove(struct dentry *d) {
     spin_lock(&d->parent->lock);
     table_take(d);
     spin_unlock(&d->parent->lock);
     dentry_unref(d);
 }
 
-static void lock_two(struct dentry *a, struct dentry *b)
-{
+static void lock_two(struct dentry *a, struct dentry *b) {
     if (a == b) {
         spin_lock(&a->lock);
         return;
@@ -297,15 +275,13 @@ static void lock_two(struct dentry *a, struct dentry *b)
     spin_lock(a < b ? &b->lock : &a->lock);
 }
 
-static void unlock_two(struct dentry *a, struct dentry *b)
-{
+static void unlock_two(struct dentry *a, struct dentry *b) {
     spin_unlock(&a->lock);
     if (a != b)
         spin_unlock(&b->lock);
 }
 
-int dentry_move(struct dentry *from, struct dentry *to)
-{
+int dentry_move(struct dentry *from, struct dentry *to) {
     char *long_name = NULL;
     if (to->name_len >= sizeof(from->short_name)) {
         long_name = kmalloc(to->name_len + 1);
@@ -337,8 +313,7 @@ int dentry_move(struct dentry *from, struct dentry *to)
     return 0;
 }
 
-void dentry_exchange(struct dentry *a, struct dentry *b)
-{
+void dentry_exchange(struct dentry *a, struct dentry *b) {
     struct dentry *a_parent = a->parent, *b_parent = b->parent;
     lock_two(a_parent, b_parent);
     table_take(a);
@@ -366,8 +341,7 @@ void dentry_exchange(struct dentry *a, struct dentry *b)
     unlock_two(a_parent, b_parent);
 }
 
-bool dentry_has_children(struct dentry *d)
-{
+bool dentry_has_children(struct dentry *d) {
     if (d->flags & DENTRY_LAZY)
         return true;
     struct dentry_children *c = d->children;
@@ -375,8 +349,7 @@ bool dentry_has_children(struct dentry *d)
     if (c) {
         spin_lock(&d->lock);
         struct dir_node *n;
-        list_for_each(n, &c->list, link)
-        {
+        list_for_each (n, &c->list, link) {
             if (n->cookie && container_of(n, struct dentry, node)->inode) {
                 any = true;
                 break;
@@ -387,16 +360,14 @@ bool dentry_has_children(struct dentry *d)
     return any;
 }
 
-struct dentry *dentry_parent(struct dentry *d)
-{
+struct dentry *dentry_parent(struct dentry *d) {
     spin_lock(&tree_lock);
     struct dentry *parent = dentry_ref(d->parent);
     spin_unlock(&tree_lock);
     return parent;
 }
 
-bool dentry_is_ancestor(struct dentry *ancestor, struct dentry *d)
-{
+bool dentry_is_ancestor(struct dentry *ancestor, struct dentry *d) {
     bool yes = false;
     spin_lock(&tree_lock);
     for (;; d = d->parent) {

@@ -6,20 +6,15 @@
 #include "kernel/string.h"
 #include <linux/fs.h>
 
-static int64_t null_read(struct file *f, struct uio *u, uint64_t *pos)
-{
-    return 0;
-}
+static int64_t null_read(struct file *f, struct uio *u, uint64_t *pos) { return 0; }
 
-static int64_t null_write(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t null_write(struct file *f, struct uio *u, uint64_t *pos) {
     size_t n = u->left;
     u->left = 0;
     return n;
 }
 
-static int64_t zero_read(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t zero_read(struct file *f, struct uio *u, uint64_t *pos) {
     size_t total = 0;
     while (u->left) {
         size_t n = MIN(u->left, 16 * PAGE_SIZE), done = uio_put_zero(u, n);
@@ -33,13 +28,9 @@ static int64_t zero_read(struct file *f, struct uio *u, uint64_t *pos)
     return total;
 }
 
-static int64_t full_write(struct file *f, struct uio *u, uint64_t *pos)
-{
-    return -ENOSPC;
-}
+static int64_t full_write(struct file *f, struct uio *u, uint64_t *pos) { return -ENOSPC; }
 
-static int64_t random_read(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t random_read(struct file *f, struct uio *u, uint64_t *pos) {
     uint8_t buf[256];
     size_t total = 0;
     while (u->left) {
@@ -59,8 +50,7 @@ static int64_t random_read(struct file *f, struct uio *u, uint64_t *pos)
     return total;
 }
 
-static int64_t random_blocking_read(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t random_blocking_read(struct file *f, struct uio *u, uint64_t *pos) {
     if (!random_ready()) {
         if (f->flags & O_NONBLOCK)
             return -EAGAIN;
@@ -71,8 +61,7 @@ static int64_t random_blocking_read(struct file *f, struct uio *u, uint64_t *pos
     return random_read(f, u, pos);
 }
 
-static int64_t random_write(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t random_write(struct file *f, struct uio *u, uint64_t *pos) {
     uint8_t buf[256];
     size_t total = 0;
     while (u->left) {
@@ -87,8 +76,7 @@ static int64_t random_write(struct file *f, struct uio *u, uint64_t *pos)
 }
 
 // Lines written to /dev/kmsg go to the log.
-static int64_t kmsg_write(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t kmsg_write(struct file *f, struct uio *u, uint64_t *pos) {
     char line[512];
     size_t all = u->left, n = uio_get(u, line, MIN(u->left, sizeof(line) - 1));
     if (n == 0 && all)
@@ -107,15 +95,9 @@ static int64_t kmsg_write(struct file *f, struct uio *u, uint64_t *pos)
     return all;
 }
 
-static int64_t null_seek(struct file *f, int64_t offset, int whence)
-{
-    return f->position = 0;
-}
+static int64_t null_seek(struct file *f, int64_t offset, int whence) { return f->position = 0; }
 
-static int device_fsync(struct file *f, bool data_only)
-{
-    return -EINVAL;
-}
+static int device_fsync(struct file *f, bool data_only) { return -EINVAL; }
 
 // mmap of /dev/zero is anonymous memory: syscall/memory.c sees to it through this function's absence (-ENODEV) and its rdev.
 static const struct file_ops null_ops = {
@@ -132,26 +114,20 @@ static const struct file_ops kmsg_ops = {
     .read = null_read, .write = kmsg_write, .seek = null_seek, .fsync = device_fsync};
 
 static const struct device devices[] = {
-    {MAKE_DEV(1, 3), "null", 0666, &null_ops, NULL},
-    {MAKE_DEV(1, 5), "zero", 0666, &zero_ops, NULL},
-    {MAKE_DEV(1, 7), "full", 0666, &full_ops, NULL},
-    {MAKE_DEV(1, 8), "random", 0666, &random_ops, NULL},
-    {MAKE_DEV(1, 9), "urandom", 0666, &urandom_ops, NULL},
-    {MAKE_DEV(1, 11), "kmsg", 0644, &kmsg_ops, NULL},
-    {MAKE_DEV(5, 0), "tty", 0666, NULL, tty_open_current},
-    {MAKE_DEV(5, 1), "console", 0600, NULL, tty_open_console},
+    {MAKE_DEV(1, 3), "null", 0666, &null_ops, NULL},       {MAKE_DEV(1, 5), "zero", 0666, &zero_ops, NULL},
+    {MAKE_DEV(1, 7), "full", 0666, &full_ops, NULL},       {MAKE_DEV(1, 8), "random", 0666, &random_ops, NULL},
+    {MAKE_DEV(1, 9), "urandom", 0666, &urandom_ops, NULL}, {MAKE_DEV(1, 11), "kmsg", 0644, &kmsg_ops, NULL},
+    {MAKE_DEV(5, 0), "tty", 0666, NULL, tty_open_current}, {MAKE_DEV(5, 1), "console", 0600, NULL, tty_open_console},
 };
 
-const struct device *device_find(uint64_t rdev)
-{
+const struct device *device_find(uint64_t rdev) {
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++)
         if (devices[i].rdev == rdev)
             return &devices[i];
     return NULL;
 }
 
-static int make_node(struct dentry *dir, const char *name, uint32_t mode, uint64_t rdev, const char *target)
-{
+static int make_node(struct dentry *dir, const char *name, uint32_t mode, uint64_t rdev, const char *target) {
     size_t len = strlen(name);
     struct dentry *d = dentry_find(dir, name, len, name_hash(name, len)); // the initrd may have brought it
     if (!d)
@@ -162,8 +138,7 @@ static int make_node(struct dentry *dir, const char *name, uint32_t mode, uint64
     return 0;
 }
 
-static int devfs_populate(struct dentry *dir)
-{
+static int devfs_populate(struct dentry *dir) {
     static const struct {
         const char *name, *target;
     } links[] = {
@@ -182,8 +157,7 @@ static int devfs_populate(struct dentry *dir)
 
 static const struct superblock_ops devfs_sb_ops = {.statistics = tmpfs_statistics, .populate = devfs_populate};
 
-static struct superblock *devfs_mount(const struct fs_type *type, const char *source, const char *options)
-{
+static struct superblock *devfs_mount(const struct fs_type *type, const char *source, const char *options) {
     struct superblock *sb = tmpfs_superblock(type, 0755);
     if (!IS_ERR(sb)) {
         sb->ops = &devfs_sb_ops;

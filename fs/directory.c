@@ -11,8 +11,7 @@ struct dir_cursor {
 };
 static struct slab_cache cursor_cache = SLAB_CACHE("dir_cursor", sizeof(struct dir_cursor), 8);
 
-static struct dir_cursor *cursor_get(struct file *f)
-{
+static struct dir_cursor *cursor_get(struct file *f) {
     struct dir_cursor *c = f->data;
     if (!c) {
         c = slab_alloc(&cursor_cache);
@@ -27,8 +26,7 @@ static struct dir_cursor *cursor_get(struct file *f)
     return c;
 }
 
-static bool emit_dots(struct dentry *dir, struct dir_context *ctx)
-{
+static bool emit_dots(struct dentry *dir, struct dir_context *ctx) {
     if (ctx->pos == 0) {
         if (!ctx->emit(ctx, ".", 1, dir->inode->ino, S_IFDIR >> 12, 1))
             return false;
@@ -45,8 +43,7 @@ static bool emit_dots(struct dentry *dir, struct dir_context *ctx)
     return true;
 }
 
-static int directory_iterate(struct file *f, struct dir_context *ctx)
-{
+static int directory_iterate(struct file *f, struct dir_context *ctx) {
     struct dentry *dir = f->path.dentry;
     if (ctx->pos < 0)
         return -EINVAL;
@@ -88,8 +85,7 @@ static int directory_iterate(struct file *f, struct dir_context *ctx)
     return 0;
 }
 
-static void directory_release(struct file *f)
-{
+static void directory_release(struct file *f) {
     struct dir_cursor *c = f->data;
     if (!c)
         return;
@@ -99,8 +95,7 @@ static void directory_release(struct file *f)
     slab_free(&cursor_cache, c);
 }
 
-static int64_t directory_seek(struct file *f, int64_t offset, int whence)
-{
+static int64_t directory_seek(struct file *f, int64_t offset, int whence) {
     if (whence == 1)
         offset += f->position;
     else if (whence != 0)
@@ -111,15 +106,9 @@ static int64_t directory_seek(struct file *f, int64_t offset, int whence)
     return offset;
 }
 
-static int64_t directory_read(struct file *f, struct uio *u, uint64_t *pos)
-{
-    return -EISDIR;
-}
+static int64_t directory_read(struct file *f, struct uio *u, uint64_t *pos) { return -EISDIR; }
 
-static int directory_fsync(struct file *f, bool data_only)
-{
-    return 0;
-}
+static int directory_fsync(struct file *f, bool data_only) { return 0; }
 
 const struct file_ops directory_ops = {
     .read = directory_read,

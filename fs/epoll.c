@@ -40,14 +40,12 @@ static const struct file_ops epoll_ops;
 #define PRIVATE_BITS ((uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE))
 
 // What the application wants to hear of: nothing once a one-shot item has fired.
-static uint32_t wanted(const struct epoll_item *it)
-{
+static uint32_t wanted(const struct epoll_item *it) {
     uint32_t events = it->request.events & ~PRIVATE_BITS;
     return events ? events | EPOLLERR | EPOLLHUP : 0;
 }
 
-static void make_ready(struct epoll_item *it)
-{
+static void make_ready(struct epoll_item *it) {
     struct epoll *ep = it->epoll;
     uint64_t flags = spin_lock_irqsave(&ep->ready_lock);
     if (!it->ready) {
@@ -57,8 +55,7 @@ static void make_ready(struct epoll_item *it)
     spin_unlock_irqrestore(&ep->ready_lock, flags);
 }
 
-static bool take_ready(struct epoll_item *it)
-{
+static bool take_ready(struct epoll_item *it) {
     uint64_t flags = spin_lock_irqsave(&it->epoll->ready_lock);
     bool was = it->ready;
     it->ready = false;
@@ -67,8 +64,7 @@ static bool take_ready(struct epoll_item *it)
     return was;
 }
 
-static bool on_wake(struct waiter *w, uint32_t key)
-{
+static bool on_wake(struct waiter *w, uint32_t key) {
     struct epoll_item *it = w->data;
     uint32_t events = wanted(it);
     if (!events || (key && !(key & events)))
@@ -85,8 +81,7 @@ struct registration {
     struct epoll_item *item;
 };
 
-static void add_queue(struct poll_table *pt, struct file *f, struct waitq *wq)
-{
+static void add_queue(struct poll_table *pt, struct file *f, struct waitq *wq) {
     struct epoll_item *it = container_of(pt, struct registration, table)->item;
     ASSERT(it->waiter_count < ARRAY_SIZE(it->waiters));
     struct waiter *w = &it->waiters[it->waiter_count++];
@@ -96,21 +91,18 @@ static void add_queue(struct poll_table *pt, struct file *f, struct waitq *wq)
     waitq_add(wq, w);
 }
 
-static struct epoll_item **slot_of(struct epoll *ep, struct file *f, int fd)
-{
+static struct epoll_item **slot_of(struct epoll *ep, struct file *f, int fd) {
     return &ep->table[(((uintptr_t)f >> 6) ^ fd) & ep->mask];
 }
 
-static struct epoll_item *find(struct epoll *ep, struct file *f, int fd)
-{
+static struct epoll_item *find(struct epoll *ep, struct file *f, int fd) {
     struct epoll_item *it = *slot_of(ep, f, fd);
     while (it && (it->file != f || it->fd != fd))
         it = it->next;
     return it;
 }
 
-static void grow(struct epoll *ep)
-{
+static void grow(struct epoll *ep) {
     uint32_t size = (ep->mask + 1) * 4, old_size = ep->mask + 1;
     struct epoll_item **table = kzalloc(size * sizeof(*table)), **old = ep->table;
     if (!table)
@@ -130,8 +122,7 @@ static void grow(struct epoll *ep)
 }
 
 // Both locks held.
-static void item_remove(struct epoll_item *it)
-{
+static void item_remove(struct epoll_item *it) {
     struct epoll *ep = it->epoll;
     for (unsigned i = 0; i < it->waiter_count; i++)
         waitq_remove(&it->waiters[i]);
@@ -148,16 +139,14 @@ static void item_remove(struct epoll_item *it)
     slab_free(&item_cache, it);
 }
 
-static void report_if_ready(struct epoll_item *it, uint32_t now)
-{
+static void report_if_ready(struct epoll_item *it, uint32_t now) {
     if (now & wanted(it)) {
         make_ready(it);
         waitq_wake_key(&it->epoll->wait, 1, POLLIN | POLLRDNORM);
     }
 }
 
-static int item_add(struct epoll *ep, int fd, struct file *f, const struct epoll_request *request)
-{
+static int item_add(struct epoll *ep, int fd, struct file *f, const struct epoll_request *request) {
     struct epoll_item *it = slab_zalloc(&item_cache);
     if (!it)
         return -ENOMEM;
@@ -180,8 +169,7 @@ static int item_add(struct epoll *ep, int fd, struct file *f, const struct epoll
 }
 
 // Does `ep` (or an instance that it watches) watch `target`? And not too deeply nested.
-static int check_nesting(struct epoll *ep, struct epoll *target, int depth)
-{
+static int check_nesting(struct epoll *ep, struct epoll *target, int depth) {
     if (ep == target || depth > NESTING_MAX)
         return -ELOOP;
     for (uint32_t i = 0; i <= ep->mask; i++) {
@@ -196,8 +184,7 @@ static int check_nesting(struct epoll *ep, struct epoll *target, int depth)
     return 0;
 }
 
-int epoll_control(struct file *file, int op, int fd, struct file *target, const struct epoll_request *request)
-{
+int epoll_control(struct file *file, int op, int fd, struct file *target, const struct epoll_request *request) {
     if (file->ops != &epoll_ops || target == file)
         return -EINVAL;
     if (!target->ops->poll)
@@ -229,8 +216,7 @@ int epoll_control(struct file *file, int op, int fd, struct file *target, const 
     return err;
 }
 
-void epoll_file_released(struct file *f)
-{
+void epoll_file_released(struct file *f) {
     mutex_lock(&epoll_mutex);
     while (f->epoll) {
         struct epoll *ep = f->epoll->epoll;
@@ -243,14 +229,10 @@ void epoll_file_released(struct file *f)
 
 // --- Waiting ---
 
-static bool any_ready(struct epoll *ep)
-{
-    return !list_empty(&ep->ready);
-}
+static bool any_ready(struct epoll *ep) { return !list_empty(&ep->ready); }
 
 // Asks the files on the ready list. epoll.lock held.
-static int collect(struct epoll *ep, int max, bool (*emit)(void *, int, const struct epoll_request *), void *arg)
-{
+static int collect(struct epoll *ep, int max, bool (*emit)(void *, int, const struct epoll_request *), void *arg) {
     struct list todo;
     int count = 0, err = 0;
     list_init(&todo);
@@ -292,8 +274,7 @@ static int collect(struct epoll *ep, int max, bool (*emit)(void *, int, const st
 }
 
 int epoll_wait(struct file *file, int max, nsec_t deadline, bool (*emit)(void *, int, const struct epoll_request *),
-               void *arg)
-{
+               void *arg) {
     if (file->ops != &epoll_ops || max <= 0)
         return -EINVAL;
     struct epoll *ep = file->data;
@@ -316,13 +297,9 @@ int epoll_wait(struct file *file, int max, nsec_t deadline, bool (*emit)(void *,
 
 // --- The instance as a file ---
 
-static bool emit_nothing(void *arg, int i, const struct epoll_request *ev)
-{
-    return false;
-}
+static bool emit_nothing(void *arg, int i, const struct epoll_request *ev) { return false; }
 
-static uint32_t epoll_poll(struct file *f, struct poll_table *pt)
-{
+static uint32_t epoll_poll(struct file *f, struct poll_table *pt) {
     struct epoll *ep = f->data;
     poll_on(pt, f, &ep->wait);
     if (!any_ready(ep))
@@ -334,8 +311,7 @@ static uint32_t epoll_poll(struct file *f, struct poll_table *pt)
     return n == -EFAULT ? POLLIN | POLLRDNORM : 0;
 }
 
-static void epoll_release(struct file *f)
-{
+static void epoll_release(struct file *f) {
     struct epoll *ep = f->data;
     mutex_lock(&epoll_mutex);
     mutex_lock(&ep->lock);
@@ -355,8 +331,7 @@ static const struct file_ops epoll_ops = {
     .release = epoll_release,
 };
 
-struct file *epoll_create(unsigned flags)
-{
+struct file *epoll_create(unsigned flags) {
     struct epoll *ep = kzalloc(sizeof(*ep));
     struct inode *inode = inode_anonymous(0600, 0);
     struct file *f = ep && inode ? file_alloc(&epoll_ops, inode, O_RDWR) : ERR_PTR(-ENOMEM);

@@ -12,8 +12,7 @@ struct eventfd {
 };
 #define COUNT_MAX (~0UL - 1)
 
-static bool take(struct eventfd *e, uint64_t *value)
-{
+static bool take(struct eventfd *e, uint64_t *value) {
     uint64_t flags = spin_lock_irqsave(&e->wait.lock);
     bool ok = e->count > 0;
     if (ok) {
@@ -24,8 +23,7 @@ static bool take(struct eventfd *e, uint64_t *value)
     return ok;
 }
 
-static bool put(struct eventfd *e, uint64_t value)
-{
+static bool put(struct eventfd *e, uint64_t value) {
     uint64_t flags = spin_lock_irqsave(&e->wait.lock);
     bool ok = value <= COUNT_MAX - e->count;
     if (ok)
@@ -34,8 +32,7 @@ static bool put(struct eventfd *e, uint64_t value)
     return ok;
 }
 
-static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct eventfd *e = f->data;
     uint64_t value;
     if (u->left < sizeof(value))
@@ -51,8 +48,7 @@ static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *pos)
     return uio_put(u, &value, sizeof(value)) == sizeof(value) ? (int64_t)sizeof(value) : -EFAULT;
 }
 
-static int64_t eventfd_write(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t eventfd_write(struct file *f, struct uio *u, uint64_t *pos) {
     struct eventfd *e = f->data;
     uint64_t value;
     if (u->left < sizeof(value))
@@ -72,18 +68,14 @@ static int64_t eventfd_write(struct file *f, struct uio *u, uint64_t *pos)
     return sizeof(value);
 }
 
-static uint32_t eventfd_poll(struct file *f, struct poll_table *pt)
-{
+static uint32_t eventfd_poll(struct file *f, struct poll_table *pt) {
     struct eventfd *e = f->data;
     poll_on(pt, f, &e->wait);
     uint64_t count = READ_ONCE(e->count);
     return (count > 0 ? POLLIN | POLLRDNORM : 0) | (count < COUNT_MAX ? POLLOUT | POLLWRNORM : 0);
 }
 
-static void eventfd_release(struct file *f)
-{
-    kfree(f->data);
-}
+static void eventfd_release(struct file *f) { kfree(f->data); }
 
 static const struct file_ops eventfd_ops = {
     .name = "[eventfd]",
@@ -93,8 +85,7 @@ static const struct file_ops eventfd_ops = {
     .release = eventfd_release,
 };
 
-struct file *eventfd_create(uint32_t count, unsigned flags)
-{
+struct file *eventfd_create(uint32_t count, unsigned flags) {
     struct eventfd *e = kzalloc(sizeof(*e));
     struct inode *inode = inode_anonymous(0600, 0);
     struct file *f = e && inode ? file_alloc(&eventfd_ops, inode, O_RDWR | (flags & O_NONBLOCK)) : ERR_PTR(-ENOMEM);

@@ -13,8 +13,7 @@ static struct slab_cache first_cache =
     SLAB_CACHE("fd_slots", FIRST_CAPACITY * sizeof(struct file *) + BITMAP_WORDS(FIRST_CAPACITY) * 8, 64);
 
 // Slots and bitmap are one allocation; the small, common size has a cache of its own.
-static struct file **slots_alloc(unsigned capacity, uint64_t **cloexec)
-{
+static struct file **slots_alloc(unsigned capacity, uint64_t **cloexec) {
     size_t slots = capacity * sizeof(struct file *), bytes = slots + BITMAP_WORDS(capacity) * 8;
     struct file **files = capacity == FIRST_CAPACITY ? slab_zalloc(&first_cache) : kzalloc(bytes);
     if (files)
@@ -22,16 +21,14 @@ static struct file **slots_alloc(unsigned capacity, uint64_t **cloexec)
     return files;
 }
 
-static void slots_free(struct file **files, unsigned capacity)
-{
+static void slots_free(struct file **files, unsigned capacity) {
     if (capacity == FIRST_CAPACITY)
         slab_free(&first_cache, files);
     else
         kfree(files);
 }
 
-static struct file_table *table_alloc(unsigned capacity)
-{
+static struct file_table *table_alloc(unsigned capacity) {
     struct file_table *t = slab_alloc(&table_cache);
     if (!t)
         return NULL;
@@ -47,13 +44,11 @@ static struct file_table *table_alloc(unsigned capacity)
     return t;
 }
 
-struct file_table *file_table_create(void)
-{
+struct file_table *file_table_create(void) {
     return table_alloc(FIRST_CAPACITY);
 }
 
-struct file_table *file_table_copy(struct file_table *from)
-{
+struct file_table *file_table_copy(struct file_table *from) {
     struct file_table *t;
     unsigned capacity = READ_ONCE(from->capacity);
     for (;;) {
@@ -77,8 +72,7 @@ struct file_table *file_table_copy(struct file_table *from)
 }
 
 // What close(2) does besides dropping the reference.
-static void close_file(struct file_table *t, struct file *f)
-{
+static void close_file(struct file_table *t, struct file *f) {
     if (unlikely(f->inode->locks != NULL))
         lock_release_owner(f->inode, t, false);
     if (unlikely(f->ops->flush != NULL))
@@ -86,8 +80,7 @@ static void close_file(struct file_table *t, struct file *f)
     file_unref(f);
 }
 
-void file_table_unref(struct file_table *t)
-{
+void file_table_unref(struct file_table *t) {
     if (atomic_sub(&t->refs, 1) != 1)
         return;
     for (unsigned i = 0; i < t->capacity; i++)
@@ -97,19 +90,14 @@ void file_table_unref(struct file_table *t)
     slab_free(&table_cache, t);
 }
 
-static inline bool is_cloexec(struct file_table *t, unsigned fd)
-{
-    return t->cloexec[fd / 64] >> (fd % 64) & 1;
-}
+static inline bool is_cloexec(struct file_table *t, unsigned fd) { return t->cloexec[fd / 64] >> (fd % 64) & 1; }
 
-static inline void set_cloexec(struct file_table *t, unsigned fd, bool on)
-{
+static inline void set_cloexec(struct file_table *t, unsigned fd, bool on) {
     uint64_t bit = 1UL << (fd % 64);
     t->cloexec[fd / 64] = on ? t->cloexec[fd / 64] | bit : t->cloexec[fd / 64] & ~bit;
 }
 
-static struct file *take_slot(struct file_table *t, unsigned fd)
-{
+static struct file *take_slot(struct file_table *t, unsigned fd) {
     struct file *f = t->files[fd];
     if (f) {
         t->files[fd] = NULL;
@@ -120,8 +108,7 @@ static struct file *take_slot(struct file_table *t, unsigned fd)
     return f;
 }
 
-void file_table_close_on_exec(struct file_table *t)
-{
+void file_table_close_on_exec(struct file_table *t) {
     for (unsigned word = 0; word < BITMAP_WORDS(t->capacity); word++) {
         while (t->cloexec[word]) {
             unsigned fd = word * 64 + __builtin_ctzl(t->cloexec[word]);
@@ -135,8 +122,7 @@ void file_table_close_on_exec(struct file_table *t)
     }
 }
 
-static inline struct file *lookup(int fd)
-{
+static inline struct file *lookup(int fd) {
     struct process *p = process_current();
     struct file_table *t = p->files;
     struct file *f = NULL;
@@ -152,13 +138,11 @@ static inline struct file *lookup(int fd)
     return f;
 }
 
-struct file *fd_get_path(int fd)
-{
+struct file *fd_get_path(int fd) {
     return lookup(fd);
 }
 
-struct file *fd_get(int fd)
-{
+struct file *fd_get(int fd) {
     struct file *f = lookup(fd);
     if (unlikely(f && f->path_only)) {
         file_unref(f);
@@ -167,16 +151,14 @@ struct file *fd_get(int fd)
     return f;
 }
 
-static unsigned fd_limit(void)
-{
+static unsigned fd_limit(void) {
     struct process *p = process_current();
     uint64_t limit = p == &kernel_process ? 1024 : p->limits[RLIMIT_NOFILE].rlim_cur;
     return MIN(limit, 1u << 20);
 }
 
 // Makes room for the descriptor `fd`. Called and returns with the lock held, but drops it in between.
-static int table_grow(struct file_table *t, unsigned fd)
-{
+static int table_grow(struct file_table *t, unsigned fd) {
     while (fd >= t->capacity) {
         unsigned capacity = t->capacity;
         while (capacity <= fd)
@@ -203,8 +185,7 @@ static int table_grow(struct file_table *t, unsigned fd)
     return 0;
 }
 
-static long install_from(struct file *f, unsigned minimum, unsigned flags)
-{
+static long install_from(struct file *f, unsigned minimum, unsigned flags) {
     struct file_table *t = process_current()->files;
     unsigned limit = fd_limit();
     spin_lock(&t->lock);
@@ -234,16 +215,14 @@ static long install_from(struct file *f, unsigned minimum, unsigned flags)
     return fd;
 }
 
-long fd_install(struct file *f, unsigned flags)
-{
+long fd_install(struct file *f, unsigned flags) {
     long fd = install_from(f, 0, flags);
     if (unlikely(fd < 0))
         file_unref(f);
     return fd;
 }
 
-long fd_dup(struct file *f, int minimum, unsigned flags)
-{
+long fd_dup(struct file *f, int minimum, unsigned flags) {
     if (minimum < 0 || (unsigned)minimum >= fd_limit())
         return -EINVAL;
     file_ref(f);
@@ -253,8 +232,7 @@ long fd_dup(struct file *f, int minimum, unsigned flags)
     return fd;
 }
 
-long fd_install_at(struct file *f, int fd, unsigned flags)
-{
+long fd_install_at(struct file *f, int fd, unsigned flags) {
     struct file_table *t = process_current()->files;
     if (fd < 0 || (unsigned)fd >= fd_limit()) {
         file_unref(f);
@@ -278,8 +256,7 @@ long fd_install_at(struct file *f, int fd, unsigned flags)
     return fd;
 }
 
-long fd_close(int fd)
-{
+long fd_close(int fd) {
     struct file_table *t = process_current()->files;
     spin_lock(&t->lock);
     struct file *f = (unsigned)fd < t->capacity ? take_slot(t, fd) : NULL;
@@ -290,8 +267,7 @@ long fd_close(int fd)
     return 0;
 }
 
-long fd_close_range(unsigned first, unsigned last, bool cloexec_only)
-{
+long fd_close_range(unsigned first, unsigned last, bool cloexec_only) {
     struct file_table *t = process_current()->files;
     for (unsigned fd = first; fd <= last && fd < READ_ONCE(t->capacity); fd++) {
         spin_lock(&t->lock);
@@ -307,8 +283,7 @@ long fd_close_range(unsigned first, unsigned last, bool cloexec_only)
     return 0;
 }
 
-long fd_get_flags(int fd)
-{
+long fd_get_flags(int fd) {
     struct file_table *t = process_current()->files;
     spin_lock(&t->lock);
     long flags = -EBADF;
@@ -318,8 +293,7 @@ long fd_get_flags(int fd)
     return flags;
 }
 
-long fd_set_flags(int fd, unsigned flags)
-{
+long fd_set_flags(int fd, unsigned flags) {
     struct file_table *t = process_current()->files;
     long err = -EBADF;
     spin_lock(&t->lock);
@@ -331,8 +305,7 @@ long fd_set_flags(int fd, unsigned flags)
     return err;
 }
 
-int fd_next(struct file_table *t, int fd, struct file **file)
-{
+int fd_next(struct file_table *t, int fd, struct file **file) {
     int found = -1;
     spin_lock(&t->lock);
     for (unsigned i = fd; i < t->capacity; i++) {
@@ -347,8 +320,7 @@ int fd_next(struct file_table *t, int fd, struct file **file)
 }
 
 // CLOSE_RANGE_UNSHARE: a table of this process's own.
-long fd_unshare(void)
-{
+long fd_unshare(void) {
     struct process *p = process_current();
     struct file_table *old = p->files;
     if (READ_ONCE(old->refs) == 1)

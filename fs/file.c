@@ -10,8 +10,7 @@
 static struct slab_cache file_cache = SLAB_CACHE("file", sizeof(struct file), 64);
 uint64_t file_count; // for /proc/sys/fs/file-nr
 
-struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigned flags)
-{
+struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigned flags) {
     struct file *f = slab_alloc(&file_cache);
     if (unlikely(!f))
         return ERR_PTR(-ENOMEM);
@@ -34,8 +33,7 @@ struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigne
     return f;
 }
 
-void file_release(struct file *f)
-{
+void file_release(struct file *f) {
     if (unlikely(f->epoll != NULL))
         epoll_file_released(f);
     if (unlikely(f->has_flock))
@@ -49,29 +47,25 @@ void file_release(struct file *f)
 }
 
 // One reference is the descriptor's, one that of the call in progress.
-static inline bool position_shared(struct file *f)
-{
+static inline bool position_shared(struct file *f) {
     return READ_ONCE(f->refs) > 2 || process_current()->thread_count > 1;
 }
 
-static int64_t read_locked(struct file *f, struct uio *u)
-{
+static int64_t read_locked(struct file *f, struct uio *u) {
     mutex_lock(&f->position_lock);
     int64_t n = f->ops->read(f, u, &f->position);
     mutex_unlock(&f->position_lock);
     return n;
 }
 
-static int64_t write_locked(struct file *f, struct uio *u)
-{
+static int64_t write_locked(struct file *f, struct uio *u) {
     mutex_lock(&f->position_lock);
     int64_t n = f->ops->write(f, u, &f->position);
     mutex_unlock(&f->position_lock);
     return n;
 }
 
-int64_t file_read(struct file *f, struct uio *u, uint64_t *pos)
-{
+int64_t file_read(struct file *f, struct uio *u, uint64_t *pos) {
     const uint32_t bits = FILE_READABLE | FILE_STREAM;
     if (likely((f->access & bits) == FILE_READABLE && f->ops->read)) {
         if (pos)
@@ -88,8 +82,7 @@ int64_t file_read(struct file *f, struct uio *u, uint64_t *pos)
 }
 
 // O_APPEND is the write function's business: only it knows the size under its lock.
-int64_t file_write(struct file *f, struct uio *u, uint64_t *pos)
-{
+int64_t file_write(struct file *f, struct uio *u, uint64_t *pos) {
     const uint32_t bits = FILE_WRITABLE | FILE_STREAM;
     if (likely((f->access & bits) == FILE_WRITABLE && f->ops->write)) {
         if (pos)
@@ -105,32 +98,24 @@ int64_t file_write(struct file *f, struct uio *u, uint64_t *pos)
     return pos ? -ESPIPE : f->ops->write(f, u, NULL);
 }
 
-int64_t file_read_kernel(struct file *f, void *buf, size_t n, uint64_t pos)
-{
+int64_t file_read_kernel(struct file *f, void *buf, size_t n, uint64_t pos) {
     struct uio_vec vec;
     struct uio u = uio_one(&vec, (uint64_t)(uintptr_t)buf, n, false);
     return f->ops->read ? f->ops->read(f, &u, f->stream ? NULL : &pos) : -EINVAL;
 }
 
-int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *pos)
-{
+int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *pos) {
     struct uio_vec vec;
     struct uio u = uio_one(&vec, (uint64_t)(uintptr_t)buf, n, false);
     return file_write(f, &u, f->stream ? NULL : pos);
 }
 
-int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size)
-{
+int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size) {
     int64_t base = 0;
     switch (whence) {
-    case SEEK_SET:
-        break;
-    case SEEK_CUR:
-        base = f->position;
-        break;
-    case SEEK_END:
-        base = size;
-        break;
+    case SEEK_SET: break;
+    case SEEK_CUR: base = f->position; break;
+    case SEEK_END: base = size; break;
     case SEEK_DATA:
     case SEEK_HOLE:
         if (offset < 0 || (uint64_t)offset >= size)
@@ -138,8 +123,7 @@ int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t siz
         if (whence == SEEK_HOLE)
             offset = size;
         break;
-    default:
-        return -EINVAL;
+    default: return -EINVAL;
     }
     int64_t pos;
     if (__builtin_add_overflow(base, offset, &pos) || pos < 0)
@@ -148,8 +132,7 @@ int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t siz
     return pos;
 }
 
-int64_t file_seek(struct file *f, int64_t offset, int whence)
-{
+int64_t file_seek(struct file *f, int64_t offset, int whence) {
     if (f->stream && !f->ops->seek)
         return -ESPIPE;
     mutex_lock(&f->position_lock);
@@ -158,13 +141,11 @@ int64_t file_seek(struct file *f, int64_t offset, int whence)
     return pos;
 }
 
-uint32_t file_poll(struct file *f, struct poll_table *pt)
-{
+uint32_t file_poll(struct file *f, struct poll_table *pt) {
     return f->ops->poll ? f->ops->poll(f, pt) : POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 }
 
-int file_iterate(struct file *f, struct dir_context *ctx)
-{
+int file_iterate(struct file *f, struct dir_context *ctx) {
     if (!f->ops->iterate)
         return -ENOTDIR;
     mutex_lock(&f->position_lock);

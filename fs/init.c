@@ -3,8 +3,7 @@
 #include "kernel/log.h"
 #include "kernel/string.h"
 
-static int mount_at(const char *name, const struct fs_type *type)
-{
+static int mount_at(const char *name, const struct fs_type *type) {
     struct superblock *sb = type->mount(type, NULL, "");
     if (IS_ERR(sb))
         return PTR_ERR(sb);
@@ -19,8 +18,7 @@ static int mount_at(const char *name, const struct fs_type *type)
     return err;
 }
 
-int vfs_init(void)
-{
+int vfs_init(void) {
     fs_set_hooks();
     struct superblock *sb = tmpfs_superblock(&tmpfs_type, 0755);
     if (IS_ERR(sb))

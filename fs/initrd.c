@@ -7,9 +7,9 @@
 #include "kernel/page.h"
 #include "kernel/string.h"
 
-#define HEADER     110
+#define HEADER 110
 #define NAME_LIMIT 16384 // with the NULs that align the data
-#define CONFIG     ".knarr/config"
+#define CONFIG ".knarr/config"
 #define CONFIG_MAX (1u << 20)
 
 struct member {
@@ -41,16 +41,15 @@ struct unpacker {
     char dir_name[PATH_MAX];
 };
 
-static int bad(const struct unpacker *u, const char *what, const char *name)
-{
-    log_err("bad initrd: %s at offset %lu%s%.200s", what, (unsigned long)u->at, name ? ", member " : "", name ? name : "");
+static int bad(const struct unpacker *u, const char *what, const char *name) {
+    log_err("bad initrd: %s at offset %lu%s%.200s", what, (unsigned long)u->at, name ? ", member " : "",
+            name ? name : "");
     return -EINVAL;
 }
 
 // --- Parsing ---
 
-static bool parse_hex(const char *s, uint32_t *value)
-{
+static bool parse_hex(const char *s, uint32_t *value) {
     uint32_t v = 0;
     for (int i = 0; i < 8; i++) {
         char c = s[i];
@@ -63,22 +62,30 @@ static bool parse_hex(const char *s, uint32_t *value)
     return true;
 }
 
-static int parse_header(struct unpacker *u, struct member *m)
-{
+static int parse_header(struct unpacker *u, struct member *m) {
     uint32_t field[13];
     const char *h = u->base + u->at;
     if (u->size - u->at < HEADER)
         return bad(u, "truncated header", NULL);
     if (memcmp(h, "070701", 6) != 0 && memcmp(h, "070702", 6) != 0)
-        return bad(u, (uint8_t)h[0] == 0x1f && (uint8_t)h[1] == 0x8b ? "compressed archives are not supported"
+        return bad(u,
+                   (uint8_t)h[0] == 0x1f && (uint8_t)h[1] == 0x8b ? "compressed archives are not supported"
                                                                   : "not a newc cpio archive",
                    NULL);
     for (int i = 0; i < 13; i++)
         if (!parse_hex(h + 6 + 8 * i, &field[i]))
             return bad(u, "a number in the header is not hexadecimal", NULL);
-    *m = (struct member){.ino = field[0], .mode = field[1], .uid = field[2], .gid = field[3], .nlink = field[4],
-                         .mtime = field[5], .size = field[6], .dev_major = field[7], .dev_minor = field[8],
-                         .rdev_major = field[9], .rdev_minor = field[10]};
+    *m = (struct member){.ino = field[0],
+                         .mode = field[1],
+                         .uid = field[2],
+                         .gid = field[3],
+                         .nlink = field[4],
+                         .mtime = field[5],
+                         .size = field[6],
+                         .dev_major = field[7],
+                         .dev_minor = field[8],
+                         .rdev_major = field[9],
+                         .rdev_minor = field[10]};
     uint64_t name_size = field[11], name_at = u->at + HEADER;
     if (name_size == 0 || name_size > NAME_LIMIT || name_size > u->size - name_at)
         return bad(u, "the name's length is wrong", NULL);
@@ -97,8 +104,7 @@ static int parse_header(struct unpacker *u, struct member *m)
 // --- Names ---
 
 // Makes name[0..*len) a clean relative path: no slashes or "./" in front, no slash at the end. False: there is a ".." in it.
-static bool clean_name(const char **name, size_t *len)
-{
+static bool clean_name(const char **name, size_t *len) {
     const char *s = *name, *end = s + *len;
     while (s < end && (*s == '/' || (*s == '.' && (s + 1 == end || s[1] == '/'))))
         s++;
@@ -117,8 +123,7 @@ static bool clean_name(const char **name, size_t *len)
 }
 
 // The directory of that name, made when it is missing. References go to u->dir.
-static int enter_directory(struct unpacker *u, const char *name, size_t len)
-{
+static int enter_directory(struct unpacker *u, const char *name, size_t len) {
     if (u->dir && len == u->dir_len && memcmp(name, u->dir_name, len) == 0)
         return 0;
     if (u->dir)
@@ -156,16 +161,14 @@ static int enter_directory(struct unpacker *u, const char *name, size_t len)
 // --- Contents ---
 
 // Gives the allocator what lies between the last taken piece and `to`, all of which has been read.
-static void free_up_to(struct unpacker *u, phys_t to)
-{
+static void free_up_to(struct unpacker *u, phys_t to) {
     phys_t from = ALIGN_UP(u->free_from, PAGE_SIZE);
     to = ALIGN_DOWN(to, PAGE_SIZE);
     if (from < to)
         page_free_range(from, to);
 }
 
-static int fill_file(struct unpacker *u, struct inode *inode, const struct member *m)
-{
+static int fill_file(struct unpacker *u, struct inode *inode, const struct member *m) {
     phys_t data = u->start + m->data;
     uint64_t pages = m->size >> PAGE_SHIFT, copied = 0;
     if (IS_ALIGNED(data, PAGE_SIZE) && pages) {
@@ -197,16 +200,14 @@ static int fill_file(struct unpacker *u, struct inode *inode, const struct membe
     return 0;
 }
 
-static struct link_entry **find_link(struct unpacker *u, const struct member *m)
-{
+static struct link_entry **find_link(struct unpacker *u, const struct member *m) {
     struct link_entry **at = &u->links[(m->ino ^ m->dev_minor) % LINK_BUCKETS];
     while (*at && ((*at)->ino != m->ino || (*at)->dev_major != m->dev_major || (*at)->dev_minor != m->dev_minor))
         at = &(*at)->next;
     return at;
 }
 
-static void forget_links(struct unpacker *u)
-{
+static void forget_links(struct unpacker *u) {
     for (unsigned i = 0; i < LINK_BUCKETS; i++) {
         for (struct link_entry *l = u->links[i], *next; l; l = next) {
             next = l->next;
@@ -219,8 +220,7 @@ static void forget_links(struct unpacker *u)
 
 // --- Members ---
 
-static void set_attributes(struct inode *inode, const struct member *m)
-{
+static void set_attributes(struct inode *inode, const struct member *m) {
     inode->mode = (inode->mode & S_IFMT) | (m->mode & 07777);
     inode->uid = m->uid;
     inode->gid = m->gid;
@@ -228,8 +228,7 @@ static void set_attributes(struct inode *inode, const struct member *m)
 }
 
 // Takes an older member of the same name away, unless both are directories. Returns that directory, NULL, or an error.
-static struct dentry *replace_existing(struct unpacker *u, const struct member *m, const char *name, size_t len)
-{
+static struct dentry *replace_existing(struct unpacker *u, const struct member *m, const char *name, size_t len) {
     struct dentry *old;
     int err = dentry_lookup(u->dir, name, len, name_hash(name, len), false, &old);
     if (err < 0)
@@ -246,8 +245,7 @@ static struct dentry *replace_existing(struct unpacker *u, const struct member *
     return err ? ERR_PTR(err) : NULL;
 }
 
-static struct dentry *make_member(struct unpacker *u, const struct member *m, const char *name, size_t len)
-{
+static struct dentry *make_member(struct unpacker *u, const struct member *m, const char *name, size_t len) {
     if (S_ISLNK(m->mode)) {
         char *target = name_buffer_get();
         if (!target)
@@ -283,14 +281,12 @@ static struct dentry *make_member(struct unpacker *u, const struct member *m, co
     return tmpfs_make(u->dir, name, len, m->mode & (S_IFMT | 07777), rdev, NULL);
 }
 
-static bool known_type(uint32_t mode)
-{
+static bool known_type(uint32_t mode) {
     return S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || S_ISCHR(mode) || S_ISBLK(mode) || S_ISFIFO(mode) ||
            S_ISSOCK(mode);
 }
 
-static int unpack_member(struct unpacker *u, const struct member *m)
-{
+static int unpack_member(struct unpacker *u, const struct member *m) {
     const char *name = m->name;
     size_t len = m->name_len;
     if (!clean_name(&name, &len))
@@ -349,8 +345,7 @@ static int unpack_member(struct unpacker *u, const struct member *m)
     return err;
 }
 
-static int unpack(struct unpacker *u)
-{
+static int unpack(struct unpacker *u) {
     while (u->at < u->size) {
         if (u->base[u->at] == 0) { // between archives
             u->at++;
@@ -371,8 +366,7 @@ static int unpack(struct unpacker *u)
     return 0;
 }
 
-int initrd_unpack(phys_t start, phys_t end, struct initrd_config *config)
-{
+int initrd_unpack(phys_t start, phys_t end, struct initrd_config *config) {
     if (start >= end)
         return 0;
     struct unpacker *u = kzalloc(sizeof(*u));

@@ -6,25 +6,19 @@
 
 static struct slab_cache anonymous_cache = SLAB_CACHE("inode_anonymous", sizeof(struct inode), 8);
 
-nsec_t inode_now(void)
-{
-    return time_realtime();
-}
+nsec_t inode_now(void) { return time_realtime(); }
 
-uint32_t current_umask(void)
-{
+uint32_t current_umask(void) {
     struct fs_context *fs = process_current()->fs;
     return fs ? fs->umask : 0;
 }
 
-bool capable(unsigned cap)
-{
+bool capable(unsigned cap) {
     struct process *p = process_current();
     return p == &kernel_process || (p->cred.cap_effective >> cap & 1);
 }
 
-static bool in_group(uint32_t gid)
-{
+static bool in_group(uint32_t gid) {
     const struct credentials *c = &process_current()->cred;
     if (c->fsgid == gid)
         return true;
@@ -34,8 +28,7 @@ static bool in_group(uint32_t gid)
     return false;
 }
 
-void inode_init(struct inode *inode, struct superblock *sb, const struct inode_ops *ops, uint32_t mode)
-{
+void inode_init(struct inode *inode, struct superblock *sb, const struct inode_ops *ops, uint32_t mode) {
     const struct credentials *c = &process_current()->cred;
     memset(inode, 0, sizeof(*inode));
     inode->ops = ops;
@@ -51,21 +44,16 @@ void inode_init(struct inode *inode, struct superblock *sb, const struct inode_o
     list_init(&inode->aliases);
 }
 
-void inode_unref(struct inode *inode)
-{
+void inode_unref(struct inode *inode) {
     if (atomic_sub(&inode->refs, 1) == 1)
         inode->ops->release(inode);
 }
 
 // --- Inodes without a tree ---
 
-static void anonymous_release(struct inode *inode)
-{
-    slab_free(&anonymous_cache, inode);
-}
+static void anonymous_release(struct inode *inode) { slab_free(&anonymous_cache, inode); }
 static const struct inode_ops anonymous_inode_ops = {.release = anonymous_release};
-static void anonymous_statistics(struct superblock *sb, struct fs_statistics *st)
-{
+static void anonymous_statistics(struct superblock *sb, struct fs_statistics *st) {
     *st = (struct fs_statistics){.magic = 0x09041934, .block_size = PAGE_SIZE, .name_max = NAME_MAX};
 }
 static const struct superblock_ops anonymous_sb_ops = {.statistics = anonymous_statistics};
@@ -74,8 +62,7 @@ static struct superblock anonymous_sb = {
     .ops = &anonymous_sb_ops, .type = &anonymous_type, .refs = 1, .flags = SB_COMPLETE, .dev = 1, .next_ino = 1};
 static struct mount anonymous_mount = {.refs = 1, .sb = &anonymous_sb, .source = "none"};
 
-struct inode *inode_anonymous(uint32_t mode, uint64_t rdev)
-{
+struct inode *inode_anonymous(uint32_t mode, uint64_t rdev) {
     struct inode *inode = slab_alloc(&anonymous_cache);
     if (inode) {
         inode_init(inode, &anonymous_sb, &anonymous_inode_ops, mode);
@@ -84,16 +71,14 @@ struct inode *inode_anonymous(uint32_t mode, uint64_t rdev)
     return inode;
 }
 
-struct mount *mount_anonymous(void)
-{
+struct mount *mount_anonymous(void) {
     mount_ref(&anonymous_mount);
     return &anonymous_mount;
 }
 
 // --- Permissions ---
 
-static int permission_as(struct inode *inode, unsigned mask, uint32_t uid, bool in_grp, bool override, bool search)
-{
+static int permission_as(struct inode *inode, unsigned mask, uint32_t uid, bool in_grp, bool override, bool search) {
     unsigned granted = inode->uid == uid ? inode->mode >> 6 : in_grp ? inode->mode >> 3 : inode->mode;
     if ((mask & ~granted & 7) == 0)
         return 0;
@@ -106,8 +91,7 @@ static int permission_as(struct inode *inode, unsigned mask, uint32_t uid, bool 
     return -EACCES;
 }
 
-int vfs_permission(struct inode *inode, unsigned mask)
-{
+int vfs_permission(struct inode *inode, unsigned mask) {
     struct process *p = process_current();
     // The fast way out: everybody may.
     if ((mask & ~inode->mode & 7) == 0 && (inode->mode >> 6 & mask) == mask && (inode->mode >> 3 & mask) == mask)
@@ -116,8 +100,7 @@ int vfs_permission(struct inode *inode, unsigned mask)
                          capable(CAP_DAC_READ_SEARCH));
 }
 
-int vfs_access(struct inode *inode, unsigned mask, bool effective)
-{
+int vfs_access(struct inode *inode, unsigned mask, bool effective) {
     struct credentials *c = &process_current()->cred;
     if (effective || (c->uid == c->fsuid && c->gid == c->fsgid))
         return vfs_permission(inode, mask);
@@ -132,13 +115,9 @@ int vfs_access(struct inode *inode, unsigned mask, bool effective)
     return err;
 }
 
-bool vfs_owns(const struct inode *inode)
-{
-    return process_current()->cred.fsuid == inode->uid || capable(CAP_FOWNER);
-}
+bool vfs_owns(const struct inode *inode) { return process_current()->cred.fsuid == inode->uid || capable(CAP_FOWNER); }
 
-int permission_sticky(struct inode *dir, struct inode *victim)
-{
+int permission_sticky(struct inode *dir, struct inode *victim) {
     if (!(dir->mode & S_ISVTX) || process_current()->cred.fsuid == victim->uid ||
         process_current()->cred.fsuid == dir->uid || capable(CAP_FOWNER))
         return 0;
@@ -147,8 +126,7 @@ int permission_sticky(struct inode *dir, struct inode *victim)
 
 // --- Attributes ---
 
-void vfs_stat_inode(struct inode *inode, struct vfs_stat *out)
-{
+void vfs_stat_inode(struct inode *inode, struct vfs_stat *out) {
     if (unlikely(inode->ops->update != NULL))
         inode->ops->update(inode);
     *out = (struct vfs_stat){
@@ -169,25 +147,19 @@ void vfs_stat_inode(struct inode *inode, struct vfs_stat *out)
     };
 }
 
-void vfs_stat_path(const struct path *p, struct vfs_stat *out)
-{
+void vfs_stat_path(const struct path *p, struct vfs_stat *out) {
     vfs_stat_inode(p->dentry->inode, out);
     out->mount_id = p->mount->id;
 }
 
-void vfs_stat_file(struct file *f, struct vfs_stat *out)
-{
+void vfs_stat_file(struct file *f, struct vfs_stat *out) {
     vfs_stat_inode(f->inode, out);
     out->mount_id = f->path.mount ? f->path.mount->id : 0;
 }
 
-void inode_touch_change(struct inode *inode)
-{
-    inode->mtime = inode->ctime = inode_now();
-}
+void inode_touch_change(struct inode *inode) { inode->mtime = inode->ctime = inode_now(); }
 
-int vfs_chmod(struct inode *inode, uint32_t mode)
-{
+int vfs_chmod(struct inode *inode, uint32_t mode) {
     if (!vfs_owns(inode))
         return -EPERM;
     if (S_ISLNK(inode->mode))
@@ -201,8 +173,7 @@ int vfs_chmod(struct inode *inode, uint32_t mode)
     return 0;
 }
 
-int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid)
-{
+int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid) {
     const struct credentials *c = &process_current()->cred;
     bool owner = c->fsuid == inode->uid;
     if (uid != ~0u && !(owner && uid == inode->uid) && !capable(CAP_CHOWN))
@@ -224,8 +195,7 @@ int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid)
     return 0;
 }
 
-int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime)
-{
+int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime) {
     if (!vfs_owns(inode))
         return -EPERM;
     mutex_lock(&inode->lock);
@@ -238,8 +208,7 @@ int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime)
     return 0;
 }
 
-int vfs_touch(struct inode *inode)
-{
+int vfs_touch(struct inode *inode) {
     if (!vfs_owns(inode)) {
         int err = vfs_permission(inode, 2);
         if (err < 0)
@@ -251,8 +220,7 @@ int vfs_touch(struct inode *inode)
     return 0;
 }
 
-int vfs_truncate(struct inode *inode, uint64_t size)
-{
+int vfs_truncate(struct inode *inode, uint64_t size) {
     if (S_ISDIR(inode->mode))
         return -EISDIR;
     if (!S_ISREG(inode->mode) || !inode->ops->truncate)

@@ -19,15 +19,14 @@
 struct dentry_children {
     struct dentry **table; // open hash, a power of two
     uint32_t mask, count;
-    struct list list;      // struct dir_node.link of the entries in order of creation, and of cursors
+    struct list list; // struct dir_node.link of the entries in order of creation, and of cursors
     uint64_t next_cookie;
     struct dentry *first_table[8];
 };
 
 #define NAME_HASH_START 0x9e3779b9u
 static inline uint32_t name_hash_step(uint32_t h, unsigned char c) { return (h ^ c) * 0x01000193u; }
-static inline uint32_t name_hash(const char *name, size_t len)
-{
+static inline uint32_t name_hash(const char *name, size_t len) {
     uint32_t h = NAME_HASH_START;
     for (size_t i = 0; i < len; i++)
         h = name_hash_step(h, (unsigned char)name[i]);
@@ -55,17 +54,15 @@ void dentry_exchange(struct dentry *a, struct dentry *b);
 bool dentry_has_children(struct dentry *d);
 void dentry_populate(struct dentry *dir, bool locked); // makes the entries of a DENTRY_LAZY directory
 void dentry_release(struct dentry *d);
-static inline struct dentry *dentry_ref(struct dentry *d)
-{
+static inline struct dentry *dentry_ref(struct dentry *d) {
     atomic_add(&d->refs, 1);
     return d;
 }
-static inline void dentry_unref(struct dentry *d)
-{
+static inline void dentry_unref(struct dentry *d) {
     if (atomic_sub(&d->refs, 1) == 1)
         dentry_release(d);
 }
-struct dentry *dentry_parent(struct dentry *d); // referenced
+struct dentry *dentry_parent(struct dentry *d);                     // referenced
 bool dentry_is_ancestor(struct dentry *ancestor, struct dentry *d); // or the same
 
 extern const struct file_ops directory_ops; // of directories whose entries are all in the table
@@ -73,8 +70,8 @@ extern const struct file_ops directory_ops; // of directories whose entries are 
 // --- mount.c ---
 void mount_ref(struct mount *m);
 void mount_unref(struct mount *m);
-bool mount_cross(struct path *p);   // onto what is mounted there: true when p changed (references are adjusted)
-bool mount_climb(struct path *p);   // from a mount's root to its mountpoint
+bool mount_cross(struct path *p); // onto what is mounted there: true when p changed (references are adjusted)
+bool mount_climb(struct path *p); // from a mount's root to its mountpoint
 int mount_create_root(struct superblock *sb);
 int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags);
 struct mount *mount_anonymous(void); // where entries of files without a tree live
@@ -91,7 +88,8 @@ struct walk {
     uint32_t resolve; // RESOLVE_*
     char *buffer;     // holds the expanded names of symbolic links
 };
-int walk_start(struct walk *w, int at, const char *name, unsigned flags); // and goes: 0 or -errno (then nothing is held)
+int walk_start(struct walk *w, int at, const char *name,
+               unsigned flags); // and goes: 0 or -errno (then nothing is held)
 // LOOKUP_PARENT stopped before a symbolic link: follows it, up to the last component of its target.
 // Magic links leave last_type LAST_NONE and path at the target.
 int walk_follow(struct walk *w, struct dentry *link);
@@ -107,17 +105,17 @@ uint32_t current_umask(void);
 nsec_t inode_now(void);
 int permission_sticky(struct inode *dir, struct inode *victim); // -EPERM in sticky directories
 void inode_touch_change(struct inode *inode); // mtime and ctime: contents of a directory or file changed
-static inline int search_permission(struct inode *dir)
-{
+static inline int search_permission(struct inode *dir) {
     return likely((dir->mode & 0111) == 0111) ? 0 : vfs_permission(dir, 1);
 }
 
 // --- tmpfs.c ---
 extern const struct fs_type tmpfs_type, proc_type, devfs_type;
 // Without permission checks, for the boot: names in a tmpfs directory (not there yet). Referenced entry or ERR_PTR.
-struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev, const char *target);
+struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev,
+                          const char *target);
 struct dentry *tmpfs_make_link(struct dentry *dir, const char *name, size_t len, struct inode *target);
-int tmpfs_remove(struct dentry *d); // -ENOTEMPTY
+int tmpfs_remove(struct dentry *d);                                         // -ENOTEMPTY
 int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page); // takes over the reference
 // Empty superblock with a root directory of this mode; refs 1. ERR_PTR.
 struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode);
@@ -125,7 +123,8 @@ void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st);
 bool tmpfs_owns(const struct inode *inode);
 
 // --- pathname.c ---
-long path_name_marked(const struct path *p, char *buf, size_t size); // path_name, with " (deleted)" behind it when it is
+long path_name_marked(const struct path *p, char *buf,
+                      size_t size); // path_name, with " (deleted)" behind it when it is
 // What /proc/PID/maps shows for a mapped file: its name (" (deleted)" behind it when that is gone), device and number.
 void inode_describe(struct inode *inode, char *name, size_t size, uint64_t *dev, uint64_t *ino);
 struct mount *mount_of(struct superblock *sb); // some mount of it, referenced; NULL: none

@@ -7,20 +7,17 @@ static struct mutex locks_mutex = MUTEX_INIT(locks_mutex);
 static struct waitq locks_wait = WAITQ_INIT(locks_wait);
 static uint32_t generation; // changes whenever a lock goes
 
-static void locks_changed(void)
-{
+static void locks_changed(void) {
     atomic_add(&generation, 1);
     waitq_wake_all(&locks_wait);
 }
 
-static bool overlaps(const struct file_lock *l, uint64_t start, uint64_t end)
-{
+static bool overlaps(const struct file_lock *l, uint64_t start, uint64_t end) {
     return l->start <= end && start <= l->end;
 }
 
 static struct file_lock *find_conflict(struct inode *inode, void *owner, bool flock, bool exclusive, uint64_t start,
-                                       uint64_t end)
-{
+                                       uint64_t end) {
     for (struct file_lock *l = inode->locks; l; l = l->next)
         if (l->flock == flock && l->owner != owner && (exclusive || l->exclusive) && overlaps(l, start, end))
             return l;
@@ -28,8 +25,7 @@ static struct file_lock *find_conflict(struct inode *inode, void *owner, bool fl
 }
 
 // Takes the range out of the owner's locks. `spare` is used when a lock is cut in two.
-static void cut(struct inode *inode, void *owner, bool flock, uint64_t start, uint64_t end, struct file_lock **spare)
-{
+static void cut(struct inode *inode, void *owner, bool flock, uint64_t start, uint64_t end, struct file_lock **spare) {
     for (struct file_lock **at = &inode->locks, *l; (l = *at);) {
         if (l->flock != flock || l->owner != owner || !overlaps(l, start, end)) {
             at = &l->next;
@@ -55,12 +51,10 @@ static void cut(struct inode *inode, void *owner, bool flock, uint64_t start, ui
 }
 
 // Neighbours of the same kind become one, so that a file that is locked piece by piece does not collect locks.
-static void merge(struct inode *inode, struct file_lock *new)
-{
+static void merge(struct inode *inode, struct file_lock *new) {
     for (struct file_lock **at = &inode->locks, *l; (l = *at);) {
         if (l != new && l->flock == new->flock && l->owner == new->owner && l->exclusive == new->exclusive &&
-            ((l->end < new->start && l->end + 1 == new->start) ||
-             (new->end < l->start && new->end + 1 == l->start))) {
+            ((l->end < new->start && l->end + 1 == new->start) || (new->end < l->start &&new->end + 1 == l->start))) {
             new->start = MIN(new->start, l->start);
             new->end = MAX(new->end, l->end);
             *at = l->next;
@@ -71,12 +65,11 @@ static void merge(struct inode *inode, struct file_lock *new)
     }
 }
 
-int lock_set(struct file *f, void *owner, bool flock, int type, uint64_t start, uint64_t end, bool wait)
-{
+int lock_set(struct file *f, void *owner, bool flock, int type, uint64_t start, uint64_t end, bool wait) {
     struct inode *inode = f->inode;
     bool exclusive = type == F_WRLCK;
     struct file_lock *new = kzalloc(sizeof(*new)), *spare = kzalloc(sizeof(*spare));
-    int err = new && spare ? 0 : -ENOMEM;
+    int err = new &&spare ? 0 : -ENOMEM;
     mutex_lock(&locks_mutex);
     while (!err && type != F_UNLCK && find_conflict(inode, owner, flock, exclusive, start, end)) {
         // flock(2) converts by giving up the old lock first.
@@ -109,8 +102,7 @@ int lock_set(struct file *f, void *owner, bool flock, int type, uint64_t start, 
     return err;
 }
 
-bool lock_test(struct file *f, void *owner, int type, uint64_t start, uint64_t end, struct file_lock *found)
-{
+bool lock_test(struct file *f, void *owner, int type, uint64_t start, uint64_t end, struct file_lock *found) {
     mutex_lock(&locks_mutex);
     struct file_lock *l = find_conflict(f->inode, owner, false, type == F_WRLCK, start, end);
     if (l)
@@ -119,8 +111,7 @@ bool lock_test(struct file *f, void *owner, int type, uint64_t start, uint64_t e
     return l;
 }
 
-void lock_release_owner(struct inode *inode, void *owner, bool flock)
-{
+void lock_release_owner(struct inode *inode, void *owner, bool flock) {
     struct file_lock *spare = NULL; // the whole range cuts nothing in two
     mutex_lock(&locks_mutex);
     cut(inode, owner, flock, 0, ~0UL, &spare);

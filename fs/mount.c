@@ -6,9 +6,9 @@
 #include "kernel/string.h"
 #include <linux/mount.h>
 
-#define MNT_FORCE      1
-#define MNT_DETACH     2
-#define MNT_EXPIRE     4
+#define MNT_FORCE 1
+#define MNT_DETACH 2
+#define MNT_EXPIRE 4
 #define UMOUNT_NOFOLLOW 8
 
 static struct spinlock mount_lock = SPINLOCK_INIT;
@@ -19,21 +19,16 @@ static int next_mount_id = 20;
 
 static const struct fs_type *const types[] = {&tmpfs_type, &proc_type, &devfs_type};
 
-const struct fs_type *fs_type_at(unsigned index)
-{
-    return index < ARRAY_SIZE(types) ? types[index] : NULL;
-}
+const struct fs_type *fs_type_at(unsigned index) { return index < ARRAY_SIZE(types) ? types[index] : NULL; }
 
-const struct fs_type *fs_type_find(const char *name)
-{
+const struct fs_type *fs_type_find(const char *name) {
     for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
         if (strcmp(types[i]->name, name) == 0)
             return types[i];
     return NULL;
 }
 
-struct superblock *superblock_alloc(const struct superblock_ops *ops, const struct fs_type *type, unsigned flags)
-{
+struct superblock *superblock_alloc(const struct superblock_ops *ops, const struct fs_type *type, unsigned flags) {
     struct superblock *sb = kzalloc(sizeof(*sb));
     if (sb) {
         sb->ops = ops;
@@ -47,15 +42,13 @@ struct superblock *superblock_alloc(const struct superblock_ops *ops, const stru
 }
 
 // Unlinks everything below, deepest first, so that a memory file system gives its memory back.
-static void release_tree(struct dentry *dir)
-{
+static void release_tree(struct dentry *dir) {
     struct dentry *d = dir;
     while (d) {
         struct dentry *child = NULL;
         if (d->children) {
             struct dir_node *n;
-            list_for_each(n, &d->children->list, link)
-            {
+            list_for_each (n, &d->children->list, link) {
                 if (n->cookie) {
                     child = container_of(n, struct dentry, node);
                     break;
@@ -74,8 +67,7 @@ static void release_tree(struct dentry *dir)
     }
 }
 
-void superblock_unref(struct superblock *sb)
-{
+void superblock_unref(struct superblock *sb) {
     if (atomic_sub(&sb->refs, 1) != 1)
         return;
     if (sb->root) {
@@ -87,13 +79,9 @@ void superblock_unref(struct superblock *sb)
     kfree(sb);
 }
 
-void mount_ref(struct mount *m)
-{
-    atomic_add(&m->refs, 1);
-}
+void mount_ref(struct mount *m) { atomic_add(&m->refs, 1); }
 
-void mount_unref(struct mount *m)
-{
+void mount_unref(struct mount *m) {
     if (atomic_sub(&m->refs, 1) != 1)
         return;
     dentry_unref(m->root);
@@ -102,8 +90,7 @@ void mount_unref(struct mount *m)
     kfree(m);
 }
 
-static struct mount *mount_alloc(struct superblock *sb, struct dentry *root, const char *source, uint32_t flags)
-{
+static struct mount *mount_alloc(struct superblock *sb, struct dentry *root, const char *source, uint32_t flags) {
     struct mount *m = kzalloc(sizeof(*m));
     if (!m)
         return NULL;
@@ -121,8 +108,7 @@ static struct mount *mount_alloc(struct superblock *sb, struct dentry *root, con
     return m;
 }
 
-int mount_create_root(struct superblock *sb)
-{
+int mount_create_root(struct superblock *sb) {
     struct mount *m = mount_alloc(sb, sb->root, "tmpfs", 0);
     if (!m)
         return -ENOMEM;
@@ -132,14 +118,12 @@ int mount_create_root(struct superblock *sb)
     return 0;
 }
 
-struct mount *mount_root(void)
-{
+struct mount *mount_root(void) {
     return root_mount;
 }
 
 // Puts a mount onto the topmost file system at the target. Takes over the reference.
-static void attach(struct mount *m, const struct path *target)
-{
+static void attach(struct mount *m, const struct path *target) {
     spin_lock(&mount_lock);
     m->parent = target->mount;
     m->mountpoint = target->dentry;
@@ -150,8 +134,7 @@ static void attach(struct mount *m, const struct path *target)
     dentry_ref(target->dentry);
 }
 
-int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags)
-{
+int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags) {
     struct mount *m = mount_alloc(sb, sb->root, source, flags);
     if (!m)
         return -ENOMEM;
@@ -159,12 +142,10 @@ int mount_attach(struct superblock *sb, const char *source, const struct path *t
     return 0;
 }
 
-bool mount_cross(struct path *p)
-{
+bool mount_cross(struct path *p) {
     struct mount *found = NULL, *m;
     spin_lock(&mount_lock);
-    list_for_each(m, &mounts, link)
-    {
+    list_for_each (m, &mounts, link) {
         if (m->parent == p->mount && m->mountpoint == p->dentry && m != p->mount) {
             found = m;
             mount_ref(m);
@@ -181,8 +162,7 @@ bool mount_cross(struct path *p)
     return true;
 }
 
-bool mount_climb(struct path *p)
-{
+bool mount_climb(struct path *p) {
     struct path up = {NULL, NULL};
     spin_lock(&mount_lock);
     if (p->mount->parent && p->mount->parent != p->mount) {
@@ -197,8 +177,7 @@ bool mount_climb(struct path *p)
     return true;
 }
 
-struct mount *mount_next(struct mount *m)
-{
+struct mount *mount_next(struct mount *m) {
     struct mount *next = NULL;
     spin_lock(&mount_lock);
     struct list *at = m ? m->link.next : mounts.next;
@@ -212,12 +191,10 @@ struct mount *mount_next(struct mount *m)
     return next;
 }
 
-struct mount *mount_of(struct superblock *sb)
-{
+struct mount *mount_of(struct superblock *sb) {
     struct mount *found = NULL, *m;
     spin_lock(&mount_lock);
-    list_for_each(m, &mounts, link)
-    {
+    list_for_each (m, &mounts, link) {
         if (m->sb == sb) {
             found = m;
             mount_ref(m);
@@ -228,8 +205,7 @@ struct mount *mount_of(struct superblock *sb)
     return found;
 }
 
-static int bind(const char *source, const struct path *target, unsigned long flags)
-{
+static int bind(const char *source, const struct path *target, unsigned long flags) {
     struct path from;
     int err = path_lookup(AT_FDCWD, source, LOOKUP_FOLLOW, &from);
     if (err < 0)
@@ -245,8 +221,8 @@ static int bind(const char *source, const struct path *target, unsigned long fla
     return err;
 }
 
-int vfs_mount(const char *source, const struct path *target, const char *type, unsigned long flags, const char *options)
-{
+int vfs_mount(const char *source, const struct path *target, const char *type, unsigned long flags,
+              const char *options) {
     if (!capable(CAP_SYS_ADMIN))
         return -EPERM;
     if (flags & (MS_PRIVATE | MS_SLAVE | MS_SHARED | MS_UNBINDABLE))
@@ -276,8 +252,7 @@ int vfs_mount(const char *source, const struct path *target, const char *type, u
     return err;
 }
 
-int vfs_umount(const struct path *target, int flags)
-{
+int vfs_umount(const struct path *target, int flags) {
     struct mount *m = target->mount, *other;
     if (!capable(CAP_SYS_ADMIN))
         return -EPERM;
@@ -301,7 +276,8 @@ int vfs_umount(const struct path *target, int flags)
         m->parent = NULL;
         m->mountpoint = NULL;
         bool still = false;
-        list_for_each(other, &mounts, link) still |= other->mountpoint == point;
+        list_for_each (other, &mounts, link)
+            still |= other->mountpoint == point;
         if (!still)
             point->flags &= ~DENTRY_MOUNTED;
     }

@@ -10,8 +10,7 @@ struct creation {
     struct dentry *d;
 };
 
-static int creation_check(struct creation *c, bool may_end_in_slash)
-{
+static int creation_check(struct creation *c, bool may_end_in_slash) {
     struct dentry *parent = c->walk.path.dentry, *existing;
     int err = dentry_lookup(parent, c->walk.last, c->walk.last_len, c->walk.last_hash, true, &existing);
     if (err == 0) {
@@ -33,8 +32,7 @@ static int creation_check(struct creation *c, bool may_end_in_slash)
     return c->d ? 0 : -ENOMEM;
 }
 
-static int creation_begin(struct creation *c, int at, const char *name, bool may_end_in_slash)
-{
+static int creation_begin(struct creation *c, int at, const char *name, bool may_end_in_slash) {
     c->walk.resolve = 0;
     int err = walk_start(&c->walk, at, name, LOOKUP_PARENT);
     if (err < 0)
@@ -53,8 +51,7 @@ static int creation_begin(struct creation *c, int at, const char *name, bool may
     return err;
 }
 
-static int creation_end(struct creation *c, int err)
-{
+static int creation_end(struct creation *c, int err) {
     if (err == 0) {
         if (!(c->d->flags & DENTRY_HASHED))
             dentry_insert(c->d);
@@ -66,8 +63,7 @@ static int creation_end(struct creation *c, int err)
     return err;
 }
 
-int vfs_mkdir(int at, const char *name, uint32_t mode)
-{
+int vfs_mkdir(int at, const char *name, uint32_t mode) {
     struct creation c;
     int err = creation_begin(&c, at, name, true);
     if (err < 0)
@@ -76,8 +72,7 @@ int vfs_mkdir(int at, const char *name, uint32_t mode)
     return creation_end(&c, c.dir->ops->mkdir ? c.dir->ops->mkdir(c.dir, c.d, mode) : -EPERM);
 }
 
-int vfs_mknod(int at, const char *name, uint32_t mode, uint64_t rdev)
-{
+int vfs_mknod(int at, const char *name, uint32_t mode, uint64_t rdev) {
     if (!(mode & S_IFMT))
         mode |= S_IFREG;
     if (S_ISDIR(mode))
@@ -94,8 +89,7 @@ int vfs_mknod(int at, const char *name, uint32_t mode, uint64_t rdev)
     return creation_end(&c, c.dir->ops->create ? c.dir->ops->create(c.dir, c.d, mode, rdev) : -EPERM);
 }
 
-int vfs_symlink(const char *target, int at, const char *name)
-{
+int vfs_symlink(const char *target, int at, const char *name) {
     if (!*target)
         return -ENOENT;
     struct creation c;
@@ -105,8 +99,7 @@ int vfs_symlink(const char *target, int at, const char *name)
     return creation_end(&c, c.dir->ops->symlink ? c.dir->ops->symlink(c.dir, c.d, target) : -EPERM);
 }
 
-int vfs_link(int from_at, const char *from, int to_at, const char *to, unsigned flags)
-{
+int vfs_link(int from_at, const char *from, int to_at, const char *to, unsigned flags) {
     struct path old;
     int err = path_lookup(from_at, from, flags, &old);
     if (err < 0)
@@ -127,8 +120,7 @@ int vfs_link(int from_at, const char *from, int to_at, const char *to, unsigned 
     return err;
 }
 
-static int unlink_locked(struct walk *w, struct inode *dir, bool directory)
-{
+static int unlink_locked(struct walk *w, struct inode *dir, bool directory) {
     struct dentry *d;
     int err = dentry_lookup(w->path.dentry, w->last, w->last_len, w->last_hash, true, &d);
     if (err < 0)
@@ -161,8 +153,7 @@ static int unlink_locked(struct walk *w, struct inode *dir, bool directory)
     return err;
 }
 
-int vfs_unlink(int at, const char *name, bool directory)
-{
+int vfs_unlink(int at, const char *name, bool directory) {
     struct walk w = {.resolve = 0};
     int err = walk_start(&w, at, name, LOOKUP_PARENT);
     if (err < 0)
@@ -181,8 +172,7 @@ int vfs_unlink(int at, const char *name, bool directory)
     return err;
 }
 
-long vfs_readlink(int at, const char *name, char *buf, size_t size)
-{
+long vfs_readlink(int at, const char *name, char *buf, size_t size) {
     struct path p;
     int err = path_lookup(at, name, *name ? 0 : LOOKUP_EMPTY, &p);
     if (err < 0)

@@ -4,8 +4,7 @@
 #include "kernel/string.h"
 
 // A device's or a FIFO's file, with the node's inode and path in place of what the driver used.
-static struct file *open_special(struct inode *inode, unsigned flags)
-{
+static struct file *open_special(struct inode *inode, unsigned flags) {
     if (inode->file_ops) { // outside the tree: inode_anonymous()
         struct file *f = file_alloc(inode->file_ops, inode, flags);
         if (!IS_ERR(f)) {
@@ -31,8 +30,7 @@ static struct file *open_special(struct inode *inode, unsigned flags)
     return f;
 }
 
-struct file *open_inode(const struct path *p, struct inode *inode, unsigned flags)
-{
+struct file *open_inode(const struct path *p, struct inode *inode, unsigned flags) {
     struct file *f;
     if (likely(S_ISREG(inode->mode) || S_ISDIR(inode->mode))) {
         if (unlikely(!inode->file_ops))
@@ -50,8 +48,7 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
     return f;
 }
 
-static int check_open(const struct path *p, struct inode *inode, unsigned flags)
-{
+static int check_open(const struct path *p, struct inode *inode, unsigned flags) {
     unsigned access = flags & O_ACCMODE;
     bool write = access != O_RDONLY || (flags & O_TRUNC);
     if (S_ISLNK(inode->mode))
@@ -73,8 +70,7 @@ static int check_open(const struct path *p, struct inode *inode, unsigned flags)
     return err;
 }
 
-static struct file *open_place(const struct path *p, unsigned flags)
-{
+static struct file *open_place(const struct path *p, unsigned flags) {
     static const struct file_ops path_ops = {.name = NULL};
     struct file *f = file_alloc(&path_ops, p->dentry->inode, flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW));
     if (!IS_ERR(f)) {
@@ -86,8 +82,7 @@ static struct file *open_place(const struct path *p, unsigned flags)
     return f;
 }
 
-struct file *vfs_open_path(const struct path *p, unsigned flags)
-{
+struct file *vfs_open_path(const struct path *p, unsigned flags) {
     struct inode *inode = p->dentry->inode;
     if (flags & O_PATH)
         return (flags & O_DIRECTORY) && !S_ISDIR(inode->mode) ? ERR_PTR(-ENOTDIR) : open_place(p, flags);
@@ -102,15 +97,13 @@ struct file *vfs_open_path(const struct path *p, unsigned flags)
     return open_inode(p, inode, flags);
 }
 
-static struct file *open_created(struct walk *w, struct dentry *d, unsigned flags)
-{
+static struct file *open_created(struct walk *w, struct dentry *d, unsigned flags) {
     struct path p = {w->path.mount, d};
     return open_inode(&p, d->inode, flags);
 }
 
 // Makes the last component: the parent is locked and the name is known to be absent.
-static struct file *create_locked(struct walk *w, struct inode *dir, unsigned flags, uint32_t mode)
-{
+static struct file *create_locked(struct walk *w, struct inode *dir, unsigned flags, uint32_t mode) {
     struct dentry *parent = w->path.dentry, *d;
     if (w->trailing_slash)
         return ERR_PTR(-EISDIR);
@@ -142,8 +135,7 @@ static struct file *create_locked(struct walk *w, struct inode *dir, unsigned fl
 
 // After the walk to the parent: opens or creates the last component. Returns NULL when it was a symbolic link that the walk
 // has now followed to another last component.
-static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode)
-{
+static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode) {
     if (w->last_type != LAST_NORMAL) // "/", ".", "..", or the target of a magic link
         return (flags & O_EXCL) && w->last_type != LAST_NONE ? ERR_PTR(-EEXIST) : ERR_PTR(-EISDIR);
     struct inode *dir = w->path.dentry->inode;
@@ -192,8 +184,7 @@ static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode)
     return f;
 }
 
-static struct file *open_create(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve)
-{
+static struct file *open_create(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve) {
     struct walk w = {.resolve = resolve};
     int err = walk_start(&w, at, name, LOOKUP_PARENT);
     if (err < 0)
@@ -212,8 +203,7 @@ static struct file *open_create(int at, const char *name, unsigned flags, uint32
     return f;
 }
 
-static struct file *open_temporary(int at, const char *name, unsigned flags, uint32_t mode)
-{
+static struct file *open_temporary(int at, const char *name, unsigned flags, uint32_t mode) {
     struct path dir;
     int err = path_lookup(at, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &dir);
     if (err < 0)
@@ -244,8 +234,7 @@ static struct file *open_temporary(int at, const char *name, unsigned flags, uin
     return f;
 }
 
-struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve)
-{
+struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve) {
     if (flags & O_PATH)
         flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     if ((flags & O_TMPFILE) == O_TMPFILE)
@@ -265,13 +254,11 @@ struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t
     return f;
 }
 
-struct file *vfs_open(int at, const char *name, unsigned flags, uint32_t mode)
-{
+struct file *vfs_open(int at, const char *name, unsigned flags, uint32_t mode) {
     return vfs_open_resolve(at, name, flags, mode, 0);
 }
 
-struct file *vfs_open_exec(int at, const char *name, unsigned lookup_flags)
-{
+struct file *vfs_open_exec(int at, const char *name, unsigned lookup_flags) {
     struct path p;
     int err = path_lookup(at, name, lookup_flags, &p);
     if (err < 0)

@@ -4,19 +4,16 @@
 
 static struct slab_cache node_cache = SLAB_CACHE("pagetree_node", sizeof(struct pagetree_node), 8);
 
-static inline unsigned slot_of(uint64_t index, uint32_t level)
-{
+static inline unsigned slot_of(uint64_t index, uint32_t level) {
     return index >> (level * PAGETREE_SHIFT) & (PAGETREE_FANOUT - 1);
 }
 
-static bool fits(const struct pagetree *t, uint64_t index)
-{
+static bool fits(const struct pagetree *t, uint64_t index) {
     uint32_t shift = t->height * PAGETREE_SHIFT;
     return shift >= 64 || !(index >> shift);
 }
 
-static int grow(struct pagetree *t)
-{
+static int grow(struct pagetree *t) {
     if (t->root) {
         struct pagetree_node *n = slab_zalloc(&node_cache);
         if (!n)
@@ -29,8 +26,7 @@ static int grow(struct pagetree *t)
     return 0;
 }
 
-int pagetree_insert(struct pagetree *t, uint64_t index, struct page *page)
-{
+int pagetree_insert(struct pagetree *t, uint64_t index, struct page *page) {
     while (!fits(t, index)) {
         int err = grow(t);
         if (err < 0)
@@ -59,8 +55,7 @@ int pagetree_insert(struct pagetree *t, uint64_t index, struct page *page)
     return 0;
 }
 
-struct page *pagetree_remove(struct pagetree *t, uint64_t index)
-{
+struct page *pagetree_remove(struct pagetree *t, uint64_t index) {
     void **way[12];
     uint32_t depth = 0;
     if (!fits(t, index))
@@ -89,8 +84,7 @@ struct page *pagetree_remove(struct pagetree *t, uint64_t index)
     return page;
 }
 
-struct page *pagetree_next(const struct pagetree *t, uint64_t *index)
-{
+struct page *pagetree_next(const struct pagetree *t, uint64_t *index) {
     uint64_t i = *index;
     while (t->root && fits(t, i)) {
         void *at = t->root;

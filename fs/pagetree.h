@@ -19,8 +19,7 @@ struct pagetree_node {
     uint32_t used;
 };
 
-static inline struct page *pagetree_get(const struct pagetree *t, uint64_t index)
-{
+static inline struct page *pagetree_get(const struct pagetree *t, uint64_t index) {
     void *at = t->root;
     uint32_t shift = t->height * PAGETREE_SHIFT;
     if (shift < 64 && index >> shift)

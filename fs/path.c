@@ -7,46 +7,37 @@
 
 void (*vfs_missing_hook)(const char *name);
 
-void path_ref(const struct path *p)
-{
+void path_ref(const struct path *p) {
     if (p->dentry) {
         mount_ref(p->mount);
         dentry_ref(p->dentry);
     }
 }
 
-void path_unref(const struct path *p)
-{
+void path_unref(const struct path *p) {
     if (p->dentry) {
         dentry_unref(p->dentry);
         mount_unref(p->mount);
     }
 }
 
-struct inode *path_inode(const struct path *p)
-{
+struct inode *path_inode(const struct path *p) {
     return p->dentry->inode;
 }
 
-bool path_equal(const struct path *a, const struct path *b)
-{
-    return a->dentry == b->dentry && a->mount == b->mount;
-}
+bool path_equal(const struct path *a, const struct path *b) { return a->dentry == b->dentry && a->mount == b->mount; }
 
-bool path_read_only(const struct path *p)
-{
+bool path_read_only(const struct path *p) {
     return p->mount->flags & 1; // MS_RDONLY
 }
 
-static void first_root(struct path *out)
-{
+static void first_root(struct path *out) {
     out->mount = mount_root();
     out->dentry = out->mount->root;
     path_ref(out);
 }
 
-void path_get_cwd(struct path *out)
-{
+void path_get_cwd(struct path *out) {
     struct fs_context *fs = process_current()->fs;
     if (unlikely(!fs)) {
         first_root(out);
@@ -58,8 +49,7 @@ void path_get_cwd(struct path *out)
     spin_unlock(&fs->lock);
 }
 
-void path_get_root(struct path *out)
-{
+void path_get_root(struct path *out) {
     struct fs_context *fs = process_current()->fs;
     if (unlikely(!fs)) {
         first_root(out);
@@ -71,16 +61,14 @@ void path_get_root(struct path *out)
     spin_unlock(&fs->lock);
 }
 
-static bool at_root(const struct path *p)
-{
+static bool at_root(const struct path *p) {
     struct fs_context *fs = process_current()->fs;
     if (unlikely(!fs))
         return p->mount == mount_root() && p->dentry == p->mount->root;
     return READ_ONCE(fs->root.dentry) == p->dentry && READ_ONCE(fs->root.mount) == p->mount;
 }
 
-static int walk_up(struct walk *w)
-{
+static int walk_up(struct walk *w) {
     for (;;) {
         if (at_root(&w->path))
             return 0;
@@ -98,8 +86,7 @@ static int walk_up(struct walk *w)
 }
 
 // Goes to where the symbolic link points; *rest is what is still to be walked from there. `slash`: the link's name ended in one.
-static int follow_link(struct walk *w, struct dentry *link, bool slash, const char **rest)
-{
+static int follow_link(struct walk *w, struct dentry *link, bool slash, const char **rest) {
     struct inode *inode = link->inode;
     if (++w->links > SYMLINKS_MAX || (w->resolve & RESOLVE_NO_SYMLINKS))
         return -ELOOP;
@@ -143,8 +130,7 @@ static int follow_link(struct walk *w, struct dentry *link, bool slash, const ch
 }
 
 // Walks `name` from w->path. On errors the caller ends the walk.
-static int walk_names(struct walk *w, const char *name, unsigned flags)
-{
+static int walk_names(struct walk *w, const char *name, unsigned flags) {
     w->last_type = LAST_NONE;
     w->trailing_slash = false;
     for (;;) {
@@ -213,8 +199,7 @@ static int walk_names(struct walk *w, const char *name, unsigned flags)
     }
 }
 
-void walk_end(struct walk *w)
-{
+void walk_end(struct walk *w) {
     path_unref(&w->path);
     w->path.dentry = NULL;
     if (unlikely(w->buffer != NULL))
@@ -222,8 +207,7 @@ void walk_end(struct walk *w)
     w->buffer = NULL;
 }
 
-static int walk_from(struct walk *w, int at, const char *name, unsigned flags)
-{
+static int walk_from(struct walk *w, int at, const char *name, unsigned flags) {
     if (*name == '/' && !(w->resolve & RESOLVE_IN_ROOT)) {
         if (w->resolve & RESOLVE_BENEATH)
             return -EXDEV;
@@ -249,8 +233,7 @@ static int walk_from(struct walk *w, int at, const char *name, unsigned flags)
     return 0;
 }
 
-int walk_start(struct walk *w, int at, const char *name, unsigned flags)
-{
+int walk_start(struct walk *w, int at, const char *name, unsigned flags) {
     w->links = 0;
     w->buffer = NULL;
     int err = walk_from(w, at, name, flags);
@@ -264,8 +247,7 @@ int walk_start(struct walk *w, int at, const char *name, unsigned flags)
     return err;
 }
 
-int walk_follow(struct walk *w, struct dentry *link)
-{
+int walk_follow(struct walk *w, struct dentry *link) {
     const char *rest = "";
     int err = follow_link(w, link, w->trailing_slash, &rest);
     if (err == 0)
@@ -273,8 +255,7 @@ int walk_follow(struct walk *w, struct dentry *link)
     return err;
 }
 
-int path_lookup(int at, const char *name, unsigned flags, struct path *out)
-{
+int path_lookup(int at, const char *name, unsigned flags, struct path *out) {
     struct walk w = {.resolve = 0};
     int err = walk_start(&w, at, name, flags);
     if (unlikely(err < 0))

@@ -2,14 +2,12 @@
 #include "fs/internal.h"
 #include "kernel/string.h"
 
-bool path_deleted(const struct path *p)
-{
+bool path_deleted(const struct path *p) {
     struct dentry *d = p->dentry;
     return d && !(d->flags & (DENTRY_HASHED | DENTRY_ANON)) && d->parent != d && !(d->sb->flags & SB_UNCACHED);
 }
 
-long path_name(const struct path *p, char *buf, size_t size)
-{
+long path_name(const struct path *p, char *buf, size_t size) {
     if (p->dentry->flags & DENTRY_ANON) {
         size_t len = str_copy(buf, p->dentry->name, size);
         return len < size ? (long)len : -ENAMETOOLONG;
@@ -67,8 +65,7 @@ long path_name(const struct path *p, char *buf, size_t size)
     return prefix_len + len;
 }
 
-long path_name_marked(const struct path *p, char *buf, size_t size)
-{
+long path_name_marked(const struct path *p, char *buf, size_t size) {
     long n = path_name(p, buf, size);
     if (n > 0 && path_deleted(p) && (size_t)n + 11 <= size) {
         memcpy(buf + n, " (deleted)", 11);
@@ -77,8 +74,7 @@ long path_name_marked(const struct path *p, char *buf, size_t size)
     return n;
 }
 
-void inode_describe(struct inode *inode, char *name, size_t size, uint64_t *dev, uint64_t *ino)
-{
+void inode_describe(struct inode *inode, char *name, size_t size, uint64_t *dev, uint64_t *ino) {
     if (dev)
         *dev = inode->sb->dev;
     if (ino)
@@ -92,7 +88,8 @@ void inode_describe(struct inode *inode, char *name, size_t size, uint64_t *dev,
         d = list_first(&inode->aliases, struct dentry, alias_link);
         // An entry that is being freed has no references any more, but waits for this lock before it goes.
         uint32_t refs = READ_ONCE(d->refs);
-        while (refs && !__atomic_compare_exchange_n(&d->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        while (refs &&
+               !__atomic_compare_exchange_n(&d->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             ;
         if (!refs)
             d = NULL;

@@ -11,7 +11,7 @@
 #include <linux/limits.h>
 
 #define PIPE_PAGES 16
-#define PIPE_MAX   (1u << 20)
+#define PIPE_MAX (1u << 20)
 
 struct pipe {
     struct mutex lock;
@@ -26,18 +26,11 @@ struct pipe {
 
 static const struct file_ops pipe_ops;
 
-static inline uint32_t pipe_used(const struct pipe *p)
-{
-    return READ_ONCE(p->head) - READ_ONCE(p->tail);
-}
+static inline uint32_t pipe_used(const struct pipe *p) { return READ_ONCE(p->head) - READ_ONCE(p->tail); }
 
-static inline uint32_t pipe_room(const struct pipe *p)
-{
-    return p->capacity - pipe_used(p);
-}
+static inline uint32_t pipe_room(const struct pipe *p) { return p->capacity - pipe_used(p); }
 
-static struct pipe *pipe_alloc(void)
-{
+static struct pipe *pipe_alloc(void) {
     struct pipe *p = kzalloc(sizeof(*p));
     if (!p)
         return NULL;
@@ -53,8 +46,7 @@ static struct pipe *pipe_alloc(void)
     return p;
 }
 
-static void pipe_free(struct pipe *p)
-{
+static void pipe_free(struct pipe *p) {
     for (unsigned i = 0; i < p->capacity / PAGE_SIZE; i++)
         if (p->pages[i])
             page_unref(p->pages[i]);
@@ -62,16 +54,12 @@ static void pipe_free(struct pipe *p)
     kfree(p);
 }
 
-static struct page **slot_of(struct pipe *p, uint64_t at)
-{
-    return &p->pages[(at & (p->capacity - 1)) >> PAGE_SHIFT];
-}
+static struct page **slot_of(struct pipe *p, uint64_t at) { return &p->pages[(at & (p->capacity - 1)) >> PAGE_SHIFT]; }
 
 // --- Reading ---
 
 // Moves up to u->left bytes out. Returns the bytes, or -EFAULT when not one could be copied.
-static int64_t take(struct pipe *p, struct uio *u)
-{
+static int64_t take(struct pipe *p, struct uio *u) {
     int64_t total = 0;
     while (u->left && p->head != p->tail) {
         size_t offset = p->tail & ~PAGE_MASK, n = MIN(PAGE_SIZE - offset, p->head - p->tail);
@@ -91,8 +79,7 @@ static int64_t take(struct pipe *p, struct uio *u)
     return total;
 }
 
-static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct pipe *p = f->data;
     if (!u->left)
         return 0;
@@ -118,8 +105,7 @@ static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos)
 
 // --- Writing ---
 
-static int64_t put(struct pipe *p, struct uio *u, size_t limit)
-{
+static int64_t put(struct pipe *p, struct uio *u, size_t limit) {
     int64_t total = 0;
     limit = MIN(limit, u->left);
     while (limit) {
@@ -140,8 +126,7 @@ static int64_t put(struct pipe *p, struct uio *u, size_t limit)
     return total;
 }
 
-static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos) {
     struct pipe *p = f->data;
     int64_t total = 0, err = 0;
     if (!u->left)
@@ -189,8 +174,7 @@ static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos)
     return total ? total : err;
 }
 
-static uint32_t pipe_poll(struct file *f, struct poll_table *pt)
-{
+static uint32_t pipe_poll(struct file *f, struct poll_table *pt) {
     struct pipe *p = f->data;
     uint32_t mask = 0;
     if (f->readable) {
@@ -211,8 +195,7 @@ static uint32_t pipe_poll(struct file *f, struct poll_table *pt)
     return mask;
 }
 
-static long pipe_ioctl(struct file *f, unsigned cmd, uint64_t arg)
-{
+static long pipe_ioctl(struct file *f, unsigned cmd, uint64_t arg) {
     if (cmd != FIONREAD)
         return -ENOTTY;
     int used = pipe_used(f->data);
@@ -221,14 +204,12 @@ static long pipe_ioctl(struct file *f, unsigned cmd, uint64_t arg)
 
 // --- Opening and closing ---
 
-static void wake_both(struct pipe *p)
-{
+static void wake_both(struct pipe *p) {
     waitq_wake_key(&p->readable, ~0u, 0);
     waitq_wake_key(&p->writable, ~0u, 0);
 }
 
-static void pipe_detach(struct inode *inode, struct pipe *p, bool reader, bool writer)
-{
+static void pipe_detach(struct inode *inode, struct pipe *p, bool reader, bool writer) {
     mutex_lock(&inode->lock);
     mutex_lock(&p->lock);
     p->readers -= reader;
@@ -244,8 +225,7 @@ static void pipe_detach(struct inode *inode, struct pipe *p, bool reader, bool w
         pipe_free(p);
 }
 
-static void pipe_release(struct file *f)
-{
+static void pipe_release(struct file *f) {
     // The file's inode may have been replaced by a node of the tree, which is where the pipe is then.
     pipe_detach(f->inode, f->data, f->readable, f->writable);
 }
@@ -260,8 +240,7 @@ static const struct file_ops pipe_ops = {
 };
 
 // A file for the pipe of the inode, counted as reader and writer. inode.lock held.
-static struct file *pipe_file(struct inode *inode, unsigned flags)
-{
+static struct file *pipe_file(struct inode *inode, unsigned flags) {
     struct pipe *p = inode->pipe;
     struct file *f = file_alloc(&pipe_ops, inode, flags);
     if (IS_ERR(f))
@@ -279,8 +258,7 @@ static struct file *pipe_file(struct inode *inode, unsigned flags)
     return f;
 }
 
-int pipe_create(unsigned flags, struct file *ends[2])
-{
+int pipe_create(unsigned flags, struct file *ends[2]) {
     struct inode *inode = inode_anonymous(S_IFIFO | 0600, 0);
     struct pipe *p = inode ? pipe_alloc() : NULL;
     if (!p) {
@@ -305,8 +283,7 @@ int pipe_create(unsigned flags, struct file *ends[2])
     return err;
 }
 
-struct file *fifo_open(struct inode *inode, unsigned flags)
-{
+struct file *fifo_open(struct inode *inode, unsigned flags) {
     mutex_lock(&inode->lock);
     bool fresh = !inode->pipe;
     if (fresh && !(inode->pipe = pipe_alloc())) {
@@ -347,14 +324,10 @@ struct file *fifo_open(struct inode *inode, unsigned flags)
 
 // --- F_SETPIPE_SZ, F_GETPIPE_SZ ---
 
-long pipe_get_size(struct file *f)
-{
-    return f->ops == &pipe_ops ? (long)((struct pipe *)f->data)->capacity : -EBADF;
-}
+long pipe_get_size(struct file *f) { return f->ops == &pipe_ops ? (long)((struct pipe *)f->data)->capacity : -EBADF; }
 
 // Copies what is in the pipe to new pages from offset 0 on. pipe.lock held.
-static int resize(struct pipe *p, uint32_t capacity)
-{
+static int resize(struct pipe *p, uint32_t capacity) {
     uint32_t used = pipe_used(p);
     if (used > capacity)
         return -EBUSY;
@@ -387,8 +360,7 @@ static int resize(struct pipe *p, uint32_t capacity)
     return 0;
 }
 
-long pipe_set_size(struct file *f, unsigned size)
-{
+long pipe_set_size(struct file *f, unsigned size) {
     if (f->ops != &pipe_ops)
         return -EBADF;
     uint32_t capacity = PAGE_SIZE;

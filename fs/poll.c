@@ -5,16 +5,14 @@
 
 static struct slab_cache block_cache = SLAB_CACHE("poll_block", sizeof(struct poll_block), 8);
 
-static bool on_wake(struct waiter *w, uint32_t key)
-{
+static bool on_wake(struct waiter *w, uint32_t key) {
     struct poller *p = w->data;
     WRITE_ONCE(p->triggered, 1);
     waitq_wake_all(&p->wait);
     return true;
 }
 
-static struct poll_entry *entry_get(struct poller *p)
-{
+static struct poll_entry *entry_get(struct poller *p) {
     if (p->count < ARRAY_SIZE(p->entries))
         return &p->entries[p->count++];
     struct poll_block *b = p->more;
@@ -29,8 +27,7 @@ static struct poll_entry *entry_get(struct poller *p)
     return &b->entries[b->count++];
 }
 
-static void add(struct poll_table *pt, struct file *f, struct waitq *wq)
-{
+static void add(struct poll_table *pt, struct file *f, struct waitq *wq) {
     struct poller *p = container_of(pt, struct poller, table);
     struct poll_entry *e = entry_get(p);
     if (!e) {
@@ -44,8 +41,7 @@ static void add(struct poll_table *pt, struct file *f, struct waitq *wq)
     waitq_add(wq, &e->waiter);
 }
 
-void poller_init(struct poller *p)
-{
+void poller_init(struct poller *p) {
     p->table.add = add;
     waitq_init(&p->wait);
     p->triggered = 0;
@@ -55,8 +51,7 @@ void poller_init(struct poller *p)
     p->more = NULL;
 }
 
-int poller_wait(struct poller *p, nsec_t deadline)
-{
+int poller_wait(struct poller *p, nsec_t deadline) {
     if (p->error)
         return p->error;
     p->registered = true;
@@ -67,16 +62,14 @@ int poller_wait(struct poller *p, nsec_t deadline)
     return err == -ERESTARTSYS ? -ERESTARTNOHAND : err;
 }
 
-static void entries_drop(struct poll_entry *entries, unsigned count)
-{
+static void entries_drop(struct poll_entry *entries, unsigned count) {
     for (unsigned i = 0; i < count; i++) {
         waitq_remove(&entries[i].waiter);
         file_unref(entries[i].file);
     }
 }
 
-void poller_done(struct poller *p)
-{
+void poller_done(struct poller *p) {
     entries_drop(p->entries, p->count);
     for (struct poll_block *b = p->more, *next; b; b = next) {
         next = b->next;

@@ -14,15 +14,11 @@ static const struct file_ops proc_file_ops, proc_directory_ops;
 static const struct proc_entry root_entry = {
     .name = "/", .mode = S_IFDIR | 0555, .children = proc_root_entries, .numbers = &proc_processes};
 
-static struct proc_item *item_of(struct inode *i)
-{
-    return container_of(i, struct proc_item, inode);
-}
+static struct proc_item *item_of(struct inode *i) { return container_of(i, struct proc_item, inode); }
 
 // --- The process behind an item ---
 
-static int ref_get(struct proc_item *item, struct proc_ref *r)
-{
+static int ref_get(struct proc_item *item, struct proc_ref *r) {
     *r = (struct proc_ref){.item = item};
     if (!item->pid)
         return 0;
@@ -39,8 +35,7 @@ static int ref_get(struct proc_item *item, struct proc_ref *r)
     return 0;
 }
 
-static void ref_put(struct proc_ref *r)
-{
+static void ref_put(struct proc_ref *r) {
     if (r->thread)
         thread_unref(r->thread);
     if (r->process)
@@ -49,8 +44,7 @@ static void ref_put(struct proc_ref *r)
 
 // --- Inodes ---
 
-static uint64_t item_number(const struct proc_entry *e, int pid, int tid, int fd)
-{
+static uint64_t item_number(const struct proc_entry *e, int pid, int tid, int fd) {
     // Stable while the item exists, and unlike all others: the table's place and what the item is about.
     uint64_t h = ((uintptr_t)e & 0xffffff) * 0x9e3779b97f4a7c15UL;
     h ^= ((uint64_t)pid << 40) ^ ((uint64_t)tid << 20) ^ (uint64_t)(fd + 1);
@@ -58,12 +52,11 @@ static uint64_t item_number(const struct proc_entry *e, int pid, int tid, int fd
     return (h >> 32 | 1) & 0x7fffffff;
 }
 
-static struct inode *item_new(struct superblock *sb, const struct proc_entry *e, int pid, int tid, int fd)
-{
+static struct inode *item_new(struct superblock *sb, const struct proc_entry *e, int pid, int tid, int fd) {
     struct proc_item *it = slab_alloc(&item_cache);
     if (!it)
         return NULL;
-    const struct inode_ops *ops = S_ISDIR(e->mode)   ? &proc_dir_ops
+    const struct inode_ops *ops = S_ISDIR(e->mode)    ? &proc_dir_ops
                                   : !S_ISLNK(e->mode) ? &proc_inode_ops
                                   : e->follow         ? &proc_magic_ops
                                                       : &proc_link_ops;
@@ -88,15 +81,11 @@ static struct inode *item_new(struct superblock *sb, const struct proc_entry *e,
     return &it->inode;
 }
 
-static void proc_release(struct inode *inode)
-{
-    slab_free(&item_cache, item_of(inode));
-}
+static void proc_release(struct inode *inode) { slab_free(&item_cache, item_of(inode)); }
 
 // --- Directories ---
 
-static int parse_number(const char *name)
-{
+static int parse_number(const char *name) {
     int64_t n = 0;
     if (*name == '0' && name[1])
         return -1;
@@ -107,8 +96,7 @@ static int parse_number(const char *name)
     return n;
 }
 
-static int lookup_number(struct proc_item *dir, int n, struct dentry *d)
-{
+static int lookup_number(struct proc_item *dir, int n, struct dentry *d) {
     const struct proc_numbers *numbers = dir->entry->numbers;
     struct proc_ref r;
     int err = ref_get(dir, &r);
@@ -126,8 +114,7 @@ static int lookup_number(struct proc_item *dir, int n, struct dentry *d)
     return 0;
 }
 
-static int proc_lookup(struct inode *dir, struct dentry *d)
-{
+static int proc_lookup(struct inode *dir, struct dentry *d) {
     struct proc_item *item = item_of(dir);
     for (const struct proc_entry *e = item->entry->children; e && e->name; e++) {
         if (strcmp(e->name, d->name) == 0) {
@@ -144,8 +131,7 @@ static int proc_lookup(struct inode *dir, struct dentry *d)
 
 #define NUMBERS_START 0x10000 // positions from here on are numbers + 1
 
-static int iterate_entries(struct proc_item *dir, struct dentry *d, struct dir_context *ctx)
-{
+static int iterate_entries(struct proc_item *dir, struct dentry *d, struct dir_context *ctx) {
     if (ctx->pos < 0)
         return -EINVAL;
     if (ctx->pos == 0) {
@@ -173,8 +159,7 @@ static int iterate_entries(struct proc_item *dir, struct dentry *d, struct dir_c
     return 0;
 }
 
-static int proc_iterate(struct file *f, struct dir_context *ctx)
-{
+static int proc_iterate(struct file *f, struct dir_context *ctx) {
     struct proc_item *dir = item_of(f->inode);
     const struct proc_numbers *numbers = dir->entry->numbers;
     int err = iterate_entries(dir, f->path.dentry, ctx);
@@ -200,8 +185,7 @@ static int proc_iterate(struct file *f, struct dir_context *ctx)
 
 // --- Links ---
 
-static long proc_readlink(struct inode *inode, char *buf, size_t size)
-{
+static long proc_readlink(struct inode *inode, char *buf, size_t size) {
     struct proc_item *item = item_of(inode);
     struct proc_ref r;
     long n = ref_get(item, &r);
@@ -218,8 +202,7 @@ static long proc_readlink(struct inode *inode, char *buf, size_t size)
     return n;
 }
 
-static int proc_follow(struct inode *inode, struct path *target)
-{
+static int proc_follow(struct inode *inode, struct path *target) {
     struct proc_item *item = item_of(inode);
     struct proc_ref r;
     int err = ref_get(item, &r);
@@ -232,8 +215,7 @@ static int proc_follow(struct inode *inode, struct path *target)
 
 // --- Files ---
 
-static int generate(struct file *f)
-{
+static int generate(struct file *f) {
     struct proc_item *item = item_of(f->inode);
     struct seqbuf *s = f->data;
     if (!s) {
@@ -253,8 +235,7 @@ static int generate(struct file *f)
     return err < 0 ? err : s->failed ? -ENOMEM : 0;
 }
 
-static int64_t proc_read(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t proc_read(struct file *f, struct uio *u, uint64_t *pos) {
     if (!item_of(f->inode)->entry->show)
         return -EINVAL;
     mutex_lock(&f->inode->lock);
@@ -273,8 +254,7 @@ static int64_t proc_read(struct file *f, struct uio *u, uint64_t *pos)
     return n;
 }
 
-static int64_t proc_write(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t proc_write(struct file *f, struct uio *u, uint64_t *pos) {
     struct proc_item *item = item_of(f->inode);
     if (!item->entry->store)
         return -EIO;
@@ -294,23 +274,18 @@ static int64_t proc_write(struct file *f, struct uio *u, uint64_t *pos)
     return result < 0 ? result : (int64_t)n;
 }
 
-static int64_t proc_seek(struct file *f, int64_t offset, int whence)
-{
+static int64_t proc_seek(struct file *f, int64_t offset, int whence) {
     return whence > 1 ? -EINVAL : file_seek_sized(f, offset, whence, 0);
 }
 
-static void proc_file_release(struct file *f)
-{
+static void proc_file_release(struct file *f) {
     if (f->data) {
         seq_free(f->data);
         kfree(f->data);
     }
 }
 
-static int64_t proc_directory_read(struct file *f, struct uio *u, uint64_t *pos)
-{
-    return -EISDIR;
-}
+static int64_t proc_directory_read(struct file *f, struct uio *u, uint64_t *pos) { return -EISDIR; }
 
 static const struct file_ops proc_file_ops = {
     .read = proc_read, .write = proc_write, .seek = proc_seek, .release = proc_file_release};
@@ -324,14 +299,12 @@ static const struct inode_ops proc_magic_ops = {
 
 // --- The file system ---
 
-static void proc_statistics(struct superblock *sb, struct fs_statistics *st)
-{
+static void proc_statistics(struct superblock *sb, struct fs_statistics *st) {
     *st = (struct fs_statistics){.magic = PROC_SUPER_MAGIC, .block_size = PAGE_SIZE, .name_max = NAME_MAX};
 }
 static const struct superblock_ops proc_sb_ops = {.statistics = proc_statistics};
 
-static struct superblock *proc_mount(const struct fs_type *type, const char *source, const char *options)
-{
+static struct superblock *proc_mount(const struct fs_type *type, const char *source, const char *options) {
     struct superblock *sb = superblock_alloc(&proc_sb_ops, type, SB_UNCACHED);
     if (!sb)
         return ERR_PTR(-ENOMEM);

@@ -31,8 +31,8 @@ struct proc_numbers {
 };
 
 struct proc_entry {
-    const char *name; // NULL ends a table
-    uint32_t mode;    // type and permissions
+    const char *name;                                                // NULL ends a table
+    uint32_t mode;                                                   // type and permissions
     int (*show)(struct seqbuf *s, struct proc_ref *r);               // the contents. 0 or -errno
     long (*store)(struct proc_ref *r, const char *text, size_t len); // a write; the text is NUL-terminated. 0 or -errno
     long (*readlink)(struct proc_ref *r, char *buf, size_t size);
@@ -41,9 +41,12 @@ struct proc_entry {
     const struct proc_entry *children;
     const struct proc_numbers *numbers;
 };
-#define PROC_FILE(nm, fn)      {.name = (nm), .mode = S_IFREG | 0444, .show = (fn)}
-#define PROC_SECRET(nm, fn)    {.name = (nm), .mode = S_IFREG | 0400, .show = (fn)}
-#define PROC_DIR(nm, entries)  {.name = (nm), .mode = S_IFDIR | 0555, .children = (entries)}
+#define PROC_FILE(nm, fn)                                                                                              \
+    { .name = (nm), .mode = S_IFREG | 0444, .show = (fn) }
+#define PROC_SECRET(nm, fn)                                                                                            \
+    { .name = (nm), .mode = S_IFREG | 0400, .show = (fn) }
+#define PROC_DIR(nm, entries)                                                                                          \
+    { .name = (nm), .mode = S_IFDIR | 0555, .children = (entries) }
 
 extern const struct proc_entry proc_root_entries[], proc_sys_entries[], proc_pid_entries[], proc_task_entries[];
 extern const struct proc_numbers proc_processes, proc_fds, proc_fdinfos;

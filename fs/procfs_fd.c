@@ -3,8 +3,7 @@
 #include "kernel/log.h"
 #include "kernel/string.h"
 
-static struct file *item_file(struct proc_ref *r)
-{
+static struct file *item_file(struct proc_ref *r) {
     struct file_table *t = process_files_get(r->process);
     struct file *f = NULL;
     if (t) {
@@ -18,8 +17,7 @@ static struct file *item_file(struct proc_ref *r)
     return f;
 }
 
-static int next_fd(struct proc_ref *dir, int from)
-{
+static int next_fd(struct proc_ref *dir, int from) {
     struct file_table *t = process_files_get(dir->process);
     if (!t)
         return -1;
@@ -31,8 +29,7 @@ static int next_fd(struct proc_ref *dir, int from)
     return fd;
 }
 
-static size_t anonymous_name(struct file *f, char *buf, size_t size)
-{
+static size_t anonymous_name(struct file *f, char *buf, size_t size) {
     if (S_ISFIFO(f->inode->mode))
         return snprintf(buf, size, "pipe:[%lu]", (unsigned long)f->inode->ino);
     if (S_ISSOCK(f->inode->mode))
@@ -40,8 +37,7 @@ static size_t anonymous_name(struct file *f, char *buf, size_t size)
     return snprintf(buf, size, "anon_inode:%s", f->ops->name ? f->ops->name : "[file]");
 }
 
-static long fd_readlink(struct proc_ref *r, char *buf, size_t size)
-{
+static long fd_readlink(struct proc_ref *r, char *buf, size_t size) {
     struct file *f = item_file(r);
     if (!f)
         return -ENOENT;
@@ -50,8 +46,7 @@ static long fd_readlink(struct proc_ref *r, char *buf, size_t size)
     return n;
 }
 
-static int fd_follow(struct proc_ref *r, struct path *out)
-{
+static int fd_follow(struct proc_ref *r, struct path *out) {
     struct file *f = item_file(r);
     if (!f)
         return -ENOENT;
@@ -74,8 +69,7 @@ static int fd_follow(struct proc_ref *r, struct path *out)
     return err;
 }
 
-static uint32_t fd_link_mode(struct proc_ref *r)
-{
+static uint32_t fd_link_mode(struct proc_ref *r) {
     struct file *f = item_file(r);
     if (!f)
         return 0700;
@@ -84,23 +78,18 @@ static uint32_t fd_link_mode(struct proc_ref *r)
     return mode;
 }
 
-static int show_fdinfo(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_fdinfo(struct seqbuf *s, struct proc_ref *r) {
     struct file *f = item_file(r);
     if (!f)
         return -ENOENT;
-    seq_printf(s, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%d\nino:\t%lu\n",
-               f->stream ? 0UL : (unsigned long)f->position, f->flags, f->path.mount ? f->path.mount->id : 0,
-               (unsigned long)f->inode->ino);
+    seq_printf(s, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%d\nino:\t%lu\n", f->stream ? 0UL : (unsigned long)f->position,
+               f->flags, f->path.mount ? f->path.mount->id : 0, (unsigned long)f->inode->ino);
     file_unref(f);
     return 0;
 }
 
-static const struct proc_entry fd_entry = {.name = "fd",
-                                           .mode = S_IFLNK | 0700,
-                                           .readlink = fd_readlink,
-                                           .follow = fd_follow,
-                                           .link_mode = fd_link_mode};
+static const struct proc_entry fd_entry = {
+    .name = "fd", .mode = S_IFLNK | 0700, .readlink = fd_readlink, .follow = fd_follow, .link_mode = fd_link_mode};
 static const struct proc_entry fdinfo_entry = PROC_SECRET("fdinfo", show_fdinfo);
 
 const struct proc_numbers proc_fds = {.next = next_fd, .member = &fd_entry, .kind = NUMBER_FD};

@@ -8,15 +8,11 @@
 #include <linux/auxvec.h>
 
 #define TICKS_PER_SEC 100 // USER_HZ: the unit of times in /proc
-static uint64_t ticks(nsec_t ns)
-{
-    return ns / (NSEC_PER_SEC / TICKS_PER_SEC);
-}
+static uint64_t ticks(nsec_t ns) { return ns / (NSEC_PER_SEC / TICKS_PER_SEC); }
 
 // --- Memory ---
 
-static bool emit_map(void *ctx, const struct vma_info *v)
-{
+static bool emit_map(void *ctx, const struct vma_info *v) {
     struct seqbuf *s = ctx;
     size_t start = s->len;
     seq_printf(s, "%08lx-%08lx %c%c%c%c %08lx %02x:%02x %lu ", v->start, v->end, v->prot & PROT_READ ? 'r' : '-',
@@ -31,8 +27,7 @@ static bool emit_map(void *ctx, const struct vma_info *v)
     return !s->failed;
 }
 
-static int show_maps(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_maps(struct seqbuf *s, struct proc_ref *r) {
     struct aspace *as = process_aspace_get(r->process);
     if (as) {
         aspace_each(as, emit_map, s);
@@ -46,8 +41,7 @@ struct smaps {
     struct aspace *as;
 };
 
-static bool emit_smap(void *ctx, const struct vma_info *v)
-{
+static bool emit_smap(void *ctx, const struct vma_info *v) {
     struct smaps *m = ctx;
     struct aspace_usage u;
     emit_map(m->s, v);
@@ -63,8 +57,7 @@ static bool emit_smap(void *ctx, const struct vma_info *v)
     return !m->s->failed;
 }
 
-static int show_smaps(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_smaps(struct seqbuf *s, struct proc_ref *r) {
     struct smaps m = {s, process_aspace_get(r->process)};
     if (m.as) {
         aspace_each(m.as, emit_smap, &m);
@@ -73,8 +66,7 @@ static int show_smaps(struct seqbuf *s, struct proc_ref *r)
     return 0;
 }
 
-static int copy_from_program(struct seqbuf *s, struct process *p, bool environment)
-{
+static int copy_from_program(struct seqbuf *s, struct process *p, bool environment) {
     struct aspace *as = process_aspace_get(p);
     if (!as)
         return 0;
@@ -92,18 +84,11 @@ static int copy_from_program(struct seqbuf *s, struct process *p, bool environme
     return 0;
 }
 
-static int show_cmdline(struct seqbuf *s, struct proc_ref *r)
-{
-    return copy_from_program(s, r->process, false);
-}
+static int show_cmdline(struct seqbuf *s, struct proc_ref *r) { return copy_from_program(s, r->process, false); }
 
-static int show_environ(struct seqbuf *s, struct proc_ref *r)
-{
-    return copy_from_program(s, r->process, true);
-}
+static int show_environ(struct seqbuf *s, struct proc_ref *r) { return copy_from_program(s, r->process, true); }
 
-static int show_auxv(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_auxv(struct seqbuf *s, struct proc_ref *r) {
     struct aspace *as = process_aspace_get(r->process);
     if (as) {
         seq_write(s, as->auxv, as->auxv_words * sizeof(as->auxv[0]));
@@ -112,8 +97,7 @@ static int show_auxv(struct seqbuf *s, struct proc_ref *r)
     return 0;
 }
 
-static int show_statm(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_statm(struct seqbuf *s, struct proc_ref *r) {
     struct aspace *as = process_aspace_get(r->process);
     unsigned long text = 0;
     if (!as) {
@@ -129,13 +113,9 @@ static int show_statm(struct seqbuf *s, struct proc_ref *r)
 
 // --- stat, status ---
 
-static int parent_of(struct process *p)
-{
-    return p->parent ? p->parent->pid : 0;
-}
+static int parent_of(struct process *p) { return p->parent ? p->parent->pid : 0; }
 
-static int show_stat_of(struct seqbuf *s, struct proc_ref *r, bool whole)
-{
+static int show_stat_of(struct seqbuf *s, struct proc_ref *r, bool whole) {
     struct process *p = r->process;
     struct thread *t = r->thread;
     struct aspace *as = process_aspace_get(p);
@@ -176,47 +156,36 @@ static int show_stat_of(struct seqbuf *s, struct proc_ref *r, bool whole)
     return 0;
 }
 
-static int show_stat(struct seqbuf *s, struct proc_ref *r)
-{
-    return show_stat_of(s, r, true);
-}
+static int show_stat(struct seqbuf *s, struct proc_ref *r) { return show_stat_of(s, r, true); }
 
-static int show_task_stat(struct seqbuf *s, struct proc_ref *r)
-{
-    return show_stat_of(s, r, false);
-}
+static int show_task_stat(struct seqbuf *s, struct proc_ref *r) { return show_stat_of(s, r, false); }
 
-static const char *state_name(char c)
-{
+static const char *state_name(char c) {
     switch (c) {
-    case 'R':
-        return "R (running)";
-    case 'S':
-        return "S (sleeping)";
-    case 'D':
-        return "D (disk sleep)";
-    case 'T':
-        return "T (stopped)";
-    case 'Z':
-        return "Z (zombie)";
+    case 'R': return "R (running)";
+    case 'S': return "S (sleeping)";
+    case 'D': return "D (disk sleep)";
+    case 'T': return "T (stopped)";
+    case 'Z': return "Z (zombie)";
     }
     return "X (dead)";
 }
 
-static void show_status_memory(struct seqbuf *s, struct aspace *as)
-{
+static void show_status_memory(struct seqbuf *s, struct aspace *as) {
     unsigned long kb = PAGE_SIZE / 1024;
-    seq_printf(s, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t%8lu kB\nVmPin:\t%8u kB\nVmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n",
-               as->mapped_pages * kb, as->mapped_pages * kb, as->locked_pages * kb, 0u,
-               MAX(as->peak_resident, as->resident_pages) * kb, as->resident_pages * kb);
-    seq_printf(s, "RssAnon:\t%8lu kB\nRssFile:\t%8u kB\nRssShmem:\t%8u kB\nVmData:\t%8lu kB\nVmStk:\t%8lu kB\nVmExe:\t%8lu kB\n",
-               as->resident_pages * kb, 0u, 0u, as->data_pages * kb, as->stack_pages * kb,
-               DIV_ROUND_UP(as->code_end - as->code_start, 1024));
+    seq_printf(
+        s, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t%8lu kB\nVmPin:\t%8u kB\nVmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n",
+        as->mapped_pages * kb, as->mapped_pages * kb, as->locked_pages * kb, 0u,
+        MAX(as->peak_resident, as->resident_pages) * kb, as->resident_pages * kb);
+    seq_printf(
+        s,
+        "RssAnon:\t%8lu kB\nRssFile:\t%8u kB\nRssShmem:\t%8u kB\nVmData:\t%8lu kB\nVmStk:\t%8lu kB\nVmExe:\t%8lu kB\n",
+        as->resident_pages * kb, 0u, 0u, as->data_pages * kb, as->stack_pages * kb,
+        DIV_ROUND_UP(as->code_end - as->code_start, 1024));
     seq_printf(s, "VmLib:\t%8u kB\nVmPTE:\t%8lu kB\nVmSwap:\t%8u kB\n", 0u, as->table_pages * kb, 0u);
 }
 
-static int show_status(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_status(struct seqbuf *s, struct proc_ref *r) {
     struct process *p = r->process;
     struct thread *t = r->thread;
     const struct credentials *c = &p->cred;
@@ -263,21 +232,21 @@ static int show_status(struct seqbuf *s, struct proc_ref *r)
         first = false;
         i = last;
     }
-    seq_printf(s, "\nMems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n",
-               t ? t->voluntary_switches : 0, t ? t->involuntary_switches : 0);
+    seq_printf(
+        s,
+        "\nMems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n",
+        t ? t->voluntary_switches : 0, t ? t->involuntary_switches : 0);
     return 0;
 }
 
 // --- Names and limits ---
 
-static int show_comm(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_comm(struct seqbuf *s, struct proc_ref *r) {
     seq_printf(s, "%s\n", r->thread ? r->thread->name : "");
     return 0;
 }
 
-static long store_comm(struct proc_ref *r, const char *text, size_t len)
-{
+static long store_comm(struct proc_ref *r, const char *text, size_t len) {
     if (!r->thread || r->process != process_current())
         return -EINVAL;
     while (len && text[len - 1] == '\n')
@@ -288,27 +257,18 @@ static long store_comm(struct proc_ref *r, const char *text, size_t len)
     return 0;
 }
 
-static int show_limits(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_limits(struct seqbuf *s, struct proc_ref *r) {
     static const struct {
         const char *name, *unit;
     } names[RLIM_NLIMITS] = {
-        [RLIMIT_CPU] = {"Max cpu time", "seconds"},
-        [RLIMIT_FSIZE] = {"Max file size", "bytes"},
-        [RLIMIT_DATA] = {"Max data size", "bytes"},
-        [RLIMIT_STACK] = {"Max stack size", "bytes"},
-        [RLIMIT_CORE] = {"Max core file size", "bytes"},
-        [RLIMIT_RSS] = {"Max resident set", "bytes"},
-        [RLIMIT_NPROC] = {"Max processes", "processes"},
-        [RLIMIT_NOFILE] = {"Max open files", "files"},
-        [RLIMIT_MEMLOCK] = {"Max locked memory", "bytes"},
-        [RLIMIT_AS] = {"Max address space", "bytes"},
-        [RLIMIT_LOCKS] = {"Max file locks", "locks"},
-        [RLIMIT_SIGPENDING] = {"Max pending signals", "signals"},
-        [RLIMIT_MSGQUEUE] = {"Max msgqueue size", "bytes"},
-        [RLIMIT_NICE] = {"Max nice priority", ""},
-        [RLIMIT_RTPRIO] = {"Max realtime priority", ""},
-        [RLIMIT_RTTIME] = {"Max realtime timeout", "us"},
+        [RLIMIT_CPU] = {"Max cpu time", "seconds"},         [RLIMIT_FSIZE] = {"Max file size", "bytes"},
+        [RLIMIT_DATA] = {"Max data size", "bytes"},         [RLIMIT_STACK] = {"Max stack size", "bytes"},
+        [RLIMIT_CORE] = {"Max core file size", "bytes"},    [RLIMIT_RSS] = {"Max resident set", "bytes"},
+        [RLIMIT_NPROC] = {"Max processes", "processes"},    [RLIMIT_NOFILE] = {"Max open files", "files"},
+        [RLIMIT_MEMLOCK] = {"Max locked memory", "bytes"},  [RLIMIT_AS] = {"Max address space", "bytes"},
+        [RLIMIT_LOCKS] = {"Max file locks", "locks"},       [RLIMIT_SIGPENDING] = {"Max pending signals", "signals"},
+        [RLIMIT_MSGQUEUE] = {"Max msgqueue size", "bytes"}, [RLIMIT_NICE] = {"Max nice priority", ""},
+        [RLIMIT_RTPRIO] = {"Max realtime priority", ""},    [RLIMIT_RTTIME] = {"Max realtime timeout", "us"},
     };
     seq_printf(s, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
     for (unsigned i = 0; i < RLIM_NLIMITS; i++) {
@@ -325,14 +285,12 @@ static int show_limits(struct seqbuf *s, struct proc_ref *r)
     return 0;
 }
 
-static int show_oom_score_adj(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_oom_score_adj(struct seqbuf *s, struct proc_ref *r) {
     seq_printf(s, "%d\n", r->process->oom_score_adj);
     return 0;
 }
 
-static long store_oom_score_adj(struct proc_ref *r, const char *text, size_t len)
-{
+static long store_oom_score_adj(struct proc_ref *r, const char *text, size_t len) {
     bool negative = *text == '-';
     int value = 0;
     text += negative;
@@ -350,8 +308,7 @@ static long store_oom_score_adj(struct proc_ref *r, const char *text, size_t len
     return 0;
 }
 
-static int show_oom_score(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_oom_score(struct seqbuf *s, struct proc_ref *r) {
     struct aspace *as = process_aspace_get(r->process);
     long score = as ? (long)(as->resident_pages * 1000 / MAX(page_total(), 1ul)) : 0;
     if (as)
@@ -361,64 +318,52 @@ static int show_oom_score(struct seqbuf *s, struct proc_ref *r)
     return 0;
 }
 
-static int show_cgroup(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_cgroup(struct seqbuf *s, struct proc_ref *r) {
     seq_puts(s, "0::/\n");
     return 0;
 }
 
-static int show_id_map(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_id_map(struct seqbuf *s, struct proc_ref *r) {
     seq_printf(s, "%10u %10u %10u\n", 0, 0, ~0u);
     return 0;
 }
 
 // --- Links ---
 
-static long path_link(struct path *p, char *buf, size_t size)
-{
+static long path_link(struct path *p, char *buf, size_t size) {
     long n = path_name_marked(p, buf, size);
     path_unref(p);
     return n;
 }
 
-static long exe_readlink(struct proc_ref *r, char *buf, size_t size)
-{
+static long exe_readlink(struct proc_ref *r, char *buf, size_t size) {
     struct path p;
     return process_exe_get(r->process, &p) ? path_link(&p, buf, size) : -ENOENT;
 }
 
-static int exe_follow(struct proc_ref *r, struct path *out)
-{
-    return process_exe_get(r->process, out) ? 0 : -ENOENT;
-}
+static int exe_follow(struct proc_ref *r, struct path *out) { return process_exe_get(r->process, out) ? 0 : -ENOENT; }
 
-static long cwd_readlink(struct proc_ref *r, char *buf, size_t size)
-{
+static long cwd_readlink(struct proc_ref *r, char *buf, size_t size) {
     struct path p;
     return process_path_get(r->process, false, &p) ? path_link(&p, buf, size) : -ENOENT;
 }
 
-static int cwd_follow(struct proc_ref *r, struct path *out)
-{
+static int cwd_follow(struct proc_ref *r, struct path *out) {
     return process_path_get(r->process, false, out) ? 0 : -ENOENT;
 }
 
-static long root_readlink(struct proc_ref *r, char *buf, size_t size)
-{
+static long root_readlink(struct proc_ref *r, char *buf, size_t size) {
     struct path p;
     return process_path_get(r->process, true, &p) ? path_link(&p, buf, size) : -ENOENT;
 }
 
-static int root_follow(struct proc_ref *r, struct path *out)
-{
+static int root_follow(struct proc_ref *r, struct path *out) {
     return process_path_get(r->process, true, out) ? 0 : -ENOENT;
 }
 
 // --- Processes and threads ---
 
-static int next_process(struct proc_ref *dir, int from)
-{
+static int next_process(struct proc_ref *dir, int from) {
     struct process *p = process_next(MAX(from, 1));
     int pid = p ? p->pid : -1;
     if (p)
@@ -426,8 +371,7 @@ static int next_process(struct proc_ref *dir, int from)
     return pid;
 }
 
-static int next_task(struct proc_ref *dir, int from)
-{
+static int next_task(struct proc_ref *dir, int from) {
     struct thread *t = process_next_thread(dir->process, from);
     int tid = t ? t->tid : -1;
     if (t)
@@ -444,14 +388,10 @@ static int show_mountinfo(struct seqbuf *s, struct proc_ref *r);
         PROC_SECRET("environ", show_environ),                                                                          \
         {.name = "exe", .mode = S_IFLNK | 0777, .readlink = exe_readlink, .follow = exe_follow},                       \
         {.name = "fd", .mode = S_IFDIR | 0500, .numbers = &proc_fds},                                                  \
-        {.name = "fdinfo", .mode = S_IFDIR | 0555, .numbers = &proc_fdinfos},                                          \
-        PROC_FILE("gid_map", show_id_map), PROC_FILE("limits", show_limits),               \
-        PROC_FILE("maps", show_maps), PROC_FILE("mountinfo", show_mountinfo), PROC_FILE("mounts", proc_show_mounts),   \
-        PROC_FILE("oom_score", show_oom_score),                                                                        \
-        {.name = "oom_score_adj",                                                                                      \
-         .mode = S_IFREG | 0644,                                                                                       \
-         .show = show_oom_score_adj,                                                                                   \
-         .store = store_oom_score_adj},                                                                                \
+        {.name = "fdinfo", .mode = S_IFDIR | 0555, .numbers = &proc_fdinfos}, PROC_FILE("gid_map", show_id_map),       \
+        PROC_FILE("limits", show_limits), PROC_FILE("maps", show_maps), PROC_FILE("mountinfo", show_mountinfo),        \
+        PROC_FILE("mounts", proc_show_mounts), PROC_FILE("oom_score", show_oom_score),                                 \
+        {.name = "oom_score_adj", .mode = S_IFREG | 0644, .show = show_oom_score_adj, .store = store_oom_score_adj},   \
         {.name = "root", .mode = S_IFLNK | 0777, .readlink = root_readlink, .follow = root_follow},                    \
         PROC_FILE("smaps", show_smaps), PROC_FILE("statm", show_statm), PROC_FILE("status", show_status),              \
         PROC_FILE("uid_map", show_id_map)
@@ -471,21 +411,18 @@ const struct proc_numbers proc_processes = {.next = next_process, .member = &pid
 
 // --- Mounts ---
 
-static void show_options(struct seqbuf *s, uint32_t flags)
-{
+static void show_options(struct seqbuf *s, uint32_t flags) {
     seq_printf(s, "%s%s%s%s%s", flags & 1 ? "ro" : "rw", flags & 2 ? ",nosuid" : "", flags & 4 ? ",nodev" : "",
                flags & 8 ? ",noexec" : "", flags & 1024 ? ",noatime" : ",relatime");
 }
 
 // The text of a mount's place, in a buffer of the names' size; false when the process cannot see it.
-static bool mount_place(struct mount *m, char *buf)
-{
+static bool mount_place(struct mount *m, char *buf) {
     struct path p = {m, m->root};
     return path_name(&p, buf, NAME_BUFFER_SIZE) > 0 && *buf == '/';
 }
 
-int proc_show_mounts(struct seqbuf *s, struct proc_ref *r)
-{
+int proc_show_mounts(struct seqbuf *s, struct proc_ref *r) {
     char *buf = name_buffer_get();
     if (!buf)
         return -ENOMEM;
@@ -503,8 +440,7 @@ int proc_show_mounts(struct seqbuf *s, struct proc_ref *r)
     return 0;
 }
 
-static int show_mountinfo(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_mountinfo(struct seqbuf *s, struct proc_ref *r) {
     char *buf = name_buffer_get();
     if (!buf)
         return -ENOMEM;

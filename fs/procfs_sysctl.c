@@ -7,8 +7,7 @@
 #include "kernel/uts.h"
 
 #define NUMBER(fn, value)                                                                                              \
-    static int fn(struct seqbuf *s, struct proc_ref *r)                                                                \
-    {                                                                                                                  \
+    static int fn(struct seqbuf *s, struct proc_ref *r) {                                                              \
         seq_printf(s, "%ld\n", (long)(value));                                                                         \
         return 0;                                                                                                      \
     }
@@ -35,85 +34,72 @@ NUMBER(show_zero, 0)
 NUMBER(show_one, 1)
 NUMBER(show_somaxconn, 4096)
 
-static int show_file_nr(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_file_nr(struct seqbuf *s, struct proc_ref *r) {
     seq_printf(s, "%lu\t0\t%ld\n", (unsigned long)file_count, (long)INT64_MAX);
     return 0;
 }
 
-static int show_uts(struct seqbuf *s, size_t field)
-{
+static int show_uts(struct seqbuf *s, size_t field) {
     struct new_utsname u;
     uts_get(&u);
     seq_printf(s, "%s\n", (const char *)&u + field);
     return 0;
 }
 
-static int show_hostname(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_hostname(struct seqbuf *s, struct proc_ref *r) {
     return show_uts(s, offsetof(struct new_utsname, nodename));
 }
 
-static int show_domainname(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_domainname(struct seqbuf *s, struct proc_ref *r) {
     return show_uts(s, offsetof(struct new_utsname, domainname));
 }
 
-static int show_ostype(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_ostype(struct seqbuf *s, struct proc_ref *r) {
     return show_uts(s, offsetof(struct new_utsname, sysname));
 }
 
-static int show_osrelease(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_osrelease(struct seqbuf *s, struct proc_ref *r) {
     return show_uts(s, offsetof(struct new_utsname, release));
 }
 
-static int show_version(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_version(struct seqbuf *s, struct proc_ref *r) {
     return show_uts(s, offsetof(struct new_utsname, version));
 }
 
-static long store_name(int (*set)(const char *, size_t), const char *text, size_t len)
-{
+static long store_name(int (*set)(const char *, size_t), const char *text, size_t len) {
     if (!capable(CAP_SYS_ADMIN))
         return -EPERM;
     const char *end = memchr(text, '\n', len);
     return set(text, end ? (size_t)(end - text) : len);
 }
 
-static long store_hostname(struct proc_ref *r, const char *text, size_t len)
-{
+static long store_hostname(struct proc_ref *r, const char *text, size_t len) {
     return store_name(uts_set_nodename, text, len);
 }
 
-static long store_domainname(struct proc_ref *r, const char *text, size_t len)
-{
+static long store_domainname(struct proc_ref *r, const char *text, size_t len) {
     return store_name(uts_set_domainname, text, len);
 }
 
-static int show_core_pattern(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_core_pattern(struct seqbuf *s, struct proc_ref *r) {
     seq_puts(s, "core\n");
     return 0;
 }
 
-static void print_uuid(struct seqbuf *s, const uint8_t u[16])
-{
-    seq_printf(s, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n", u[0], u[1], u[2], u[3], u[4],
-               u[5], (u[6] & 0x0f) | 0x40, u[7], (u[8] & 0x3f) | 0x80, u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+static void print_uuid(struct seqbuf *s, const uint8_t u[16]) {
+    seq_printf(s, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n", u[0], u[1], u[2], u[3],
+               u[4], u[5], (u[6] & 0x0f) | 0x40, u[7], (u[8] & 0x3f) | 0x80, u[9], u[10], u[11], u[12], u[13], u[14],
+               u[15]);
 }
 
-static int show_uuid(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_uuid(struct seqbuf *s, struct proc_ref *r) {
     uint8_t uuid[16];
     random_bytes(uuid, sizeof(uuid));
     print_uuid(s, uuid);
     return 0;
 }
 
-static int show_boot_id(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_boot_id(struct seqbuf *s, struct proc_ref *r) {
     static struct mutex lock = MUTEX_INIT(lock);
     static uint8_t uuid[16];
     static bool made;

@@ -8,19 +8,19 @@
 #include "kernel/uts.h"
 #include "kernel/x86/cpuinfo.h"
 
-static int show_cpuinfo(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_cpuinfo(struct seqbuf *s, struct proc_ref *r) {
     struct cpu_identity id;
     cpu_identity(&id);
     uint64_t khz = (1000000UL << 20) / MAX(time_cycles_to_ns(1 << 20), 1l);
     for (unsigned i = 0; i < cpu_count; i++) {
+        seq_printf(
+            s, "processor\t: %u\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: %s\nstepping\t: %u\n",
+            i, id.vendor, id.family, id.model, id.brand, id.stepping);
         seq_printf(s,
-                   "processor\t: %u\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: %s\nstepping\t: %u\n", i,
-                   id.vendor, id.family, id.model, id.brand, id.stepping);
-        seq_printf(s, "cpu MHz\t\t: %lu.%03lu\ncache size\t: %u KB\nphysical id\t: 0\nsiblings\t: %u\ncore id\t\t: %u\n",
+                   "cpu MHz\t\t: %lu.%03lu\ncache size\t: %u KB\nphysical id\t: 0\nsiblings\t: %u\ncore id\t\t: %u\n",
                    khz / 1000, khz % 1000, id.cache_kb, cpu_count, i);
-        seq_printf(s, "cpu cores\t: %u\napicid\t\t: %u\ninitial apicid\t: %u\nfpu\t\t: yes\nfpu_exception\t: yes\n", cpu_count,
-                   cpus[i]->apic_id, cpus[i]->apic_id);
+        seq_printf(s, "cpu cores\t: %u\napicid\t\t: %u\ninitial apicid\t: %u\nfpu\t\t: yes\nfpu_exception\t: yes\n",
+                   cpu_count, cpus[i]->apic_id, cpus[i]->apic_id);
         seq_puts(s, "cpuid level\t: 13\nwp\t\t: yes\nflags\t\t:");
         unsigned at = 0;
         for (const char *name; (name = cpu_flag_next(&at));)
@@ -33,34 +33,57 @@ static int show_cpuinfo(struct seqbuf *s, struct proc_ref *r)
     return 0;
 }
 
-static int show_meminfo(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_meminfo(struct seqbuf *s, struct proc_ref *r) {
     struct page_stats ps;
     page_stats(&ps);
     const struct {
         const char *name;
         uint64_t pages;
     } lines[] = {
-        {"MemTotal:", ps.total},    {"MemFree:", ps.free},    {"MemAvailable:", ps.free}, {"Buffers:", 0},
-        {"Cached:", ps.cache},      {"SwapCached:", 0},       {"Active:", ps.anon},       {"Inactive:", ps.cache},
-        {"Active(anon):", ps.anon}, {"Inactive(anon):", 0},   {"Active(file):", 0},       {"Inactive(file):", ps.cache},
-        {"Unevictable:", 0},        {"Mlocked:", 0},          {"SwapTotal:", 0},          {"SwapFree:", 0},
-        {"Dirty:", 0},              {"Writeback:", 0},        {"AnonPages:", ps.anon},    {"Mapped:", 0},
-        {"Shmem:", ps.cache},       {"KReclaimable:", 0},     {"Slab:", ps.slab},         {"SReclaimable:", 0},
-        {"SUnreclaim:", ps.slab},   {"KernelStack:", 0},      {"PageTables:", ps.page_tables}, {"NFS_Unstable:", 0},
-        {"Bounce:", 0},             {"WritebackTmp:", 0},     {"CommitLimit:", ps.total}, {"Committed_AS:", ps.anon},
+        {"MemTotal:", ps.total},
+        {"MemFree:", ps.free},
+        {"MemAvailable:", ps.free},
+        {"Buffers:", 0},
+        {"Cached:", ps.cache},
+        {"SwapCached:", 0},
+        {"Active:", ps.anon},
+        {"Inactive:", ps.cache},
+        {"Active(anon):", ps.anon},
+        {"Inactive(anon):", 0},
+        {"Active(file):", 0},
+        {"Inactive(file):", ps.cache},
+        {"Unevictable:", 0},
+        {"Mlocked:", 0},
+        {"SwapTotal:", 0},
+        {"SwapFree:", 0},
+        {"Dirty:", 0},
+        {"Writeback:", 0},
+        {"AnonPages:", ps.anon},
+        {"Mapped:", 0},
+        {"Shmem:", ps.cache},
+        {"KReclaimable:", 0},
+        {"Slab:", ps.slab},
+        {"SReclaimable:", 0},
+        {"SUnreclaim:", ps.slab},
+        {"KernelStack:", 0},
+        {"PageTables:", ps.page_tables},
+        {"NFS_Unstable:", 0},
+        {"Bounce:", 0},
+        {"WritebackTmp:", 0},
+        {"CommitLimit:", ps.total},
+        {"Committed_AS:", ps.anon},
         {"VmallocTotal:", 0x7ffffffff},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)
         seq_printf(s, "%-15s %8lu kB\n", lines[i].name, (unsigned long)lines[i].pages * (PAGE_SIZE / 1024));
-    seq_puts(s, "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n"
-                "Hugepagesize:       2048 kB\nHugetlb:               0 kB\n");
+    seq_puts(s,
+             "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n"
+             "Hugepagesize:       2048 kB\nHugetlb:               0 kB\n");
     return 0;
 }
 
 // CPU time of all processes; what is left of the time since the boot was idle.
-static void machine_times(nsec_t *user, nsec_t *system, nsec_t *idle)
-{
+static void machine_times(nsec_t *user, nsec_t *system, nsec_t *idle) {
     *user = *system = 0;
     for (struct process *p = process_next(0), *next; p; p = next) {
         nsec_t u, k;
@@ -74,8 +97,7 @@ static void machine_times(nsec_t *user, nsec_t *system, nsec_t *idle)
     *idle = MAX(all - *user - *system, 0l);
 }
 
-static int show_uptime(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_uptime(struct seqbuf *s, struct proc_ref *r) {
     nsec_t user, system, idle, up = time_monotonic();
     machine_times(&user, &system, &idle);
     seq_printf(s, "%lu.%02lu %lu.%02lu\n", (unsigned long)(up / NSEC_PER_SEC), (unsigned long)(up / 10000000 % 100),
@@ -83,8 +105,7 @@ static int show_uptime(struct seqbuf *s, struct proc_ref *r)
     return 0;
 }
 
-static void count_tasks(unsigned *threads, unsigned *last_pid)
-{
+static void count_tasks(unsigned *threads, unsigned *last_pid) {
     *threads = *last_pid = 0;
     for (struct process *p = process_next(1), *next; p; p = next) {
         *threads += p->thread_count;
@@ -94,16 +115,14 @@ static void count_tasks(unsigned *threads, unsigned *last_pid)
     }
 }
 
-static int show_loadavg(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_loadavg(struct seqbuf *s, struct proc_ref *r) {
     unsigned threads, last_pid, running = sched_load();
     count_tasks(&threads, &last_pid);
     seq_printf(s, "%u.00 %u.00 %u.00 %u/%u %u\n", running, running, running, running, threads, last_pid);
     return 0;
 }
 
-static int show_stat(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_stat(struct seqbuf *s, struct proc_ref *r) {
     nsec_t user, system, idle, tick = NSEC_PER_SEC / 100;
     machine_times(&user, &system, &idle);
     seq_printf(s, "cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", (unsigned long)(user / tick), (unsigned long)(system / tick),
@@ -113,59 +132,51 @@ static int show_stat(struct seqbuf *s, struct proc_ref *r)
                    (unsigned long)(system / tick / cpu_count), (unsigned long)(idle / tick / cpu_count));
     unsigned threads, last_pid;
     count_tasks(&threads, &last_pid);
-    seq_printf(s, "intr 0\nctxt 0\nbtime %lu\nprocesses %u\nprocs_running %u\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
-               (unsigned long)((time_realtime() - time_monotonic()) / NSEC_PER_SEC), last_pid, (unsigned)sched_load());
+    seq_printf(
+        s,
+        "intr 0\nctxt 0\nbtime %lu\nprocesses %u\nprocs_running %u\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
+        (unsigned long)((time_realtime() - time_monotonic()) / NSEC_PER_SEC), last_pid, (unsigned)sched_load());
     return 0;
 }
 
-static int show_version(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_version(struct seqbuf *s, struct proc_ref *r) {
     struct new_utsname u;
     uts_get(&u);
     seq_printf(s, "%s version %s (knarr@knarr) (gcc) %s\n", u.sysname, u.release, u.version);
     return 0;
 }
 
-static int show_filesystems(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_filesystems(struct seqbuf *s, struct proc_ref *r) {
     const struct fs_type *t;
     for (unsigned i = 0; (t = fs_type_at(i)); i++)
         seq_printf(s, "%s\t%s\n", t->nodev ? "nodev" : "", t->name);
     return 0;
 }
 
-static int show_cmdline(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_cmdline(struct seqbuf *s, struct proc_ref *r) {
     seq_printf(s, "%s\n", boot_info.cmdline);
     return 0;
 }
 
-static int show_devices(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_devices(struct seqbuf *s, struct proc_ref *r) {
     seq_puts(s, "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n");
     return 0;
 }
 
-static int show_swaps(struct seqbuf *s, struct proc_ref *r)
-{
+static int show_swaps(struct seqbuf *s, struct proc_ref *r) {
     seq_puts(s, "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
     return 0;
 }
 
-static long self_readlink(struct proc_ref *r, char *buf, size_t size)
-{
+static long self_readlink(struct proc_ref *r, char *buf, size_t size) {
     return snprintf(buf, size, "%d", process_current()->pid);
 }
 
-static long thread_self_readlink(struct proc_ref *r, char *buf, size_t size)
-{
+static long thread_self_readlink(struct proc_ref *r, char *buf, size_t size) {
     return snprintf(buf, size, "%d/task/%d", process_current()->pid, thread_current()->tid);
 }
 
-static long mounts_readlink(struct proc_ref *r, char *buf, size_t size)
-{
-    return snprintf(buf, size, "self/mounts");
-}
+static long mounts_readlink(struct proc_ref *r, char *buf, size_t size) { return snprintf(buf, size, "self/mounts"); }
 
 const struct proc_entry proc_root_entries[] = {
     PROC_FILE("cmdline", show_cmdline),

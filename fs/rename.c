@@ -5,8 +5,7 @@
 
 static struct mutex rename_lock = MUTEX_INIT(rename_lock);
 
-static void lock_directories(struct dentry *a, struct dentry *b)
-{
+static void lock_directories(struct dentry *a, struct dentry *b) {
     if (a == b) {
         mutex_lock(&a->inode->lock);
         return;
@@ -17,8 +16,7 @@ static void lock_directories(struct dentry *a, struct dentry *b)
     mutex_lock(a_first ? &b->inode->lock : &a->inode->lock);
 }
 
-static void unlock_directories(struct dentry *a, struct dentry *b)
-{
+static void unlock_directories(struct dentry *a, struct dentry *b) {
     mutex_unlock(&a->inode->lock);
     if (a != b) {
         mutex_unlock(&b->inode->lock);
@@ -26,8 +24,7 @@ static void unlock_directories(struct dentry *a, struct dentry *b)
     }
 }
 
-static int check_target(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new, unsigned flags)
-{
+static int check_target(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new, unsigned flags) {
     bool old_dir = S_ISDIR(old->inode->mode);
     if (flags & RENAME_EXCHANGE) {
         if (S_ISDIR(new->inode->mode) && dentry_is_ancestor(new, from->path.dentry))
@@ -47,9 +44,7 @@ static int check_target(struct walk *from, struct walk *to, struct dentry *old, 
     return permission_sticky(to->path.dentry->inode, new->inode);
 }
 
-static int rename_entries(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new,
-                          unsigned flags)
-{
+static int rename_entries(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new, unsigned flags) {
     struct inode *from_dir = from->path.dentry->inode, *to_dir = to->path.dentry->inode;
     bool old_dir = S_ISDIR(old->inode->mode), exists = new->inode;
     if (exists && (flags & RENAME_NOREPLACE))
@@ -90,8 +85,7 @@ static int rename_entries(struct walk *from, struct walk *to, struct dentry *old
     return err;
 }
 
-static int rename_locked(struct walk *from, struct walk *to, unsigned flags)
-{
+static int rename_locked(struct walk *from, struct walk *to, unsigned flags) {
     struct dentry *old, *new;
     int err = dentry_lookup(from->path.dentry, from->last, from->last_len, from->last_hash, true, &old);
     if (err < 0)
@@ -111,8 +105,7 @@ static int rename_locked(struct walk *from, struct walk *to, unsigned flags)
     return err;
 }
 
-int vfs_rename(int from_at, const char *from, int to_at, const char *to, unsigned flags)
-{
+int vfs_rename(int from_at, const char *from, int to_at, const char *to, unsigned flags) {
     if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
         return -EINVAL;
     if (flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))

@@ -4,8 +4,7 @@
 #include "kernel/slab.h"
 #include "kernel/string.h"
 
-char *seq_reserve(struct seqbuf *s, size_t len)
-{
+char *seq_reserve(struct seqbuf *s, size_t len) {
     if (s->failed)
         return NULL;
     if (len > s->size - s->len) {
@@ -23,8 +22,7 @@ char *seq_reserve(struct seqbuf *s, size_t len)
     return s->data + s->len;
 }
 
-void seq_write(struct seqbuf *s, const void *data, size_t len)
-{
+void seq_write(struct seqbuf *s, const void *data, size_t len) {
     char *to = seq_reserve(s, len);
     if (to) {
         memcpy(to, data, len);
@@ -32,13 +30,9 @@ void seq_write(struct seqbuf *s, const void *data, size_t len)
     }
 }
 
-void seq_puts(struct seqbuf *s, const char *text)
-{
-    seq_write(s, text, strlen(text));
-}
+void seq_puts(struct seqbuf *s, const char *text) { seq_write(s, text, strlen(text)); }
 
-void seq_printf(struct seqbuf *s, const char *fmt, ...)
-{
+void seq_printf(struct seqbuf *s, const char *fmt, ...) {
     size_t room = 160;
     for (;;) {
         char *to = seq_reserve(s, room);
@@ -56,8 +50,7 @@ void seq_printf(struct seqbuf *s, const char *fmt, ...)
     }
 }
 
-void seq_escaped(struct seqbuf *s, const char *text, const char *escape)
-{
+void seq_escaped(struct seqbuf *s, const char *text, const char *escape) {
     for (; *text; text++) {
         if (strchr(escape, *text))
             seq_printf(s, "\\%03o", (unsigned char)*text);
@@ -66,8 +59,7 @@ void seq_escaped(struct seqbuf *s, const char *text, const char *escape)
     }
 }
 
-void seq_free(struct seqbuf *s)
-{
+void seq_free(struct seqbuf *s) {
     kfree(s->data);
     *s = (struct seqbuf){NULL, 0, 0, false};
 }

@@ -15,7 +15,8 @@ void seq_write(struct seqbuf *s, const void *data, size_t len);
 void seq_puts(struct seqbuf *s, const char *text);
 // A name with blanks, newlines and backslashes as \040, as Linux writes names in /proc files.
 void seq_escaped(struct seqbuf *s, const char *text, const char *escape);
-char *seq_reserve(struct seqbuf *s, size_t len); // room for len bytes behind the end; NULL: no memory. Add what you used to len
+char *seq_reserve(struct seqbuf *s,
+                  size_t len); // room for len bytes behind the end; NULL: no memory. Add what you used to len
 void seq_free(struct seqbuf *s);
 
 #endif

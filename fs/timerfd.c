@@ -17,8 +17,7 @@ struct timerfd {
 static const struct file_ops timerfd_ops;
 
 // Counts what has expired up to now and moves the deadline on. wait.lock held.
-static void catch_up(struct timerfd *t, nsec_t now)
-{
+static void catch_up(struct timerfd *t, nsec_t now) {
     if (!t->deadline || now < t->deadline)
         return;
     if (t->interval) {
@@ -31,8 +30,7 @@ static void catch_up(struct timerfd *t, nsec_t now)
     }
 }
 
-static void expired(struct timer *timer)
-{
+static void expired(struct timer *timer) {
     struct timerfd *t = container_of(timer, struct timerfd, timer);
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
     catch_up(t, time_monotonic());
@@ -42,8 +40,7 @@ static void expired(struct timer *timer)
     waitq_wake_key(&t->wait, ~0u, POLLIN | POLLRDNORM);
 }
 
-static uint64_t take(struct timerfd *t)
-{
+static uint64_t take(struct timerfd *t) {
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
     uint64_t ticks = t->ticks;
     t->ticks = 0;
@@ -51,8 +48,7 @@ static uint64_t take(struct timerfd *t)
     return ticks;
 }
 
-static int64_t timerfd_read(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t timerfd_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct timerfd *t = f->data;
     uint64_t ticks;
     if (u->left < sizeof(ticks))
@@ -67,24 +63,21 @@ static int64_t timerfd_read(struct file *f, struct uio *u, uint64_t *pos)
     return uio_put(u, &ticks, sizeof(ticks)) == sizeof(ticks) ? (int64_t)sizeof(ticks) : -EFAULT;
 }
 
-static uint32_t timerfd_poll(struct file *f, struct poll_table *pt)
-{
+static uint32_t timerfd_poll(struct file *f, struct poll_table *pt) {
     struct timerfd *t = f->data;
     poll_on(pt, f, &t->wait);
     return READ_ONCE(t->ticks) ? POLLIN | POLLRDNORM : 0;
 }
 
 // How long until it expires (0: not armed), and the interval. wait.lock held.
-static void read_setting(struct timerfd *t, struct timer_setting *s)
-{
+static void read_setting(struct timerfd *t, struct timer_setting *s) {
     nsec_t now = time_monotonic();
     catch_up(t, now);
     *s = (struct timer_setting){.value = t->deadline ? MAX(t->deadline - now, 1l) : 0, .interval = t->interval};
 }
 
 // After this the timer is not armed and its function does not run. What was set goes to *old.
-static void disarm(struct timerfd *t, struct timer_setting *old)
-{
+static void disarm(struct timerfd *t, struct timer_setting *old) {
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
     read_setting(t, old);
     t->deadline = 0; // so that the function, should it run now, does not arm it again
@@ -92,8 +85,7 @@ static void disarm(struct timerfd *t, struct timer_setting *old)
     timer_cancel_sync(&t->timer);
 }
 
-static void timerfd_release(struct file *f)
-{
+static void timerfd_release(struct file *f) {
     struct timerfd *t = f->data;
     struct timer_setting old;
     disarm(t, &old);
@@ -107,8 +99,7 @@ static const struct file_ops timerfd_ops = {
     .release = timerfd_release,
 };
 
-struct file *timerfd_create(int clock, unsigned flags)
-{
+struct file *timerfd_create(int clock, unsigned flags) {
     if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME)
         return ERR_PTR(-EINVAL);
     struct timerfd *t = kzalloc(sizeof(*t));
@@ -128,8 +119,7 @@ struct file *timerfd_create(int clock, unsigned flags)
     return f;
 }
 
-int timerfd_get(struct file *f, struct timer_setting *out)
-{
+int timerfd_get(struct file *f, struct timer_setting *out) {
     if (f->ops != &timerfd_ops)
         return -EINVAL;
     struct timerfd *t = f->data;
@@ -139,8 +129,7 @@ int timerfd_get(struct file *f, struct timer_setting *out)
     return 0;
 }
 
-int timerfd_set(struct file *f, const struct timer_setting *new, bool absolute, struct timer_setting *old)
-{
+int timerfd_set(struct file *f, const struct timer_setting *new, bool absolute, struct timer_setting *old) {
     if (f->ops != &timerfd_ops)
         return -EINVAL;
     struct timerfd *t = f->data;

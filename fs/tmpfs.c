@@ -12,13 +12,11 @@
 static struct slab_cache inode_cache = SLAB_CACHE("tmpfs_inode", sizeof(struct tmpfs_inode), 8);
 static const struct inode_ops tmpfs_inode_ops, tmpfs_directory_ops;
 
-bool tmpfs_owns(const struct inode *inode)
-{
+bool tmpfs_owns(const struct inode *inode) {
     return inode->ops == &tmpfs_inode_ops || inode->ops == &tmpfs_directory_ops;
 }
 
-static struct inode *tmpfs_inode_new(struct superblock *sb, uint32_t mode, uint64_t rdev)
-{
+static struct inode *tmpfs_inode_new(struct superblock *sb, uint32_t mode, uint64_t rdev) {
     struct tmpfs_inode *t = slab_alloc(&inode_cache);
     if (!t)
         return NULL;
@@ -37,8 +35,7 @@ static struct inode *tmpfs_inode_new(struct superblock *sb, uint32_t mode, uint6
     return &t->inode;
 }
 
-static void tmpfs_release(struct inode *inode)
-{
+static void tmpfs_release(struct inode *inode) {
     struct tmpfs_inode *t = tmpfs_of(inode);
     if (t->pages.count)
         tmpfs_drop_pages(t, 0, ~0UL);
@@ -47,8 +44,7 @@ static void tmpfs_release(struct inode *inode)
     slab_free(&inode_cache, t);
 }
 
-static bool set_target(struct tmpfs_inode *t, const char *target)
-{
+static bool set_target(struct tmpfs_inode *t, const char *target) {
     size_t len = strlen(target);
     t->target = len < sizeof(t->short_target) ? t->short_target : kmalloc(len + 1);
     if (!t->target)
@@ -58,22 +54,19 @@ static bool set_target(struct tmpfs_inode *t, const char *target)
     return true;
 }
 
-static void entry_added(struct inode *dir, bool directory)
-{
+static void entry_added(struct inode *dir, bool directory) {
     dir->size += ENTRY_SIZE;
     if (directory)
         dir->nlink++;
 }
 
-static void entry_removed(struct inode *dir, bool directory)
-{
+static void entry_removed(struct inode *dir, bool directory) {
     dir->size -= ENTRY_SIZE;
     if (directory)
         dir->nlink--;
 }
 
-static int make(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev, const char *target)
-{
+static int make(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev, const char *target) {
     struct inode *inode = tmpfs_inode_new(dir->sb, mode, rdev);
     if (!inode)
         return -ENOSPC;
@@ -88,23 +81,17 @@ static int make(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rde
     return 0;
 }
 
-static int tmpfs_create(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev)
-{
+static int tmpfs_create(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev) {
     return make(dir, d, mode, rdev, NULL);
 }
 
-static int tmpfs_mkdir(struct inode *dir, struct dentry *d, uint32_t mode)
-{
-    return make(dir, d, mode, 0, NULL);
-}
+static int tmpfs_mkdir(struct inode *dir, struct dentry *d, uint32_t mode) { return make(dir, d, mode, 0, NULL); }
 
-static int tmpfs_symlink(struct inode *dir, struct dentry *d, const char *target)
-{
+static int tmpfs_symlink(struct inode *dir, struct dentry *d, const char *target) {
     return make(dir, d, S_IFLNK | 0777, 0, target);
 }
 
-static int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target)
-{
+static int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target) {
     atomic_add(&target->nlink, 1);
     target->ctime = inode_now();
     entry_added(dir, false);
@@ -112,16 +99,14 @@ static int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target)
     return 0;
 }
 
-static int tmpfs_unlink(struct inode *dir, struct dentry *d)
-{
+static int tmpfs_unlink(struct inode *dir, struct dentry *d) {
     atomic_sub(&d->inode->nlink, 1);
     d->inode->ctime = inode_now();
     entry_removed(dir, false);
     return 0;
 }
 
-static int tmpfs_rmdir(struct inode *dir, struct dentry *d)
-{
+static int tmpfs_rmdir(struct inode *dir, struct dentry *d) {
     if (dentry_has_children(d))
         return -ENOTEMPTY;
     d->inode->nlink = 0;
@@ -131,8 +116,7 @@ static int tmpfs_rmdir(struct inode *dir, struct dentry *d)
 }
 
 static int tmpfs_rename(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to,
-                        unsigned flags)
-{
+                        unsigned flags) {
     bool from_is_dir = S_ISDIR(from->inode->mode);
     if (flags & RENAME_EXCHANGE) {
         bool to_is_dir = S_ISDIR(to->inode->mode);
@@ -154,8 +138,7 @@ static int tmpfs_rename(struct inode *from_dir, struct dentry *from, struct inod
     return 0;
 }
 
-static long tmpfs_readlink(struct inode *inode, char *buf, size_t size)
-{
+static long tmpfs_readlink(struct inode *inode, char *buf, size_t size) {
     size_t n = MIN(size, inode->size);
     memcpy(buf, tmpfs_of(inode)->target, n);
     return n;
@@ -178,8 +161,7 @@ static const struct inode_ops tmpfs_directory_ops = {
 };
 
 struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev,
-                          const char *target)
-{
+                          const char *target) {
     struct dentry *d = dentry_alloc(dir, name, len, name_hash(name, len));
     if (!d)
         return ERR_PTR(-ENOMEM);
@@ -192,8 +174,7 @@ struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint
     return d;
 }
 
-int tmpfs_remove(struct dentry *d)
-{
+int tmpfs_remove(struct dentry *d) {
     struct inode *dir = d->parent->inode;
     int err = S_ISDIR(d->inode->mode) ? tmpfs_rmdir(dir, d) : tmpfs_unlink(dir, d);
     if (err == 0)
@@ -201,8 +182,7 @@ int tmpfs_remove(struct dentry *d)
     return err;
 }
 
-struct dentry *tmpfs_make_link(struct dentry *dir, const char *name, size_t len, struct inode *target)
-{
+struct dentry *tmpfs_make_link(struct dentry *dir, const char *name, size_t len, struct inode *target) {
     struct dentry *d = dentry_alloc(dir, name, len, name_hash(name, len));
     if (!d)
         return ERR_PTR(-ENOMEM);
@@ -211,8 +191,7 @@ struct dentry *tmpfs_make_link(struct dentry *dir, const char *name, size_t len,
     return d;
 }
 
-void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st)
-{
+void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st) {
     struct page_stats ps;
     page_stats(&ps);
     *st = (struct fs_statistics){
@@ -228,8 +207,7 @@ void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st)
 
 static const struct superblock_ops tmpfs_sb_ops = {.statistics = tmpfs_statistics};
 
-struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode)
-{
+struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode) {
     struct superblock *sb = superblock_alloc(&tmpfs_sb_ops, type, SB_COMPLETE);
     if (!sb)
         return ERR_PTR(-ENOMEM);
@@ -244,8 +222,7 @@ struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode)
 }
 
 // Options: mode=OCTAL, uid=N, gid=N. Others (size=, nr_inodes=) are accepted: the limit is the machine's memory.
-static struct superblock *tmpfs_mount(const struct fs_type *type, const char *source, const char *options)
-{
+static struct superblock *tmpfs_mount(const struct fs_type *type, const char *source, const char *options) {
     uint32_t mode = 01777, uid = 0, gid = 0;
     for (const char *o = options; o && *o; o = strchr(o, ',') ? strchr(o, ',') + 1 : NULL) {
         uint32_t *value = strncmp(o, "mode=", 5) == 0  ? &mode
@@ -271,8 +248,7 @@ const struct fs_type tmpfs_type = {.name = "tmpfs", .nodev = true, .mount = tmpf
 
 // --- memfd_create(2): files of a tmpfs that is mounted nowhere ---
 
-struct file *memfd_open(const char *name, unsigned flags, uint32_t mode)
-{
+struct file *memfd_open(const char *name, unsigned flags, uint32_t mode) {
     static struct superblock memfd_sb = {
         .ops = &tmpfs_sb_ops, .type = &tmpfs_type, .refs = 1, .flags = SB_COMPLETE, .dev = 2, .next_ino = 1};
     struct inode *inode = tmpfs_inode_new(&memfd_sb, S_IFREG | (mode & 0777), 0);

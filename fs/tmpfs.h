@@ -14,10 +14,7 @@ struct tmpfs_inode {
     char *target;           // of a symbolic link; short_target when it fits
     char short_target[40];
 };
-static inline struct tmpfs_inode *tmpfs_of(struct inode *i)
-{
-    return container_of(i, struct tmpfs_inode, inode);
-}
+static inline struct tmpfs_inode *tmpfs_of(struct inode *i) { return container_of(i, struct tmpfs_inode, inode); }
 
 extern const struct file_ops tmpfs_file_ops;
 extern const struct backing_ops tmpfs_backing_ops;

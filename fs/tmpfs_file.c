@@ -15,8 +15,7 @@
 // left is asked once for many pages.
 static int32_t budget;
 
-static bool budget_take(void)
-{
+static bool budget_take(void) {
     if (likely(atomic_sub(&budget, 1) > 0))
         return true;
     struct page_stats ps;
@@ -30,15 +29,11 @@ static bool budget_take(void)
     return true;
 }
 
-static struct page *new_page(bool zero)
-{
-    return budget_take() ? page_alloc(0, zero ? PA_ZERO : 0) : NULL;
-}
+static struct page *new_page(bool zero) { return budget_take() ? page_alloc(0, zero ? PA_ZERO : 0) : NULL; }
 
 // --- The tree of pages ---
 
-static inline struct page *find_page(struct tmpfs_inode *t, uint64_t index)
-{
+static inline struct page *find_page(struct tmpfs_inode *t, uint64_t index) {
     spin_lock(&t->inode.spin);
     struct page *p = pagetree_get(&t->pages, index);
     if (p)
@@ -48,8 +43,7 @@ static inline struct page *find_page(struct tmpfs_inode *t, uint64_t index)
 }
 
 // Adds a page, taking over its reference; when there is one already, -EEXIST and the reference stays the caller's.
-int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page)
-{
+int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page) {
     struct tmpfs_inode *t = tmpfs_of(inode);
     page->flags |= PAGE_CACHE;
     page->owner = t;
@@ -65,8 +59,7 @@ int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page)
 }
 
 // The page with a reference, made of zeroes when it is not there. NULL: no memory.
-static struct page *get_page(struct tmpfs_inode *t, uint64_t index)
-{
+static struct page *get_page(struct tmpfs_inode *t, uint64_t index) {
     for (;;) {
         struct page *p = find_page(t, index);
         if (p)
@@ -85,8 +78,7 @@ static struct page *get_page(struct tmpfs_inode *t, uint64_t index)
     }
 }
 
-void tmpfs_drop_pages(struct tmpfs_inode *t, uint64_t first, uint64_t end)
-{
+void tmpfs_drop_pages(struct tmpfs_inode *t, uint64_t first, uint64_t end) {
     uint64_t index = first;
     long dropped = 0;
     for (;;) {
@@ -109,8 +101,7 @@ void tmpfs_drop_pages(struct tmpfs_inode *t, uint64_t first, uint64_t end)
         page_count(PAGE_CACHE, -dropped);
 }
 
-static void zero_in_page(struct tmpfs_inode *t, uint64_t from, uint64_t to)
-{
+static void zero_in_page(struct tmpfs_inode *t, uint64_t from, uint64_t to) {
     if (from >= to)
         return;
     struct page *p = find_page(t, from >> PAGE_SHIFT);
@@ -123,8 +114,7 @@ static void zero_in_page(struct tmpfs_inode *t, uint64_t from, uint64_t to)
 // --- read, write ---
 
 // page_unref for a page that most likely has other references: the tree's.
-static inline void page_drop(struct page *p)
-{
+static inline void page_drop(struct page *p) {
     if (unlikely(atomic_sub(&p->refs, 1) == 1)) {
         p->refs = 1; // it was the last one after all, so nobody else looks at it
         page_unref(p);
@@ -132,8 +122,7 @@ static inline void page_drop(struct page *p)
 }
 
 // The piece of one page. Returns the bytes copied.
-static inline size_t read_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n)
-{
+static inline size_t read_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n) {
     struct page *p = find_page(t, at >> PAGE_SHIFT);
     if (unlikely(!p))
         return uio_put_zero(u, n);
@@ -143,14 +132,12 @@ static inline size_t read_page(struct tmpfs_inode *t, struct uio *u, uint64_t at
 }
 
 // As relatime: once after each change.
-static inline void accessed(struct file *f, struct inode *inode)
-{
+static inline void accessed(struct file *f, struct inode *inode) {
     if (unlikely(inode->atime <= inode->mtime || inode->atime <= inode->ctime) && !(f->flags & O_NOATIME))
         inode->atime = inode_now();
 }
 
-static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct inode *inode = f->inode;
     struct tmpfs_inode *t = tmpfs_of(inode);
     uint64_t start = *pos, size = READ_ONCE(inode->size);
@@ -173,8 +160,7 @@ static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos)
 }
 
 // Copies into one page. Returns the bytes copied; fewer than n after a fault, or -ENOSPC.
-static int64_t write_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n)
-{
+static int64_t write_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n) {
     size_t offset = at & ~PAGE_MASK, done;
     struct page *p = find_page(t, at >> PAGE_SHIFT);
     if (p) {
@@ -203,8 +189,7 @@ static int64_t write_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, siz
     return done;
 }
 
-static int64_t check_write(struct tmpfs_inode *t, uint64_t at, size_t n)
-{
+static int64_t check_write(struct tmpfs_inode *t, uint64_t at, size_t n) {
     if (unlikely(t->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
         return -EPERM;
     if (unlikely((t->seals & F_SEAL_GROW) && at + n > t->inode.size))
@@ -220,8 +205,7 @@ static int64_t check_write(struct tmpfs_inode *t, uint64_t at, size_t n)
     return MIN(n, limit - at);
 }
 
-static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
     struct inode *inode = f->inode;
     struct tmpfs_inode *t = tmpfs_of(inode);
     uint64_t at = f->flags & O_APPEND ? inode->size : *pos, start = at;
@@ -252,8 +236,7 @@ static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos)
     return at - start;
 }
 
-static int64_t tmpfs_write(struct file *f, struct uio *u, uint64_t *pos)
-{
+static int64_t tmpfs_write(struct file *f, struct uio *u, uint64_t *pos) {
     if (u->left == 0)
         return 0;
     mutex_lock(&f->inode->lock);
@@ -264,8 +247,7 @@ static int64_t tmpfs_write(struct file *f, struct uio *u, uint64_t *pos)
 
 // --- truncate, fallocate, seek ---
 
-int tmpfs_truncate(struct inode *inode, uint64_t size)
-{
+int tmpfs_truncate(struct inode *inode, uint64_t size) {
     struct tmpfs_inode *t = tmpfs_of(inode);
     uint64_t old = inode->size;
     if ((size < old && (t->seals & F_SEAL_SHRINK)) || (size > old && (t->seals & F_SEAL_GROW)))
@@ -281,8 +263,7 @@ int tmpfs_truncate(struct inode *inode, uint64_t size)
     return 0;
 }
 
-static int punch_hole(struct tmpfs_inode *t, uint64_t offset, uint64_t end)
-{
+static int punch_hole(struct tmpfs_inode *t, uint64_t offset, uint64_t end) {
     if (t->seals & F_SEAL_WRITE)
         return -EPERM;
     uint64_t first = DIV_ROUND_UP(offset, PAGE_SIZE), last = end >> PAGE_SHIFT;
@@ -299,8 +280,7 @@ static int punch_hole(struct tmpfs_inode *t, uint64_t offset, uint64_t end)
     return 0;
 }
 
-static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uint64_t end)
-{
+static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uint64_t end) {
     struct inode *inode = &t->inode;
     if (mode & FALLOC_FL_PUNCH_HOLE)
         return punch_hole(t, offset, end);
@@ -323,8 +303,7 @@ static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uin
     return 0;
 }
 
-static int tmpfs_allocate(struct file *f, int mode, uint64_t offset, uint64_t len)
-{
+static int tmpfs_allocate(struct file *f, int mode, uint64_t offset, uint64_t len) {
     if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
         return -EOPNOTSUPP;
     if ((mode & FALLOC_FL_PUNCH_HOLE) && !(mode & FALLOC_FL_KEEP_SIZE))
@@ -338,8 +317,7 @@ static int tmpfs_allocate(struct file *f, int mode, uint64_t offset, uint64_t le
 }
 
 // The first offset at or behind `offset` that lies in a page (data) or in none; the end of the file is a hole.
-static int64_t find_boundary(struct tmpfs_inode *t, uint64_t offset, bool data)
-{
+static int64_t find_boundary(struct tmpfs_inode *t, uint64_t offset, bool data) {
     uint64_t size = t->inode.size, index = offset >> PAGE_SHIFT;
     if (offset >= size)
         return -ENXIO;
@@ -356,8 +334,7 @@ static int64_t find_boundary(struct tmpfs_inode *t, uint64_t offset, bool data)
     return MIN(MAX(offset, index << PAGE_SHIFT), size);
 }
 
-static int64_t tmpfs_seek(struct file *f, int64_t offset, int whence)
-{
+static int64_t tmpfs_seek(struct file *f, int64_t offset, int whence) {
     if (whence != SEEK_DATA && whence != SEEK_HOLE)
         return file_seek_sized(f, offset, whence, f->inode->size);
     if (offset < 0)
@@ -372,13 +349,9 @@ static int64_t tmpfs_seek(struct file *f, int64_t offset, int whence)
 
 // --- mmap ---
 
-static struct tmpfs_inode *backing_inode(struct backing *b)
-{
-    return container_of(b, struct tmpfs_inode, backing);
-}
+static struct tmpfs_inode *backing_inode(struct backing *b) { return container_of(b, struct tmpfs_inode, backing); }
 
-static struct page *backing_get_page(struct backing *b, uint64_t index, bool write)
-{
+static struct page *backing_get_page(struct backing *b, uint64_t index, bool write) {
     struct tmpfs_inode *t = backing_inode(b);
     if (index >= DIV_ROUND_UP(READ_ONCE(t->inode.size), PAGE_SIZE))
         return ERR_PTR(-EFAULT);
@@ -386,18 +359,11 @@ static struct page *backing_get_page(struct backing *b, uint64_t index, bool wri
     return p ? p : ERR_PTR(-ENOMEM);
 }
 
-static void backing_ref(struct backing *b)
-{
-    inode_ref(&backing_inode(b)->inode);
-}
+static void backing_ref(struct backing *b) { inode_ref(&backing_inode(b)->inode); }
 
-static void backing_unref(struct backing *b)
-{
-    inode_unref(&backing_inode(b)->inode);
-}
+static void backing_unref(struct backing *b) { inode_unref(&backing_inode(b)->inode); }
 
-static void backing_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino)
-{
+static void backing_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino) {
     inode_describe(&backing_inode(b)->inode, name, size, dev, ino);
 }
 
@@ -408,8 +374,7 @@ const struct backing_ops tmpfs_backing_ops = {
     .describe = backing_describe,
 };
 
-static struct backing *tmpfs_map(struct file *f, unsigned prot, unsigned flags)
-{
+static struct backing *tmpfs_map(struct file *f, unsigned prot, unsigned flags) {
     struct tmpfs_inode *t = tmpfs_of(f->inode);
     if ((t->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) && (flags & MAP_SHARED) && (prot & PROT_WRITE))
         return ERR_PTR(-EPERM);
@@ -417,8 +382,7 @@ static struct backing *tmpfs_map(struct file *f, unsigned prot, unsigned flags)
     return &t->backing;
 }
 
-static int tmpfs_fsync(struct file *f, bool data_only)
-{
+static int tmpfs_fsync(struct file *f, bool data_only) {
     return 0; // memory is all there is
 }
 
@@ -433,13 +397,11 @@ const struct file_ops tmpfs_file_ops = {
 
 // --- Seals: fcntl(2) F_ADD_SEALS, F_GET_SEALS ---
 
-long file_get_seals(struct file *f)
-{
+long file_get_seals(struct file *f) {
     return tmpfs_owns(f->inode) && S_ISREG(f->inode->mode) ? (long)tmpfs_of(f->inode)->seals : -EINVAL;
 }
 
-long file_add_seals(struct file *f, unsigned seals)
-{
+long file_add_seals(struct file *f, unsigned seals) {
     if (!tmpfs_owns(f->inode) || !S_ISREG(f->inode->mode) || (seals & ~0x1fu))
         return -EINVAL;
     if (!f->writable)

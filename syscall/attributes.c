@@ -7,17 +7,15 @@
 #include <linux/time_types.h>
 #include <linux/utime.h>
 
-#define UTIME_NOW_  ((1L << 30) - 1)
+#define UTIME_NOW_ ((1L << 30) - 1)
 #define UTIME_OMIT_ ((1L << 30) - 2)
 
-static unsigned lookup_flags(uint64_t flags)
-{
+static unsigned lookup_flags(uint64_t flags) {
     return (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
 }
 
 // The inode that a descriptor stands for (not O_PATH), referenced.
-static long inode_of_fd(int fd, struct inode **out, bool *read_only)
-{
+static long inode_of_fd(int fd, struct inode **out, bool *read_only) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
@@ -29,8 +27,7 @@ static long inode_of_fd(int fd, struct inode **out, bool *read_only)
 
 // --- access ---
 
-long sys_faccessat2(uint64_t at, uint64_t name, uint64_t mode, uint64_t flags)
-{
+long sys_faccessat2(uint64_t at, uint64_t name, uint64_t mode, uint64_t flags) {
     struct inode *inode;
     bool read_only;
     if ((mode & ~7UL) || (flags & ~(uint64_t)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
@@ -45,39 +42,25 @@ long sys_faccessat2(uint64_t at, uint64_t name, uint64_t mode, uint64_t flags)
     return err;
 }
 
-long sys_faccessat(uint64_t at, uint64_t name, uint64_t mode)
-{
-    return sys_faccessat2(at, name, mode, 0);
-}
+long sys_faccessat(uint64_t at, uint64_t name, uint64_t mode) { return sys_faccessat2(at, name, mode, 0); }
 
-long sys_access(uint64_t name, uint64_t mode)
-{
-    return sys_faccessat2(AT_FDCWD, name, mode, 0);
-}
+long sys_access(uint64_t name, uint64_t mode) { return sys_faccessat2(AT_FDCWD, name, mode, 0); }
 
 // --- chmod, chown ---
 
 static long change(struct inode *inode, bool read_only, long (*fn)(struct inode *, uint64_t, uint64_t), uint64_t a,
-                   uint64_t b)
-{
+                   uint64_t b) {
     long err = read_only ? -EROFS : fn(inode, a, b);
     inode_unref(inode);
     return err;
 }
 
-static long do_chmod(struct inode *inode, uint64_t mode, uint64_t unused)
-{
-    return vfs_chmod(inode, mode);
-}
+static long do_chmod(struct inode *inode, uint64_t mode, uint64_t unused) { return vfs_chmod(inode, mode); }
 
-static long do_chown(struct inode *inode, uint64_t uid, uint64_t gid)
-{
-    return vfs_chown(inode, uid, gid);
-}
+static long do_chown(struct inode *inode, uint64_t uid, uint64_t gid) { return vfs_chown(inode, uid, gid); }
 
 static long change_named(int at, uaddr_t name, uint64_t flags, long (*fn)(struct inode *, uint64_t, uint64_t),
-                         uint64_t a, uint64_t b)
-{
+                         uint64_t a, uint64_t b) {
     struct inode *inode;
     bool read_only;
     if (flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
@@ -86,53 +69,36 @@ static long change_named(int at, uaddr_t name, uint64_t flags, long (*fn)(struct
     return err < 0 ? err : change(inode, read_only, fn, a, b);
 }
 
-static long change_open(int fd, long (*fn)(struct inode *, uint64_t, uint64_t), uint64_t a, uint64_t b)
-{
+static long change_open(int fd, long (*fn)(struct inode *, uint64_t, uint64_t), uint64_t a, uint64_t b) {
     struct inode *inode;
     bool read_only;
     long err = inode_of_fd(fd, &inode, &read_only);
     return err < 0 ? err : change(inode, read_only, fn, a, b);
 }
 
-long sys_chmod(uint64_t name, uint64_t mode)
-{
-    return change_named(AT_FDCWD, name, 0, do_chmod, mode, 0);
-}
+long sys_chmod(uint64_t name, uint64_t mode) { return change_named(AT_FDCWD, name, 0, do_chmod, mode, 0); }
 
-long sys_fchmodat(uint64_t at, uint64_t name, uint64_t mode)
-{
-    return change_named(at, name, 0, do_chmod, mode, 0);
-}
+long sys_fchmodat(uint64_t at, uint64_t name, uint64_t mode) { return change_named(at, name, 0, do_chmod, mode, 0); }
 
-long sys_fchmodat2(uint64_t at, uint64_t name, uint64_t mode, uint64_t flags)
-{
+long sys_fchmodat2(uint64_t at, uint64_t name, uint64_t mode, uint64_t flags) {
     return change_named(at, name, flags, do_chmod, mode, 0);
 }
 
-long sys_fchmod(uint64_t fd, uint64_t mode)
-{
-    return change_open(fd, do_chmod, mode, 0);
-}
+long sys_fchmod(uint64_t fd, uint64_t mode) { return change_open(fd, do_chmod, mode, 0); }
 
-long sys_chown(uint64_t name, uint64_t uid, uint64_t gid)
-{
+long sys_chown(uint64_t name, uint64_t uid, uint64_t gid) {
     return change_named(AT_FDCWD, name, 0, do_chown, uid, gid);
 }
 
-long sys_lchown(uint64_t name, uint64_t uid, uint64_t gid)
-{
+long sys_lchown(uint64_t name, uint64_t uid, uint64_t gid) {
     return change_named(AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, do_chown, uid, gid);
 }
 
-long sys_fchownat(uint64_t at, uint64_t name, uint64_t uid, uint64_t gid, uint64_t flags)
-{
+long sys_fchownat(uint64_t at, uint64_t name, uint64_t uid, uint64_t gid, uint64_t flags) {
     return change_named(at, name, flags, do_chown, uid, gid);
 }
 
-long sys_fchown(uint64_t fd, uint64_t uid, uint64_t gid)
-{
-    return change_open(fd, do_chown, uid, gid);
-}
+long sys_fchown(uint64_t fd, uint64_t uid, uint64_t gid) { return change_open(fd, do_chown, uid, gid); }
 
 // --- Times ---
 
@@ -141,8 +107,7 @@ struct times {
     bool now;            // both are now
 };
 
-static long convert(const struct __kernel_timespec *ts, nsec_t now, nsec_t *out)
-{
+static long convert(const struct __kernel_timespec *ts, nsec_t now, nsec_t *out) {
     if (ts->tv_nsec == UTIME_NOW_)
         *out = now;
     else if (ts->tv_nsec == UTIME_OMIT_)
@@ -156,8 +121,7 @@ static long convert(const struct __kernel_timespec *ts, nsec_t now, nsec_t *out)
     return 0;
 }
 
-static long set_times(struct inode *inode, bool read_only, const struct times *t)
-{
+static long set_times(struct inode *inode, bool read_only, const struct times *t) {
     long err;
     if (t->atime == NSEC_MAX && t->mtime == NSEC_MAX)
         err = 0;
@@ -169,8 +133,7 @@ static long set_times(struct inode *inode, bool read_only, const struct times *t
     return err;
 }
 
-static long set_times_named(int at, uaddr_t name, uint64_t flags, const struct times *t)
-{
+static long set_times_named(int at, uaddr_t name, uint64_t flags, const struct times *t) {
     struct inode *inode;
     bool read_only;
     // Without a name the descriptor itself is meant, as futimens(3) does it.
@@ -179,8 +142,7 @@ static long set_times_named(int at, uaddr_t name, uint64_t flags, const struct t
     return err < 0 ? err : set_times(inode, read_only, t);
 }
 
-long sys_utimensat(uint64_t at, uint64_t name, uint64_t times_addr, uint64_t flags)
-{
+long sys_utimensat(uint64_t at, uint64_t name, uint64_t times_addr, uint64_t flags) {
     struct times t = {.now = true};
     if (flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
@@ -197,8 +159,7 @@ long sys_utimensat(uint64_t at, uint64_t name, uint64_t times_addr, uint64_t fla
     return set_times_named(at, name, flags, &t);
 }
 
-static long utimes_at(int at, uaddr_t name, uaddr_t times_addr)
-{
+static long utimes_at(int at, uaddr_t name, uaddr_t times_addr) {
     struct times t = {.now = !times_addr};
     if (times_addr) {
         struct __kernel_old_timeval tv[2];
@@ -216,18 +177,11 @@ static long utimes_at(int at, uaddr_t name, uaddr_t times_addr)
     return set_times_named(at, name, 0, &t);
 }
 
-long sys_utimes(uint64_t name, uint64_t times_addr)
-{
-    return utimes_at(AT_FDCWD, name, times_addr);
-}
+long sys_utimes(uint64_t name, uint64_t times_addr) { return utimes_at(AT_FDCWD, name, times_addr); }
 
-long sys_futimesat(uint64_t at, uint64_t name, uint64_t times_addr)
-{
-    return utimes_at(at, name, times_addr);
-}
+long sys_futimesat(uint64_t at, uint64_t name, uint64_t times_addr) { return utimes_at(at, name, times_addr); }
 
-long sys_utime(uint64_t name, uint64_t times_addr)
-{
+long sys_utime(uint64_t name, uint64_t times_addr) {
     struct times t = {.now = !times_addr};
     if (times_addr) {
         struct utimbuf tb;
@@ -243,8 +197,7 @@ long sys_utime(uint64_t name, uint64_t times_addr)
 
 // --- Size ---
 
-long sys_truncate(uint64_t name, uint64_t size)
-{
+long sys_truncate(uint64_t name, uint64_t size) {
     if ((int64_t)size < 0)
         return -EINVAL;
     struct path p;
@@ -264,8 +217,7 @@ long sys_truncate(uint64_t name, uint64_t size)
     return err;
 }
 
-long sys_ftruncate(uint64_t fd, uint64_t size)
-{
+long sys_ftruncate(uint64_t fd, uint64_t size) {
     if ((int64_t)size < 0)
         return -EINVAL;
     struct file *f = fd_get(fd);
@@ -280,8 +232,7 @@ long sys_ftruncate(uint64_t fd, uint64_t size)
     return err;
 }
 
-long sys_fallocate(uint64_t fd, uint64_t mode, uint64_t offset, uint64_t len)
-{
+long sys_fallocate(uint64_t fd, uint64_t mode, uint64_t offset, uint64_t len) {
     uint64_t end;
     if ((int64_t)offset < 0 || (int64_t)len <= 0)
         return -EINVAL;

@@ -19,8 +19,7 @@ struct dirents {
     bool old_form;
 };
 
-static bool emit(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off)
-{
+static bool emit(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off) {
     struct dirents *d = container_of(ctx, struct dirents, ctx);
     char buf[sizeof(struct dirent_head) + 1 + 256 + 8];
     size_t at = sizeof(struct dirent_head);
@@ -47,8 +46,7 @@ static bool emit(struct dir_context *ctx, const char *name, size_t len, uint64_t
     return true;
 }
 
-static long get_dirents(int fd, uaddr_t out, size_t size, bool old_form)
-{
+static long get_dirents(int fd, uaddr_t out, size_t size, bool old_form) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
@@ -61,18 +59,11 @@ static long get_dirents(int fd, uaddr_t out, size_t size, bool old_form)
     return err < 0 ? err : d.error;
 }
 
-long sys_getdents64(uint64_t fd, uint64_t out, uint64_t size)
-{
-    return get_dirents(fd, out, size, false);
-}
+long sys_getdents64(uint64_t fd, uint64_t out, uint64_t size) { return get_dirents(fd, out, size, false); }
 
-long sys_getdents(uint64_t fd, uint64_t out, uint64_t size)
-{
-    return get_dirents(fd, out, size, true);
-}
+long sys_getdents(uint64_t fd, uint64_t out, uint64_t size) { return get_dirents(fd, out, size, true); }
 
-long sys_chdir(uint64_t name)
-{
+long sys_chdir(uint64_t name) {
     struct path p;
     long err = user_path_lookup(AT_FDCWD, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &p);
     if (err == 0) {
@@ -82,8 +73,7 @@ long sys_chdir(uint64_t name)
     return err;
 }
 
-long sys_fchdir(uint64_t fd)
-{
+long sys_fchdir(uint64_t fd) {
     struct file *f = fd_get_path(fd);
     if (!f)
         return -EBADF;
@@ -92,8 +82,7 @@ long sys_fchdir(uint64_t fd)
     return err;
 }
 
-long sys_chroot(uint64_t name)
-{
+long sys_chroot(uint64_t name) {
     struct path p;
     long err = user_path_lookup(AT_FDCWD, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &p);
     if (err == 0) {
@@ -103,8 +92,7 @@ long sys_chroot(uint64_t name)
     return err;
 }
 
-long sys_getcwd(uint64_t out, uint64_t size)
-{
+long sys_getcwd(uint64_t out, uint64_t size) {
     char *buf = name_buffer_get();
     if (!buf)
         return -ENOMEM;
@@ -126,7 +114,4 @@ long sys_getcwd(uint64_t out, uint64_t size)
     return n;
 }
 
-long sys_umask(uint64_t mask)
-{
-    return atomic_xchg(&process_current()->fs->umask, (uint32_t)mask & 0777);
-}
+long sys_umask(uint64_t mask) { return atomic_xchg(&process_current()->fs->umask, (uint32_t)mask & 0777); }

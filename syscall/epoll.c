@@ -11,21 +11,16 @@
 #define EFD_SEMAPHORE 1
 _Static_assert(sizeof(struct epoll_event) == 12, "ABI");
 
-long sys_epoll_create1(uint64_t flags)
-{
+long sys_epoll_create1(uint64_t flags) {
     if (flags & ~(uint64_t)EPOLL_CLOEXEC)
         return -EINVAL;
     struct file *f = epoll_create(flags);
     return IS_ERR(f) ? PTR_ERR(f) : fd_install(f, flags);
 }
 
-long sys_epoll_create(uint64_t size)
-{
-    return (int)size <= 0 ? -EINVAL : sys_epoll_create1(0);
-}
+long sys_epoll_create(uint64_t size) { return (int)size <= 0 ? -EINVAL : sys_epoll_create1(0); }
 
-long sys_epoll_ctl(uint64_t epfd, uint64_t op, uint64_t fd, uint64_t event)
-{
+long sys_epoll_ctl(uint64_t epfd, uint64_t op, uint64_t fd, uint64_t event) {
     struct epoll_event ev = {0};
     if ((int)op != EPOLL_CTL_DEL && copy_in_obj(&ev, event) < 0)
         return -EFAULT;
@@ -42,14 +37,12 @@ long sys_epoll_ctl(uint64_t epfd, uint64_t op, uint64_t fd, uint64_t event)
     return err;
 }
 
-static bool emit(void *arg, int i, const struct epoll_request *request)
-{
+static bool emit(void *arg, int i, const struct epoll_request *request) {
     struct epoll_event ev = {request->events, request->data};
     return copy_out_obj(*(uaddr_t *)arg + i * sizeof(ev), &ev) == 0;
 }
 
-static long wait_user(int epfd, uaddr_t events, int max, nsec_t deadline)
-{
+static long wait_user(int epfd, uaddr_t events, int max, nsec_t deadline) {
     if (max <= 0 || (unsigned)max > INT32_MAX / sizeof(struct epoll_event))
         return -EINVAL;
     if (!user_range_ok(events, max * sizeof(struct epoll_event)))
@@ -62,24 +55,20 @@ static long wait_user(int epfd, uaddr_t events, int max, nsec_t deadline)
     return n == -ERESTARTNOHAND ? -EINTR : n; // never restarted: signal(7)
 }
 
-long sys_epoll_wait(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout)
-{
+long sys_epoll_wait(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout) {
     return wait_user(epfd, events, max, deadline_from_ms((int)timeout));
 }
 
-static long wait_masked(uint64_t epfd, uint64_t events, uint64_t max, nsec_t deadline, uint64_t mask, uint64_t size)
-{
+static long wait_masked(uint64_t epfd, uint64_t events, uint64_t max, nsec_t deadline, uint64_t mask, uint64_t size) {
     long err = sigmask_begin(mask, size);
     return err < 0 ? err : sigmask_end(mask, wait_user(epfd, events, max, deadline));
 }
 
-long sys_epoll_pwait(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout, uint64_t mask, uint64_t size)
-{
+long sys_epoll_pwait(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout, uint64_t mask, uint64_t size) {
     return wait_masked(epfd, events, max, deadline_from_ms((int)timeout), mask, size);
 }
 
-long sys_epoll_pwait2(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout, uint64_t mask, uint64_t size)
-{
+long sys_epoll_pwait2(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout, uint64_t mask, uint64_t size) {
     nsec_t deadline;
     long err = deadline_from_user(timeout, &deadline);
     return err < 0 ? err : wait_masked(epfd, events, max, deadline, mask, size);
@@ -87,53 +76,46 @@ long sys_epoll_pwait2(uint64_t epfd, uint64_t events, uint64_t max, uint64_t tim
 
 // --- eventfd ---
 
-long sys_eventfd2(uint64_t count, uint64_t flags)
-{
+long sys_eventfd2(uint64_t count, uint64_t flags) {
     if (flags & ~(uint64_t)(EFD_SEMAPHORE | O_CLOEXEC | O_NONBLOCK))
         return -EINVAL;
     struct file *f = eventfd_create(count, flags);
     return IS_ERR(f) ? PTR_ERR(f) : fd_install(f, flags);
 }
 
-long sys_eventfd(uint64_t count)
-{
-    return sys_eventfd2(count, 0);
-}
+long sys_eventfd(uint64_t count) { return sys_eventfd2(count, 0); }
 
 // --- timerfd ---
 
 #define TFD_TIMER_ABSTIME 1
 
-long sys_timerfd_create(uint64_t clock, uint64_t flags)
-{
+long sys_timerfd_create(uint64_t clock, uint64_t flags) {
     if (flags & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
         return -EINVAL;
     struct file *f = timerfd_create((int)clock, flags);
     return IS_ERR(f) ? PTR_ERR(f) : fd_install(f, flags);
 }
 
-static bool to_ns(const struct __kernel_timespec *ts, nsec_t *ns)
-{
+static bool to_ns(const struct __kernel_timespec *ts, nsec_t *ns) {
     if (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NSEC_PER_SEC)
         return false;
     *ns = ts->tv_sec >= NSEC_MAX / NSEC_PER_SEC ? NSEC_MAX : ts->tv_sec * NSEC_PER_SEC + ts->tv_nsec;
     return true;
 }
 
-static long setting_out(uaddr_t addr, const struct timer_setting *s)
-{
+static long setting_out(uaddr_t addr, const struct timer_setting *s) {
     struct __kernel_itimerspec out = {{s->interval / NSEC_PER_SEC, s->interval % NSEC_PER_SEC},
                                       {s->value / NSEC_PER_SEC, s->value % NSEC_PER_SEC}};
     return copy_out_obj(addr, &out);
 }
 
-long sys_timerfd_settime(uint64_t fd, uint64_t flags, uint64_t new_addr, uint64_t old_addr)
-{
+long sys_timerfd_settime(uint64_t fd, uint64_t flags, uint64_t new_addr, uint64_t old_addr) {
     struct __kernel_itimerspec in;
     struct timer_setting new, old;
     if (copy_in_obj(&in, new_addr) < 0)
         return -EFAULT;
-    if ((flags & ~(uint64_t)TFD_TIMER_ABSTIME) || !to_ns(&in.it_value, &new.value) || !to_ns(&in.it_interval, &new.interval))
+    if ((flags & ~(uint64_t)TFD_TIMER_ABSTIME) || !to_ns(&in.it_value, &new.value) ||
+        !to_ns(&in.it_interval, &new.interval))
         return -EINVAL; // TFD_TIMER_CANCEL_ON_SET is not supported
     struct file *f = fd_get(fd);
     if (!f)
@@ -143,8 +125,7 @@ long sys_timerfd_settime(uint64_t fd, uint64_t flags, uint64_t new_addr, uint64_
     return err == 0 && old_addr ? setting_out(old_addr, &old) : err;
 }
 
-long sys_timerfd_gettime(uint64_t fd, uint64_t addr)
-{
+long sys_timerfd_gettime(uint64_t fd, uint64_t addr) {
     struct timer_setting s;
     struct file *f = fd_get(fd);
     if (!f)

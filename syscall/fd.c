@@ -15,22 +15,19 @@ _Static_assert(sizeof(struct flock) == 32, "ABI");
 
 // --- dup ---
 
-long sys_dup(uint64_t fd)
-{
+long sys_dup(uint64_t fd) {
     struct file *f = fd_get_path(fd);
     return f ? fd_install(f, 0) : -EBADF;
 }
 
-long sys_dup3(uint64_t fd, uint64_t new_fd, uint64_t flags)
-{
+long sys_dup3(uint64_t fd, uint64_t new_fd, uint64_t flags) {
     if ((flags & ~(uint64_t)O_CLOEXEC) || (int)fd == (int)new_fd)
         return -EINVAL;
     struct file *f = fd_get_path(fd);
     return f ? fd_install_at(f, new_fd, flags) : -EBADF;
 }
 
-long sys_dup2(uint64_t fd, uint64_t new_fd)
-{
+long sys_dup2(uint64_t fd, uint64_t new_fd) {
     struct file *f = fd_get_path(fd);
     if (!f)
         return -EBADF;
@@ -43,22 +40,17 @@ long sys_dup2(uint64_t fd, uint64_t new_fd)
 
 // --- Record locks ---
 
-static int64_t lock_base(struct file *f, int whence)
-{
+static int64_t lock_base(struct file *f, int whence) {
     switch (whence) {
-    case SEEK_SET:
-        return 0;
-    case SEEK_CUR:
-        return f->position;
-    case SEEK_END:
-        return f->inode->size;
+    case SEEK_SET: return 0;
+    case SEEK_CUR: return f->position;
+    case SEEK_END: return f->inode->size;
     }
     return -EINVAL;
 }
 
 // The range as first and last byte.
-static long lock_range(struct file *f, const struct flock *l, uint64_t *start, uint64_t *end)
-{
+static long lock_range(struct file *f, const struct flock *l, uint64_t *start, uint64_t *end) {
     int64_t base = lock_base(f, l->l_whence), from;
     if (base < 0)
         return base;
@@ -80,8 +72,7 @@ static long lock_range(struct file *f, const struct flock *l, uint64_t *start, u
     return 0;
 }
 
-static long record_lock(struct file *f, unsigned cmd, uaddr_t addr)
-{
+static long record_lock(struct file *f, unsigned cmd, uaddr_t addr) {
     bool ofd = cmd == F_OFD_GETLK || cmd == F_OFD_SETLK || cmd == F_OFD_SETLKW;
     bool get = cmd == F_GETLK || cmd == F_OFD_GETLK, wait = cmd == F_SETLKW || cmd == F_OFD_SETLKW;
     void *owner = ofd ? (void *)f : process_current()->files;
@@ -115,8 +106,7 @@ static long record_lock(struct file *f, unsigned cmd, uaddr_t addr)
     return copy_out_obj(addr, &l);
 }
 
-long sys_flock(uint64_t fd, uint64_t op)
-{
+long sys_flock(uint64_t fd, uint64_t op) {
     int kind = (int)op & ~LOCK_NB;
     if (kind != LOCK_SH && kind != LOCK_EX && kind != LOCK_UN)
         return -EINVAL;
@@ -134,8 +124,7 @@ long sys_flock(uint64_t fd, uint64_t op)
 
 #define SETTABLE_FLAGS (O_APPEND | O_NONBLOCK | FASYNC | O_DIRECT | O_NOATIME)
 
-static long set_flags(struct file *f, unsigned flags)
-{
+static long set_flags(struct file *f, unsigned flags) {
     if ((flags & O_NOATIME) && !(f->flags & O_NOATIME) && !vfs_owns(f->inode))
         return -EPERM;
     uint32_t old = READ_ONCE(f->flags);
@@ -145,51 +134,35 @@ static long set_flags(struct file *f, unsigned flags)
     return 0;
 }
 
-static long control(struct file *f, int fd, unsigned cmd, uint64_t arg)
-{
+static long control(struct file *f, int fd, unsigned cmd, uint64_t arg) {
     switch (cmd) {
-    case F_DUPFD:
-        return fd_dup(f, (int)arg, 0);
-    case F_DUPFD_CLOEXEC:
-        return fd_dup(f, (int)arg, O_CLOEXEC);
-    case F_GETFD:
-        return fd_get_flags(fd);
-    case F_SETFD:
-        return fd_set_flags(fd, arg);
-    case F_GETFL:
-        return f->flags;
+    case F_DUPFD: return fd_dup(f, (int)arg, 0);
+    case F_DUPFD_CLOEXEC: return fd_dup(f, (int)arg, O_CLOEXEC);
+    case F_GETFD: return fd_get_flags(fd);
+    case F_SETFD: return fd_set_flags(fd, arg);
+    case F_GETFL: return f->flags;
     }
     if (f->path_only)
         return -EBADF;
     switch (cmd) {
-    case F_SETFL:
-        return set_flags(f, arg);
+    case F_SETFL: return set_flags(f, arg);
     case F_GETLK:
     case F_SETLK:
     case F_SETLKW:
     case F_OFD_GETLK:
     case F_OFD_SETLK:
-    case F_OFD_SETLKW:
-        return record_lock(f, cmd, arg);
-    case F_SETOWN:
-        f->signal_owner = (int)arg;
-        return 0;
-    case F_GETOWN:
-        return f->signal_owner;
-    case F_SETPIPE_SZ:
-        return pipe_set_size(f, arg);
-    case F_GETPIPE_SZ:
-        return pipe_get_size(f);
-    case F_ADD_SEALS:
-        return file_add_seals(f, arg);
-    case F_GET_SEALS:
-        return file_get_seals(f);
+    case F_OFD_SETLKW: return record_lock(f, cmd, arg);
+    case F_SETOWN: f->signal_owner = (int)arg; return 0;
+    case F_GETOWN: return f->signal_owner;
+    case F_SETPIPE_SZ: return pipe_set_size(f, arg);
+    case F_GETPIPE_SZ: return pipe_get_size(f);
+    case F_ADD_SEALS: return file_add_seals(f, arg);
+    case F_GET_SEALS: return file_get_seals(f);
     }
     return -EINVAL;
 }
 
-long sys_fcntl(uint64_t fd, uint64_t cmd, uint64_t arg)
-{
+long sys_fcntl(uint64_t fd, uint64_t cmd, uint64_t arg) {
     struct file *f = fd_get_path(fd);
     if (!f)
         return -EBADF;
@@ -200,8 +173,7 @@ long sys_fcntl(uint64_t fd, uint64_t cmd, uint64_t arg)
 
 // --- ioctl ---
 
-static long set_flag(struct file *f, uaddr_t arg, unsigned flag)
-{
+static long set_flag(struct file *f, uaddr_t arg, unsigned flag) {
     int on;
     long err = copy_in_obj(&on, arg);
     if (err == 0) {
@@ -213,17 +185,12 @@ static long set_flag(struct file *f, uaddr_t arg, unsigned flag)
     return err;
 }
 
-static long io_control(struct file *f, int fd, unsigned cmd, uint64_t arg)
-{
+static long io_control(struct file *f, int fd, unsigned cmd, uint64_t arg) {
     switch (cmd) {
-    case FIOCLEX:
-        return fd_set_flags(fd, FD_CLOEXEC);
-    case FIONCLEX:
-        return fd_set_flags(fd, 0);
-    case FIONBIO:
-        return set_flag(f, arg, O_NONBLOCK);
-    case FIOASYNC:
-        return set_flag(f, arg, FASYNC);
+    case FIOCLEX: return fd_set_flags(fd, FD_CLOEXEC);
+    case FIONCLEX: return fd_set_flags(fd, 0);
+    case FIONBIO: return set_flag(f, arg, O_NONBLOCK);
+    case FIOASYNC: return set_flag(f, arg, FASYNC);
     case FIONREAD:
         if (S_ISREG(f->inode->mode)) {
             int left = (int)MIN(MAX((int64_t)(f->inode->size - f->position), 0l), (int64_t)INT32_MAX);
@@ -234,8 +201,7 @@ static long io_control(struct file *f, int fd, unsigned cmd, uint64_t arg)
     return f->ops->ioctl ? f->ops->ioctl(f, cmd, arg) : -ENOTTY;
 }
 
-long sys_ioctl(uint64_t fd, uint64_t cmd, uint64_t arg)
-{
+long sys_ioctl(uint64_t fd, uint64_t cmd, uint64_t arg) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;

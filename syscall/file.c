@@ -10,14 +10,13 @@
 // No arrays in these: the canary would be a tenth of their cost.
 #define FAST_CALL __attribute__((no_stack_protector))
 
-#define RW_MAX    0x7ffff000UL // as Linux: no call moves more
-#define IOV_MAX   1024
+#define RW_MAX 0x7ffff000UL // as Linux: no call moves more
+#define IOV_MAX 1024
 #define IOV_SMALL 8
 
 // The file, for the common case: a process of one thread whose table is its own. No reference is needed then, because nobody else
 // can close it before the call is over. NULL: the slow path decides.
-static inline struct file *fd_borrow(int fd)
-{
+static inline struct file *fd_borrow(int fd) {
     struct process *p = process_current();
     struct file_table *t = p->files;
     if (likely(t->refs == 1 && p->thread_count == 1 && (unsigned)fd < t->capacity))
@@ -25,19 +24,12 @@ static inline struct file *fd_borrow(int fd)
     return NULL;
 }
 
-static inline bool simple_range(uaddr_t buf, uint64_t count)
-{
-    return count <= RW_MAX && buf <= USER_END - count;
-}
+static inline bool simple_range(uaddr_t buf, uint64_t count) { return count <= RW_MAX && buf <= USER_END - count; }
 
 // What reaches beyond the application's half is cut off by the copying functions: what lies before it is read or written.
-static inline bool sane_range(uaddr_t buf, uint64_t count)
-{
-    return buf <= USER_END && (int64_t)count >= 0;
-}
+static inline bool sane_range(uaddr_t buf, uint64_t count) { return buf <= USER_END && (int64_t)count >= 0; }
 
-static long read_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos)
-{
+static long read_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
@@ -51,8 +43,7 @@ static long read_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos)
     return n;
 }
 
-static long write_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos)
-{
+static long write_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
@@ -67,8 +58,7 @@ static long write_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos)
 }
 
 // The fast paths do what the slow ones would for a file with a position that nobody else can hold.
-FAST_CALL long sys_read(uint64_t fd, uint64_t buf, uint64_t count)
-{
+FAST_CALL long sys_read(uint64_t fd, uint64_t buf, uint64_t count) {
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM)) == FILE_READABLE && f->refs == 1 &&
                simple_range(buf, count) && f->ops->read)) {
@@ -79,8 +69,7 @@ FAST_CALL long sys_read(uint64_t fd, uint64_t buf, uint64_t count)
     return read_slow(fd, buf, count, NULL);
 }
 
-FAST_CALL long sys_write(uint64_t fd, uint64_t buf, uint64_t count)
-{
+FAST_CALL long sys_write(uint64_t fd, uint64_t buf, uint64_t count) {
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM)) == FILE_WRITABLE && f->refs == 1 &&
                simple_range(buf, count) && f->ops->write)) {
@@ -91,8 +80,7 @@ FAST_CALL long sys_write(uint64_t fd, uint64_t buf, uint64_t count)
     return write_slow(fd, buf, count, NULL);
 }
 
-FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset)
-{
+FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset) {
     if (unlikely((int64_t)offset < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
@@ -105,8 +93,7 @@ FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t o
     return read_slow(fd, buf, count, &offset);
 }
 
-FAST_CALL long sys_pwrite64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset)
-{
+FAST_CALL long sys_pwrite64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset) {
     if (unlikely((int64_t)offset < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
@@ -127,8 +114,7 @@ struct vectors {
     struct uio_vec small[IOV_SMALL];
 };
 
-static long vectors_get(struct vectors *v, uaddr_t addr, uint64_t count)
-{
+static long vectors_get(struct vectors *v, uaddr_t addr, uint64_t count) {
     if (count > IOV_MAX)
         return -EINVAL;
     v->vec = v->small;
@@ -150,14 +136,12 @@ static long vectors_get(struct vectors *v, uaddr_t addr, uint64_t count)
     return err;
 }
 
-static void vectors_put(struct vectors *v)
-{
+static void vectors_put(struct vectors *v) {
     if (v->vec != v->small)
         kfree(v->vec);
 }
 
-static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos, unsigned flags, bool write)
-{
+static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos, unsigned flags, bool write) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
@@ -178,43 +162,32 @@ static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos,
     return n;
 }
 
-long sys_readv(uint64_t fd, uint64_t vec, uint64_t count)
-{
-    return vector_io(fd, vec, count, NULL, 0, false);
-}
+long sys_readv(uint64_t fd, uint64_t vec, uint64_t count) { return vector_io(fd, vec, count, NULL, 0, false); }
 
-long sys_writev(uint64_t fd, uint64_t vec, uint64_t count)
-{
-    return vector_io(fd, vec, count, NULL, 0, true);
-}
+long sys_writev(uint64_t fd, uint64_t vec, uint64_t count) { return vector_io(fd, vec, count, NULL, 0, true); }
 
-long sys_preadv(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high)
-{
+long sys_preadv(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high) {
     return (int64_t)offset < 0 ? -EINVAL : vector_io(fd, vec, count, &offset, 0, false);
 }
 
-long sys_pwritev(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high)
-{
+long sys_pwritev(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high) {
     return (int64_t)offset < 0 ? -EINVAL : vector_io(fd, vec, count, &offset, 0, true);
 }
 
 // An offset of -1 means the file's own position.
-long sys_preadv2(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high, uint64_t flags)
-{
+long sys_preadv2(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high, uint64_t flags) {
     if ((int64_t)offset < -1)
         return -EINVAL;
     return vector_io(fd, vec, count, offset == ~0UL ? NULL : &offset, flags, false);
 }
 
-long sys_pwritev2(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high, uint64_t flags)
-{
+long sys_pwritev2(uint64_t fd, uint64_t vec, uint64_t count, uint64_t offset, uint64_t high, uint64_t flags) {
     if ((int64_t)offset < -1)
         return -EINVAL;
     return vector_io(fd, vec, count, offset == ~0UL ? NULL : &offset, flags, true);
 }
 
-long sys_lseek(uint64_t fd, uint64_t offset, uint64_t whence)
-{
+long sys_lseek(uint64_t fd, uint64_t offset, uint64_t whence) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;

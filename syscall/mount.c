@@ -7,8 +7,7 @@
 #define UMOUNT_NOFOLLOW 8
 
 // An optional string of the application; *out is a name buffer or NULL.
-static long string_get(uaddr_t addr, char **out)
-{
+static long string_get(uaddr_t addr, char **out) {
     *out = NULL;
     if (!addr)
         return 0;
@@ -24,8 +23,7 @@ static long string_get(uaddr_t addr, char **out)
     return 0;
 }
 
-long sys_mount(uint64_t source, uint64_t target, uint64_t type, uint64_t flags, uint64_t data)
-{
+long sys_mount(uint64_t source, uint64_t target, uint64_t type, uint64_t flags, uint64_t data) {
     char *text[3] = {NULL, NULL, NULL};
     const uaddr_t addr[3] = {source, type, data};
     long err = 0;
@@ -46,8 +44,7 @@ long sys_mount(uint64_t source, uint64_t target, uint64_t type, uint64_t flags, 
     return err;
 }
 
-long sys_umount2(uint64_t target, uint64_t flags)
-{
+long sys_umount2(uint64_t target, uint64_t flags) {
     struct path p;
     long err = user_path_lookup(AT_FDCWD, target, flags & UMOUNT_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &p);
     if (err < 0)

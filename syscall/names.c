@@ -2,8 +2,7 @@
 #include "syscall/path.h"
 #include "syscall/syscall.h"
 
-long sys_mkdirat(uint64_t at, uint64_t name, uint64_t mode)
-{
+long sys_mkdirat(uint64_t at, uint64_t name, uint64_t mode) {
     struct user_path p;
     long err = user_path_get(&p, name);
     if (err == 0) {
@@ -13,13 +12,9 @@ long sys_mkdirat(uint64_t at, uint64_t name, uint64_t mode)
     return err;
 }
 
-long sys_mkdir(uint64_t name, uint64_t mode)
-{
-    return sys_mkdirat(AT_FDCWD, name, mode);
-}
+long sys_mkdir(uint64_t name, uint64_t mode) { return sys_mkdirat(AT_FDCWD, name, mode); }
 
-long sys_mknodat(uint64_t at, uint64_t name, uint64_t mode, uint64_t dev)
-{
+long sys_mknodat(uint64_t at, uint64_t name, uint64_t mode, uint64_t dev) {
     struct user_path p;
     long err = user_path_get(&p, name);
     if (err == 0) {
@@ -29,13 +24,9 @@ long sys_mknodat(uint64_t at, uint64_t name, uint64_t mode, uint64_t dev)
     return err;
 }
 
-long sys_mknod(uint64_t name, uint64_t mode, uint64_t dev)
-{
-    return sys_mknodat(AT_FDCWD, name, mode, dev);
-}
+long sys_mknod(uint64_t name, uint64_t mode, uint64_t dev) { return sys_mknodat(AT_FDCWD, name, mode, dev); }
 
-static long unlink_user(int at, uaddr_t name, bool directory)
-{
+static long unlink_user(int at, uaddr_t name, bool directory) {
     struct user_path p;
     long err = user_path_get(&p, name);
     if (err == 0) {
@@ -45,24 +36,16 @@ static long unlink_user(int at, uaddr_t name, bool directory)
     return err;
 }
 
-long sys_unlinkat(uint64_t at, uint64_t name, uint64_t flags)
-{
+long sys_unlinkat(uint64_t at, uint64_t name, uint64_t flags) {
     return flags & ~(uint64_t)AT_REMOVEDIR ? -EINVAL : unlink_user(at, name, flags & AT_REMOVEDIR);
 }
 
-long sys_unlink(uint64_t name)
-{
-    return unlink_user(AT_FDCWD, name, false);
-}
+long sys_unlink(uint64_t name) { return unlink_user(AT_FDCWD, name, false); }
 
-long sys_rmdir(uint64_t name)
-{
-    return unlink_user(AT_FDCWD, name, true);
-}
+long sys_rmdir(uint64_t name) { return unlink_user(AT_FDCWD, name, true); }
 
 // Calls with two names.
-static long two_names(struct user_path *a, uaddr_t a_addr, struct user_path *b, uaddr_t b_addr)
-{
+static long two_names(struct user_path *a, uaddr_t a_addr, struct user_path *b, uaddr_t b_addr) {
     long err = user_path_get(a, a_addr);
     if (err < 0)
         return err;
@@ -72,8 +55,7 @@ static long two_names(struct user_path *a, uaddr_t a_addr, struct user_path *b, 
     return err;
 }
 
-long sys_renameat2(uint64_t from_at, uint64_t from, uint64_t to_at, uint64_t to, uint64_t flags)
-{
+long sys_renameat2(uint64_t from_at, uint64_t from, uint64_t to_at, uint64_t to, uint64_t flags) {
     struct user_path a, b;
     long err = two_names(&a, from, &b, to);
     if (err == 0) {
@@ -84,18 +66,13 @@ long sys_renameat2(uint64_t from_at, uint64_t from, uint64_t to_at, uint64_t to,
     return err;
 }
 
-long sys_renameat(uint64_t from_at, uint64_t from, uint64_t to_at, uint64_t to)
-{
+long sys_renameat(uint64_t from_at, uint64_t from, uint64_t to_at, uint64_t to) {
     return sys_renameat2(from_at, from, to_at, to, 0);
 }
 
-long sys_rename(uint64_t from, uint64_t to)
-{
-    return sys_renameat2(AT_FDCWD, from, AT_FDCWD, to, 0);
-}
+long sys_rename(uint64_t from, uint64_t to) { return sys_renameat2(AT_FDCWD, from, AT_FDCWD, to, 0); }
 
-long sys_linkat(uint64_t from_at, uint64_t from, uint64_t to_at, uint64_t to, uint64_t flags)
-{
+long sys_linkat(uint64_t from_at, uint64_t from, uint64_t to_at, uint64_t to, uint64_t flags) {
     struct user_path a, b;
     if (flags & ~(uint64_t)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
@@ -109,13 +86,9 @@ long sys_linkat(uint64_t from_at, uint64_t from, uint64_t to_at, uint64_t to, ui
     return err;
 }
 
-long sys_link(uint64_t from, uint64_t to)
-{
-    return sys_linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
-}
+long sys_link(uint64_t from, uint64_t to) { return sys_linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
 
-long sys_symlinkat(uint64_t target, uint64_t at, uint64_t name)
-{
+long sys_symlinkat(uint64_t target, uint64_t at, uint64_t name) {
     struct user_path a, b;
     long err = two_names(&a, target, &b, name);
     if (err == 0) {
@@ -126,13 +99,9 @@ long sys_symlinkat(uint64_t target, uint64_t at, uint64_t name)
     return err;
 }
 
-long sys_symlink(uint64_t target, uint64_t name)
-{
-    return sys_symlinkat(target, AT_FDCWD, name);
-}
+long sys_symlink(uint64_t target, uint64_t name) { return sys_symlinkat(target, AT_FDCWD, name); }
 
-long sys_readlinkat(uint64_t at, uint64_t name, uint64_t out, uint64_t size)
-{
+long sys_readlinkat(uint64_t at, uint64_t name, uint64_t out, uint64_t size) {
     if ((int)size <= 0)
         return -EINVAL;
     struct user_path p;
@@ -152,7 +121,4 @@ long sys_readlinkat(uint64_t at, uint64_t name, uint64_t out, uint64_t size)
     return n;
 }
 
-long sys_readlink(uint64_t name, uint64_t out, uint64_t size)
-{
-    return sys_readlinkat(AT_FDCWD, name, out, size);
-}
+long sys_readlink(uint64_t name, uint64_t out, uint64_t size) { return sys_readlinkat(AT_FDCWD, name, out, size); }

@@ -7,11 +7,10 @@
 #include <linux/openat2.h>
 
 #define OPEN_FLAGS                                                                                                     \
-    (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | FASYNC | O_DIRECT |        \
+    (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | FASYNC | O_DIRECT |         \
      O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_SYNC | O_PATH | O_TMPFILE)
 
-static long open_user(int at, uaddr_t name, unsigned flags, uint32_t mode, uint32_t resolve)
-{
+static long open_user(int at, uaddr_t name, unsigned flags, uint32_t mode, uint32_t resolve) {
     if ((flags & O_PATH) == 0 && (flags & O_TMPFILE & ~O_DIRECTORY) && (flags & O_TMPFILE) != O_TMPFILE)
         return -EINVAL;
     struct user_path p;
@@ -25,23 +24,19 @@ static long open_user(int at, uaddr_t name, unsigned flags, uint32_t mode, uint3
     return fd_install(f, flags);
 }
 
-long sys_open(uint64_t name, uint64_t flags, uint64_t mode)
-{
+long sys_open(uint64_t name, uint64_t flags, uint64_t mode) {
     return open_user(AT_FDCWD, name, (flags & OPEN_FLAGS) | O_LARGEFILE, mode, 0);
 }
 
-long sys_openat(uint64_t at, uint64_t name, uint64_t flags, uint64_t mode)
-{
+long sys_openat(uint64_t at, uint64_t name, uint64_t flags, uint64_t mode) {
     return open_user(at, name, (flags & OPEN_FLAGS) | O_LARGEFILE, mode, 0);
 }
 
-long sys_creat(uint64_t name, uint64_t mode)
-{
+long sys_creat(uint64_t name, uint64_t mode) {
     return open_user(AT_FDCWD, name, O_CREAT | O_WRONLY | O_TRUNC | O_LARGEFILE, mode, 0);
 }
 
-long sys_openat2(uint64_t at, uint64_t name, uint64_t how_addr, uint64_t size)
-{
+long sys_openat2(uint64_t at, uint64_t name, uint64_t how_addr, uint64_t size) {
     struct open_how how;
     if (size < sizeof(how))
         return -EINVAL;
@@ -64,13 +59,9 @@ long sys_openat2(uint64_t at, uint64_t name, uint64_t how_addr, uint64_t size)
     return open_user(at, name, how.flags | O_LARGEFILE, how.mode, how.resolve);
 }
 
-long sys_close(uint64_t fd)
-{
-    return fd_close(fd);
-}
+long sys_close(uint64_t fd) { return fd_close(fd); }
 
-long sys_close_range(uint64_t first, uint64_t last, uint64_t flags)
-{
+long sys_close_range(uint64_t first, uint64_t last, uint64_t flags) {
     if ((flags & ~(uint64_t)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) || (unsigned)first > (unsigned)last)
         return -EINVAL;
     if (flags & CLOSE_RANGE_UNSHARE) {
@@ -81,8 +72,7 @@ long sys_close_range(uint64_t first, uint64_t last, uint64_t flags)
     return fd_close_range(first, last, flags & CLOSE_RANGE_CLOEXEC);
 }
 
-long sys_memfd_create(uint64_t name_addr, uint64_t flags)
-{
+long sys_memfd_create(uint64_t name_addr, uint64_t flags) {
     char name[250];
     if (flags & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
         return -EINVAL;

@@ -1,8 +1,7 @@
 // See syscall/path.h.
 #include "syscall/path.h"
 
-long user_path_long(struct user_path *p, uaddr_t addr)
-{
+long user_path_long(struct user_path *p, uaddr_t addr) {
     p->name = name_buffer_get();
     if (!p->name)
         return -ENOMEM;
@@ -14,8 +13,7 @@ long user_path_long(struct user_path *p, uaddr_t addr)
     return 0;
 }
 
-long user_path_lookup(int at, uaddr_t name, unsigned lookup, struct path *out)
-{
+long user_path_lookup(int at, uaddr_t name, unsigned lookup, struct path *out) {
     struct user_path p;
     long err = user_path_get(&p, name);
     if (err == 0) {
@@ -25,8 +23,7 @@ long user_path_lookup(int at, uaddr_t name, unsigned lookup, struct path *out)
     return err;
 }
 
-long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out, bool *read_only)
-{
+long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out, bool *read_only) {
     struct user_path p;
     long err = user_path_get(&p, name);
     if (err < 0)

@@ -11,14 +11,12 @@ struct user_path {
 };
 long user_path_long(struct user_path *p, uaddr_t addr); // syscall/path.c
 // 0, -EFAULT, -ENAMETOOLONG or -ENOMEM (nothing is held then).
-static inline long user_path_get(struct user_path *p, uaddr_t addr)
-{
+static inline long user_path_get(struct user_path *p, uaddr_t addr) {
     long n = copy_in_str(p->small, addr, sizeof(p->small));
     p->name = p->small;
     return likely(n >= 0) ? 0 : n == -ENAMETOOLONG ? user_path_long(p, addr) : n;
 }
-static inline void user_path_put(struct user_path *p)
-{
+static inline void user_path_put(struct user_path *p) {
     if (unlikely(p->name != p->small))
         name_buffer_put(p->name);
 }

@@ -7,14 +7,13 @@
 #include "kernel/usercopy.h"
 #include "syscall/syscall.h"
 
-#define COPY_MAX    0x7ffff000UL
+#define COPY_MAX 0x7ffff000UL
 #define COPY_BUFFER 16384
-#define SPLICE_F_MOVE     1
+#define SPLICE_F_MOVE 1
 #define SPLICE_F_NONBLOCK 2
-#define SPLICE_F_MORE     4
+#define SPLICE_F_MORE 4
 
-static long install_pair(struct file *ends[2], unsigned flags, uaddr_t out)
-{
+static long install_pair(struct file *ends[2], unsigned flags, uaddr_t out) {
     int fds[2];
     long fd = fd_install(ends[0], flags);
     if (fd < 0) {
@@ -36,8 +35,7 @@ static long install_pair(struct file *ends[2], unsigned flags, uaddr_t out)
     return 0;
 }
 
-long sys_pipe2(uint64_t out, uint64_t flags)
-{
+long sys_pipe2(uint64_t out, uint64_t flags) {
     struct file *ends[2];
     if (flags & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
         return -EINVAL; // O_DIRECT, packets, is not supported
@@ -45,10 +43,7 @@ long sys_pipe2(uint64_t out, uint64_t flags)
     return err < 0 ? err : install_pair(ends, flags, out);
 }
 
-long sys_pipe(uint64_t out)
-{
-    return sys_pipe2(out, 0);
-}
+long sys_pipe(uint64_t out) { return sys_pipe2(out, 0); }
 
 // --- Copying ---
 
@@ -59,8 +54,7 @@ struct side {
     uint64_t offset;
 };
 
-static long side_get(struct side *s, int fd, uaddr_t offset_addr, bool write)
-{
+static long side_get(struct side *s, int fd, uaddr_t offset_addr, bool write) {
     s->file = fd_get(fd);
     s->offset_addr = offset_addr;
     if (!s->file)
@@ -81,16 +75,14 @@ static long side_get(struct side *s, int fd, uaddr_t offset_addr, bool write)
     return err;
 }
 
-static long side_put(struct side *s, long result)
-{
+static long side_put(struct side *s, long result) {
     if (result > 0 && s->offset_addr && copy_out_obj(s->offset_addr, &s->offset) < 0)
         result = -EFAULT;
     file_unref(s->file);
     return result;
 }
 
-static long copy_step(struct side *in, struct side *out, char *buf, size_t n)
-{
+static long copy_step(struct side *in, struct side *out, char *buf, size_t n) {
     struct uio_vec vec;
     struct uio u = uio_one(&vec, (uint64_t)(uintptr_t)buf, n, false);
     uint64_t before = in->offset_addr ? in->offset : in->file->position;
@@ -110,8 +102,7 @@ static long copy_step(struct side *in, struct side *out, char *buf, size_t n)
     return put;
 }
 
-static long copy(struct side *in, struct side *out, uint64_t count)
-{
+static long copy(struct side *in, struct side *out, uint64_t count) {
     size_t size = MIN(count, (uint64_t)COPY_BUFFER);
     char *buf = kmalloc(MAX(size, 1ul));
     uint64_t done = 0;
@@ -134,8 +125,7 @@ static long copy(struct side *in, struct side *out, uint64_t count)
 }
 
 static long copy_between(int in_fd, uaddr_t in_off, int out_fd, uaddr_t out_off, uint64_t count,
-                         long (*check)(struct side *in, struct side *out))
-{
+                         long (*check)(struct side *in, struct side *out)) {
     struct side in, out;
     long n = side_get(&in, in_fd, in_off, false);
     if (n < 0)
@@ -150,20 +140,17 @@ static long copy_between(int in_fd, uaddr_t in_off, int out_fd, uaddr_t out_off,
     return side_put(&in, n);
 }
 
-static long check_sendfile(struct side *in, struct side *out)
-{
+static long check_sendfile(struct side *in, struct side *out) {
     if (!S_ISREG(in->file->inode->mode) && !S_ISCHR(in->file->inode->mode))
         return -EINVAL; // only what can be mapped
     return out->file->flags & O_APPEND ? -EINVAL : 0;
 }
 
-long sys_sendfile(uint64_t out_fd, uint64_t in_fd, uint64_t offset, uint64_t count)
-{
+long sys_sendfile(uint64_t out_fd, uint64_t in_fd, uint64_t offset, uint64_t count) {
     return copy_between(in_fd, offset, out_fd, 0, count, check_sendfile);
 }
 
-static long check_copy_range(struct side *in, struct side *out)
-{
+static long check_copy_range(struct side *in, struct side *out) {
     if (S_ISDIR(in->file->inode->mode) || S_ISDIR(out->file->inode->mode))
         return -EISDIR;
     if (!S_ISREG(in->file->inode->mode) || !S_ISREG(out->file->inode->mode))
@@ -174,15 +161,13 @@ static long check_copy_range(struct side *in, struct side *out)
 }
 
 long sys_copy_file_range(uint64_t in_fd, uint64_t in_off, uint64_t out_fd, uint64_t out_off, uint64_t count,
-                         uint64_t flags)
-{
+                         uint64_t flags) {
     if (flags)
         return -EINVAL;
     return copy_between(in_fd, in_off, out_fd, out_off, count, check_copy_range);
 }
 
-static long check_splice(struct side *in, struct side *out)
-{
+static long check_splice(struct side *in, struct side *out) {
     bool in_pipe = S_ISFIFO(in->file->inode->mode), out_pipe = S_ISFIFO(out->file->inode->mode);
     if (!in_pipe && !out_pipe)
         return -EINVAL;
@@ -191,8 +176,7 @@ static long check_splice(struct side *in, struct side *out)
     return 0;
 }
 
-long sys_splice(uint64_t in_fd, uint64_t in_off, uint64_t out_fd, uint64_t out_off, uint64_t count, uint64_t flags)
-{
+long sys_splice(uint64_t in_fd, uint64_t in_off, uint64_t out_fd, uint64_t out_off, uint64_t count, uint64_t flags) {
     if (flags & ~(uint64_t)(SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE))
         return -EINVAL;
     if (!count)

@@ -13,8 +13,7 @@
 // --- poll ---
 
 // One round over the descriptors; the number of those that have something.
-static int poll_round(struct poller *p, struct pollfd *fds, unsigned count)
-{
+static int poll_round(struct poller *p, struct pollfd *fds, unsigned count) {
     int ready = 0;
     for (unsigned i = 0; i < count; i++) {
         fds[i].revents = 0;
@@ -32,8 +31,7 @@ static int poll_round(struct poller *p, struct pollfd *fds, unsigned count)
     return ready;
 }
 
-static long poll_wait(struct pollfd *fds, unsigned count, nsec_t deadline)
-{
+static long poll_wait(struct pollfd *fds, unsigned count, nsec_t deadline) {
     struct poller p;
     long result;
     poller_init(&p);
@@ -51,8 +49,7 @@ static long poll_wait(struct pollfd *fds, unsigned count, nsec_t deadline)
     return result == -ETIMEDOUT ? 0 : result;
 }
 
-static long poll_user(uaddr_t addr, uint64_t count, nsec_t deadline)
-{
+static long poll_user(uaddr_t addr, uint64_t count, nsec_t deadline) {
     struct pollfd small[POLL_SMALL], *fds = small;
     unsigned n = count;
     if (n > process_current()->limits[RLIMIT_NOFILE].rlim_cur)
@@ -74,13 +71,11 @@ static long poll_user(uaddr_t addr, uint64_t count, nsec_t deadline)
     return result;
 }
 
-long sys_poll(uint64_t fds, uint64_t count, uint64_t timeout)
-{
+long sys_poll(uint64_t fds, uint64_t count, uint64_t timeout) {
     return poll_user(fds, count, deadline_from_ms((int)timeout));
 }
 
-long sys_ppoll(uint64_t fds, uint64_t count, uint64_t timeout, uint64_t mask, uint64_t mask_size)
-{
+long sys_ppoll(uint64_t fds, uint64_t count, uint64_t timeout, uint64_t mask, uint64_t mask_size) {
     nsec_t deadline;
     long err = deadline_from_user(timeout, &deadline);
     if (err < 0 || (err = sigmask_begin(mask, mask_size)) < 0)
@@ -104,8 +99,7 @@ static const uint32_t set_events[3] = {
     POLLPRI,
 };
 
-static long select_round(struct poller *p, struct sets *s, unsigned count)
-{
+static long select_round(struct poller *p, struct sets *s, unsigned count) {
     long ready = 0;
     for (int i = 0; i < 3; i++)
         memset(s->out[i], 0, s->words * 8);
@@ -133,8 +127,7 @@ static long select_round(struct poller *p, struct sets *s, unsigned count)
     return ready;
 }
 
-static long select_wait(struct sets *s, unsigned count, nsec_t deadline)
-{
+static long select_wait(struct sets *s, unsigned count, nsec_t deadline) {
     struct poller p;
     long result;
     poller_init(&p);
@@ -152,8 +145,7 @@ static long select_wait(struct sets *s, unsigned count, nsec_t deadline)
     return result == -ETIMEDOUT ? 0 : result;
 }
 
-static long select_user(int count, const uaddr_t addr[3], nsec_t deadline)
-{
+static long select_user(int count, const uaddr_t addr[3], nsec_t deadline) {
     uint64_t small[6 * SET_WORDS_SMALL], *memory = small;
     struct sets s;
     if (count < 0)
@@ -184,8 +176,7 @@ static long select_user(int count, const uaddr_t addr[3], nsec_t deadline)
     return result;
 }
 
-long sys_select(uint64_t count, uint64_t in, uint64_t out, uint64_t ex, uint64_t timeout)
-{
+long sys_select(uint64_t count, uint64_t in, uint64_t out, uint64_t ex, uint64_t timeout) {
     nsec_t deadline;
     const uaddr_t sets[3] = {in, out, ex};
     long err = deadline_from_user_timeval(timeout, &deadline);
@@ -196,8 +187,7 @@ long sys_select(uint64_t count, uint64_t in, uint64_t out, uint64_t ex, uint64_t
     return result;
 }
 
-long sys_pselect6(uint64_t count, uint64_t in, uint64_t out, uint64_t ex, uint64_t timeout, uint64_t mask_arg)
-{
+long sys_pselect6(uint64_t count, uint64_t in, uint64_t out, uint64_t ex, uint64_t timeout, uint64_t mask_arg) {
     nsec_t deadline;
     const uaddr_t sets[3] = {in, out, ex};
     uint64_t mask[2] = {0, 0}; // address and size

@@ -8,8 +8,7 @@
 #include "kernel/usercopy.h"
 
 // `set` 0: the mask stays. 0, -EINVAL, -EFAULT.
-static inline long sigmask_begin(uaddr_t set, uint64_t size)
-{
+static inline long sigmask_begin(uaddr_t set, uint64_t size) {
     struct thread *t = thread_current();
     uint64_t mask;
     if (!set)
@@ -22,8 +21,7 @@ static inline long sigmask_begin(uaddr_t set, uint64_t size)
     signal_set_mask(mask);
     return 0;
 }
-static inline long sigmask_end(uaddr_t set, long result)
-{
+static inline long sigmask_end(uaddr_t set, long result) {
     struct thread *t = thread_current();
     if (set) {
         if (result == -ERESTARTNOHAND || result == -ERESTARTSYS || result == -EINTR)

@@ -10,19 +10,14 @@ _Static_assert(sizeof(struct statx) == 256, "ABI");
 _Static_assert(sizeof(struct statfs) == 120, "ABI");
 
 // Seconds and nanoseconds of a time that may lie before 1970: the nanoseconds count upwards all the same.
-static int64_t seconds(nsec_t t)
-{
-    return t / NSEC_PER_SEC - (t % NSEC_PER_SEC < 0);
-}
+static int64_t seconds(nsec_t t) { return t / NSEC_PER_SEC - (t % NSEC_PER_SEC < 0); }
 
-static uint32_t nanoseconds(nsec_t t)
-{
+static uint32_t nanoseconds(nsec_t t) {
     nsec_t rest = t % NSEC_PER_SEC;
     return rest < 0 ? rest + NSEC_PER_SEC : rest;
 }
 
-static long stat_out(uaddr_t addr, const struct vfs_stat *s)
-{
+static long stat_out(uaddr_t addr, const struct vfs_stat *s) {
     struct stat st = {
         .st_dev = s->dev,
         .st_ino = s->ino,
@@ -44,8 +39,7 @@ static long stat_out(uaddr_t addr, const struct vfs_stat *s)
     return copy_out_obj(addr, &st);
 }
 
-static long stat_fd(int fd, struct vfs_stat *s)
-{
+static long stat_fd(int fd, struct vfs_stat *s) {
     struct file *f = fd_get_path(fd);
     if (!f)
         return -EBADF;
@@ -54,8 +48,7 @@ static long stat_fd(int fd, struct vfs_stat *s)
     return 0;
 }
 
-static long stat_name(int at, uaddr_t name, unsigned flags, struct vfs_stat *s)
-{
+static long stat_name(int at, uaddr_t name, unsigned flags, struct vfs_stat *s) {
     struct user_path p;
     struct path place;
     long err = user_path_get(&p, name);
@@ -64,7 +57,8 @@ static long stat_name(int at, uaddr_t name, unsigned flags, struct vfs_stat *s)
     if ((flags & AT_EMPTY_PATH) && !*p.name && at != AT_FDCWD) {
         err = stat_fd(at, s);
     } else {
-        unsigned lookup = (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
+        unsigned lookup =
+            (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
         err = path_lookup(at, p.name, lookup, &place);
         if (err == 0) {
             vfs_stat_path(&place, s);
@@ -75,29 +69,25 @@ static long stat_name(int at, uaddr_t name, unsigned flags, struct vfs_stat *s)
     return err;
 }
 
-long sys_stat(uint64_t name, uint64_t out)
-{
+long sys_stat(uint64_t name, uint64_t out) {
     struct vfs_stat s;
     long err = stat_name(AT_FDCWD, name, 0, &s);
     return err < 0 ? err : stat_out(out, &s);
 }
 
-long sys_lstat(uint64_t name, uint64_t out)
-{
+long sys_lstat(uint64_t name, uint64_t out) {
     struct vfs_stat s;
     long err = stat_name(AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, &s);
     return err < 0 ? err : stat_out(out, &s);
 }
 
-long sys_fstat(uint64_t fd, uint64_t out)
-{
+long sys_fstat(uint64_t fd, uint64_t out) {
     struct vfs_stat s;
     long err = stat_fd(fd, &s);
     return err < 0 ? err : stat_out(out, &s);
 }
 
-long sys_newfstatat(uint64_t at, uint64_t name, uint64_t out, uint64_t flags)
-{
+long sys_newfstatat(uint64_t at, uint64_t name, uint64_t out, uint64_t flags) {
     struct vfs_stat s;
     if (flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
         return -EINVAL;
@@ -105,13 +95,11 @@ long sys_newfstatat(uint64_t at, uint64_t name, uint64_t out, uint64_t flags)
     return err < 0 ? err : stat_out(out, &s);
 }
 
-static struct statx_timestamp statx_time(nsec_t t)
-{
+static struct statx_timestamp statx_time(nsec_t t) {
     return (struct statx_timestamp){.tv_sec = seconds(t), .tv_nsec = nanoseconds(t)};
 }
 
-long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64_t out)
-{
+long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64_t out) {
     struct vfs_stat s;
     if ((flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE)) ||
         (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE || (mask & STATX__RESERVED))
@@ -142,8 +130,7 @@ long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64
     return copy_out_obj(out, &st);
 }
 
-static long statfs_out(struct superblock *sb, unsigned mount_flags, uaddr_t out)
-{
+static long statfs_out(struct superblock *sb, unsigned mount_flags, uaddr_t out) {
     struct fs_statistics s;
     sb->ops->statistics(sb, &s);
     struct statfs st = {
@@ -162,8 +149,7 @@ static long statfs_out(struct superblock *sb, unsigned mount_flags, uaddr_t out)
     return copy_out_obj(out, &st);
 }
 
-long sys_statfs(uint64_t name, uint64_t out)
-{
+long sys_statfs(uint64_t name, uint64_t out) {
     struct path p;
     long err = user_path_lookup(AT_FDCWD, name, LOOKUP_FOLLOW, &p);
     if (err < 0)
@@ -173,8 +159,7 @@ long sys_statfs(uint64_t name, uint64_t out)
     return err;
 }
 
-long sys_fstatfs(uint64_t fd, uint64_t out)
-{
+long sys_fstatfs(uint64_t fd, uint64_t out) {
     struct file *f = fd_get_path(fd);
     if (!f)
         return -EBADF;

@@ -3,8 +3,7 @@
 #include "fs/vfs.h"
 #include "syscall/syscall.h"
 
-static long sync_fd(int fd, bool data_only)
-{
+static long sync_fd(int fd, bool data_only) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
@@ -13,24 +12,14 @@ static long sync_fd(int fd, bool data_only)
     return err;
 }
 
-long sys_fsync(uint64_t fd)
-{
-    return sync_fd(fd, false);
-}
+long sys_fsync(uint64_t fd) { return sync_fd(fd, false); }
 
-long sys_fdatasync(uint64_t fd)
-{
-    return sync_fd(fd, true);
-}
+long sys_fdatasync(uint64_t fd) { return sync_fd(fd, true); }
 
 // All file systems so far live in memory: there is nothing behind them to write to.
-long sys_sync(void)
-{
-    return 0;
-}
+long sys_sync(void) { return 0; }
 
-long sys_syncfs(uint64_t fd)
-{
+long sys_syncfs(uint64_t fd) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
@@ -38,8 +27,7 @@ long sys_syncfs(uint64_t fd)
     return 0;
 }
 
-long sys_sync_file_range(uint64_t fd, uint64_t offset, uint64_t len, uint64_t flags)
-{
+long sys_sync_file_range(uint64_t fd, uint64_t offset, uint64_t len, uint64_t flags) {
     if ((flags & ~7UL) || (int64_t)offset < 0 || (int64_t)(offset + len) < 0)
         return -EINVAL;
     struct file *f = fd_get(fd);
@@ -51,8 +39,7 @@ long sys_sync_file_range(uint64_t fd, uint64_t offset, uint64_t len, uint64_t fl
 }
 
 // Advice may be ignored; what is wrong with it is still said.
-long sys_fadvise64(uint64_t fd, uint64_t offset, uint64_t len, uint64_t advice)
-{
+long sys_fadvise64(uint64_t fd, uint64_t offset, uint64_t len, uint64_t advice) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
@@ -61,8 +48,7 @@ long sys_fadvise64(uint64_t fd, uint64_t offset, uint64_t len, uint64_t advice)
     return err;
 }
 
-long sys_readahead(uint64_t fd, uint64_t offset, uint64_t count)
-{
+long sys_readahead(uint64_t fd, uint64_t offset, uint64_t count) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;

@@ -4,29 +4,23 @@
 #include "kernel/usercopy.h"
 #include <linux/time_types.h>
 
-static nsec_t deadline_after(nsec_t timeout)
-{
+static nsec_t deadline_after(nsec_t timeout) {
     nsec_t deadline;
     if (timeout <= 0)
         return 0;
     return __builtin_add_overflow(time_monotonic(), timeout, &deadline) ? NSEC_MAX : deadline;
 }
 
-nsec_t deadline_from_ms(int ms)
-{
-    return ms < 0 ? NSEC_MAX : deadline_after(ms * NSEC_PER_MSEC);
-}
+nsec_t deadline_from_ms(int ms) { return ms < 0 ? NSEC_MAX : deadline_after(ms * NSEC_PER_MSEC); }
 
-static long from_parts(int64_t sec, int64_t nsec, nsec_t *deadline)
-{
+static long from_parts(int64_t sec, int64_t nsec, nsec_t *deadline) {
     if (sec < 0 || nsec < 0 || nsec >= NSEC_PER_SEC)
         return -EINVAL;
     *deadline = sec >= NSEC_MAX / NSEC_PER_SEC ? NSEC_MAX : deadline_after(sec * NSEC_PER_SEC + nsec);
     return 0;
 }
 
-long deadline_from_user(uaddr_t addr, nsec_t *deadline)
-{
+long deadline_from_user(uaddr_t addr, nsec_t *deadline) {
     struct __kernel_timespec ts;
     *deadline = NSEC_MAX;
     if (!addr)
@@ -34,8 +28,7 @@ long deadline_from_user(uaddr_t addr, nsec_t *deadline)
     return copy_in_obj(&ts, addr) < 0 ? -EFAULT : from_parts(ts.tv_sec, ts.tv_nsec, deadline);
 }
 
-long deadline_from_user_timeval(uaddr_t addr, nsec_t *deadline)
-{
+long deadline_from_user_timeval(uaddr_t addr, nsec_t *deadline) {
     struct __kernel_old_timeval tv;
     *deadline = NSEC_MAX;
     if (!addr)
@@ -50,15 +43,13 @@ long deadline_from_user_timeval(uaddr_t addr, nsec_t *deadline)
     return from_parts(tv.tv_sec + tv.tv_usec / 1000000, tv.tv_usec % 1000000 * 1000, deadline);
 }
 
-static nsec_t left(nsec_t deadline)
-{
+static nsec_t left(nsec_t deadline) {
     nsec_t now = time_monotonic();
     return deadline > now ? deadline - now : 0;
 }
 
 // Nothing is written for a wait without an end. A fault is ignored, as on Linux: the wait is over all the same.
-void deadline_left_to_user(uaddr_t addr, nsec_t deadline, long result)
-{
+void deadline_left_to_user(uaddr_t addr, nsec_t deadline, long result) {
     if (!addr || deadline == NSEC_MAX || result == -ERESTARTNOHAND)
         return;
     nsec_t ns = left(deadline);
@@ -66,8 +57,7 @@ void deadline_left_to_user(uaddr_t addr, nsec_t deadline, long result)
     (void)!copy_out_obj(addr, &ts);
 }
 
-void deadline_left_to_user_timeval(uaddr_t addr, nsec_t deadline, long result)
-{
+void deadline_left_to_user_timeval(uaddr_t addr, nsec_t deadline, long result) {
     if (!addr || deadline == NSEC_MAX || result == -ERESTARTNOHAND)
         return;
     nsec_t ns = left(deadline);

@@ -4,7 +4,7 @@
 
 #include "kernel/types.h"
 
-nsec_t deadline_from_ms(int ms); // negative: for ever
+nsec_t deadline_from_ms(int ms);                             // negative: for ever
 long deadline_from_user(uaddr_t timespec, nsec_t *deadline); // 0: for ever. 0, -EFAULT, -EINVAL
 long deadline_from_user_timeval(uaddr_t timeval, nsec_t *deadline);
 // Linux's select and ppoll write back how much time was left, unless the call is going to be restarted.

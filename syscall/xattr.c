@@ -5,8 +5,7 @@
 #include "syscall/syscall.h"
 #include <linux/limits.h>
 
-static long check_name(uaddr_t addr, bool *kept)
-{
+static long check_name(uaddr_t addr, bool *kept) {
     char name[XATTR_NAME_MAX + 2];
     long n = copy_in_str(name, addr, sizeof(name));
     if (n == 0 || n == -ENAMETOOLONG || n > XATTR_NAME_MAX)
@@ -16,15 +15,13 @@ static long check_name(uaddr_t addr, bool *kept)
 }
 
 // What all calls come to once the file is known. `set`: would change something.
-static long answer(uaddr_t name, bool set)
-{
+static long answer(uaddr_t name, bool set) {
     bool kept = false;
     long err = check_name(name, &kept);
     return err < 0 ? err : kept && !set ? -ENODATA : -EOPNOTSUPP;
 }
 
-static long check_path(uaddr_t path, bool follow)
-{
+static long check_path(uaddr_t path, bool follow) {
     struct path p;
     long err = user_path_lookup(AT_FDCWD, path, follow ? LOOKUP_FOLLOW : 0, &p);
     if (err == 0)
@@ -32,8 +29,7 @@ static long check_path(uaddr_t path, bool follow)
     return err;
 }
 
-static long check_fd(int fd)
-{
+static long check_fd(int fd) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
@@ -41,8 +37,7 @@ static long check_fd(int fd)
     return 0;
 }
 
-static long set(uaddr_t name, uint64_t size, uint64_t flags)
-{
+static long set(uaddr_t name, uint64_t size, uint64_t flags) {
     if (flags & ~3UL)
         return -EINVAL;
     if (size > XATTR_SIZE_MAX)
@@ -50,72 +45,54 @@ static long set(uaddr_t name, uint64_t size, uint64_t flags)
     return answer(name, true);
 }
 
-long sys_setxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size, uint64_t flags)
-{
+long sys_setxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size, uint64_t flags) {
     long err = check_path(path, true);
     return err < 0 ? err : set(name, size, flags);
 }
 
-long sys_lsetxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size, uint64_t flags)
-{
+long sys_lsetxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size, uint64_t flags) {
     long err = check_path(path, false);
     return err < 0 ? err : set(name, size, flags);
 }
 
-long sys_fsetxattr(uint64_t fd, uint64_t name, uint64_t value, uint64_t size, uint64_t flags)
-{
+long sys_fsetxattr(uint64_t fd, uint64_t name, uint64_t value, uint64_t size, uint64_t flags) {
     long err = check_fd(fd);
     return err < 0 ? err : set(name, size, flags);
 }
 
-long sys_getxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size)
-{
+long sys_getxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size) {
     long err = check_path(path, true);
     return err < 0 ? err : answer(name, false);
 }
 
-long sys_lgetxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size)
-{
+long sys_lgetxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size) {
     long err = check_path(path, false);
     return err < 0 ? err : answer(name, false);
 }
 
-long sys_fgetxattr(uint64_t fd, uint64_t name, uint64_t value, uint64_t size)
-{
+long sys_fgetxattr(uint64_t fd, uint64_t name, uint64_t value, uint64_t size) {
     long err = check_fd(fd);
     return err < 0 ? err : answer(name, false);
 }
 
 // No attributes: an empty list.
-long sys_listxattr(uint64_t path, uint64_t list, uint64_t size)
-{
-    return check_path(path, true);
-}
+long sys_listxattr(uint64_t path, uint64_t list, uint64_t size) { return check_path(path, true); }
 
-long sys_llistxattr(uint64_t path, uint64_t list, uint64_t size)
-{
-    return check_path(path, false);
-}
+long sys_llistxattr(uint64_t path, uint64_t list, uint64_t size) { return check_path(path, false); }
 
-long sys_flistxattr(uint64_t fd, uint64_t list, uint64_t size)
-{
-    return check_fd(fd);
-}
+long sys_flistxattr(uint64_t fd, uint64_t list, uint64_t size) { return check_fd(fd); }
 
-long sys_removexattr(uint64_t path, uint64_t name)
-{
+long sys_removexattr(uint64_t path, uint64_t name) {
     long err = check_path(path, true);
     return err < 0 ? err : answer(name, false);
 }
 
-long sys_lremovexattr(uint64_t path, uint64_t name)
-{
+long sys_lremovexattr(uint64_t path, uint64_t name) {
     long err = check_path(path, false);
     return err < 0 ? err : answer(name, false);
 }
 
-long sys_fremovexattr(uint64_t fd, uint64_t name)
-{
+long sys_fremovexattr(uint64_t fd, uint64_t name) {
     long err = check_fd(fd);
     return err < 0 ? err : answer(name, false);
 }

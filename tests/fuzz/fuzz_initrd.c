@@ -9,8 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void remove_all(struct dentry *dir)
-{
+static void remove_all(struct dentry *dir) {
     while (dentry_has_children(dir)) {
         struct dir_node *n = list_first(&dir->children->list, struct dir_node, link);
         struct dentry *d = dentry_ref(container_of(n, struct dentry, node));
@@ -21,8 +20,7 @@ static void remove_all(struct dentry *dir)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fake_start();
     fake_log[0] = 0;
     if (size < 2 || size > 64 * PAGE_SIZE)

@@ -33,8 +33,7 @@ enum log_level log_threshold = LOG_ERR;
 unsigned cpu_count = 1;
 
 static struct thread fake_thread = {.process = &fake_process};
-struct thread *thread_current(void)
-{
+struct thread *thread_current(void) {
     return &fake_thread;
 }
 
@@ -44,8 +43,7 @@ unsigned char *host_ram;
 struct page *page_array;
 static uint8_t reserved[FAKE_PAGES];
 
-static void pool_start(void)
-{
+static void pool_start(void) {
     if (page_array)
         return;
     page_array = calloc(FAKE_PAGES, sizeof(*page_array));
@@ -54,8 +52,7 @@ static void pool_start(void)
     ASAN_POISON_MEMORY_REGION(host_ram, FAKE_PAGES * PAGE_SIZE);
 }
 
-struct page *page_alloc(unsigned order, unsigned flags)
-{
+struct page *page_alloc(unsigned order, unsigned flags) {
     static unsigned at;
     ASSERT(order == 0);
     if (fake_pages_used >= fake_page_limit)
@@ -74,8 +71,7 @@ struct page *page_alloc(unsigned order, unsigned flags)
     return NULL;
 }
 
-void page_unref(struct page *p)
-{
+void page_unref(struct page *p) {
     ASSERT(p->refs > 0);
     if (--p->refs == 0) {
         ASAN_POISON_MEMORY_REGION(page_to_virt(p), PAGE_SIZE);
@@ -83,17 +79,13 @@ void page_unref(struct page *p)
     }
 }
 
-void page_stats(struct page_stats *out)
-{
+void page_stats(struct page_stats *out) {
     *out = (struct page_stats){.total = fake_page_limit, .free = fake_page_limit - fake_pages_used};
 }
 
-void page_count(unsigned flag, long pages)
-{
-}
+void page_count(unsigned flag, long pages) {}
 
-phys_t fake_reserve(unsigned pages)
-{
+phys_t fake_reserve(unsigned pages) {
     pool_start();
     for (unsigned start = 1; start + pages < FAKE_PAGES; start++) {
         unsigned n = 0;
@@ -109,8 +101,7 @@ phys_t fake_reserve(unsigned pages)
     abort();
 }
 
-void fake_reset_reserved(void)
-{
+void fake_reset_reserved(void) {
     for (unsigned i = 0; i < FAKE_PAGES; i++) {
         if (reserved[i] && !page_array[i].refs)
             ASAN_POISON_MEMORY_REGION(host_ram + i * PAGE_SIZE, PAGE_SIZE);
@@ -118,8 +109,7 @@ void fake_reset_reserved(void)
     }
 }
 
-struct page *page_adopt(phys_t pa)
-{
+struct page *page_adopt(phys_t pa) {
     struct page *p = phys_to_page(pa);
     ASSERT(reserved[pa >> PAGE_SHIFT] && p->refs == 0);
     reserved[pa >> PAGE_SHIFT] = 0;
@@ -128,8 +118,7 @@ struct page *page_adopt(phys_t pa)
     return p;
 }
 
-void page_free_range(phys_t start, phys_t end)
-{
+void page_free_range(phys_t start, phys_t end) {
     ASSERT(IS_ALIGNED(start, PAGE_SIZE) && IS_ALIGNED(end, PAGE_SIZE) && start < end);
     for (phys_t pa = start; pa < end; pa += PAGE_SIZE) {
         ASSERT(reserved[pa >> PAGE_SHIFT] && page_array[pa >> PAGE_SHIFT].refs == 0);
@@ -138,57 +127,44 @@ void page_free_range(phys_t start, phys_t end)
     }
 }
 
-void *kmalloc(size_t size)
-{
+void *kmalloc(size_t size) {
     fake_objects++;
     return malloc(size);
 }
 
-void *kzalloc(size_t size)
-{
+void *kzalloc(size_t size) {
     fake_objects++;
     return calloc(1, size);
 }
 
-void *krealloc(void *p, size_t size)
-{
+void *krealloc(void *p, size_t size) {
     fake_objects += !p;
     return realloc(p, size);
 }
 
-void kfree(void *p)
-{
+void kfree(void *p) {
     fake_objects -= p != NULL;
     free(p);
 }
 
-void *slab_alloc(struct slab_cache *c)
-{
+void *slab_alloc(struct slab_cache *c) {
     void *p = kmalloc(c->size);
     memset(p, 0xa5, c->size);
     return p;
 }
 
-void *slab_zalloc(struct slab_cache *c)
-{
-    return kzalloc(c->size);
-}
+void *slab_zalloc(struct slab_cache *c) { return kzalloc(c->size); }
 
-void slab_free(struct slab_cache *c, void *object)
-{
-    kfree(object);
-}
+void slab_free(struct slab_cache *c, void *object) { kfree(object); }
 
-size_t str_copy(char *dst, const char *src, size_t size)
-{
+size_t str_copy(char *dst, const char *src, size_t size) {
     size_t n = strlen(src), m = MIN(n, size - 1);
     memcpy(dst, src, m);
     dst[m] = 0;
     return n;
 }
 
-char *str_dup(const char *s)
-{
+char *str_dup(const char *s) {
     char *p = kmalloc(strlen(s) + 1);
     memcpy(p, s, strlen(s) + 1);
     return p;
@@ -196,88 +172,61 @@ char *str_dup(const char *s)
 
 /* --- The application's memory is the test's --- */
 
-int copy_in(void *dst, uaddr_t src, size_t n)
-{
+int copy_in(void *dst, uaddr_t src, size_t n) {
     memcpy(dst, (void *)src, n);
     return 0;
 }
 
-int copy_out(uaddr_t dst, const void *src, size_t n)
-{
+int copy_out(uaddr_t dst, const void *src, size_t n) {
     memcpy((void *)dst, src, n);
     return 0;
 }
 
-size_t copy_in_partial(void *dst, uaddr_t src, size_t n)
-{
+size_t copy_in_partial(void *dst, uaddr_t src, size_t n) {
     memcpy(dst, (void *)src, n);
     return n;
 }
 
-size_t copy_out_partial(uaddr_t dst, const void *src, size_t n)
-{
+size_t copy_out_partial(uaddr_t dst, const void *src, size_t n) {
     memcpy((void *)dst, src, n);
     return n;
 }
 
-size_t clear_out_partial(uaddr_t dst, size_t n)
-{
+size_t clear_out_partial(uaddr_t dst, size_t n) {
     memset((void *)dst, 0, n);
     return n;
 }
 
 /* --- Threads and locks --- */
 
-void spin_lock_slow(struct spinlock *l)
-{
-    panic("a spinlock is taken twice");
-}
+void spin_lock_slow(struct spinlock *l) { panic("a spinlock is taken twice"); }
 
-void mutex_init(struct mutex *m)
-{
-    *m = (struct mutex){0};
-}
+void mutex_init(struct mutex *m) { *m = (struct mutex){0}; }
 
-void mutex_lock(struct mutex *m)
-{
+void mutex_lock(struct mutex *m) {
     if (m->owner)
         panic("a mutex is taken twice");
     m->owner = &fake_thread;
 }
 
-void mutex_unlock(struct mutex *m)
-{
+void mutex_unlock(struct mutex *m) {
     ASSERT(m->owner);
     m->owner = NULL;
 }
 
-uint64_t irq_save(void)
-{
-    return 0;
-}
+uint64_t irq_save(void) { return 0; }
 
-void irq_restore(uint64_t flags)
-{
-}
+void irq_restore(uint64_t flags) {}
 
-void sched_yield_now(void)
-{
-}
+void sched_yield_now(void) {}
 
-void thread_wake(struct thread *t)
-{
-}
+void thread_wake(struct thread *t) {}
 
-void thread_prepare_sleep(bool interruptible)
-{
-}
+void thread_prepare_sleep(bool interruptible) {}
 
-void thread_cancel_sleep(void)
-{
-}
+void thread_cancel_sleep(void) {}
 
-int thread_sleep_until(nsec_t deadline)
-{
+int thread_sleep_until(nsec_t deadline) {
     if (fake_on_sleep) {
         void (*fn)(void) = fake_on_sleep;
         fake_on_sleep = NULL;
@@ -289,59 +238,36 @@ int thread_sleep_until(nsec_t deadline)
     return -ERESTARTSYS;
 }
 
-int signal_send_thread(struct thread *t, int sig, const siginfo_t *info)
-{
+int signal_send_thread(struct thread *t, int sig, const siginfo_t *info) {
     fake_last_signal = sig;
     return 0;
 }
 
-nsec_t time_realtime(void)
-{
-    return fake_now++;
-}
+nsec_t time_realtime(void) { return fake_now++; }
 
-nsec_t time_monotonic(void)
-{
-    return fake_now++;
-}
+nsec_t time_monotonic(void) { return fake_now++; }
 
 /* --- Others --- */
 
-void aspace_ref(struct aspace *as)
-{
-}
+void aspace_ref(struct aspace *as) {}
 
-void backing_unmap(struct backing *b, uint64_t first, uint64_t count)
-{
-}
+void backing_unmap(struct backing *b, uint64_t first, uint64_t count) {}
 
-void process_set_hooks(const struct process_hooks *hooks)
-{
-}
+void process_set_hooks(const struct process_hooks *hooks) {}
 
-void tty_process_exit(struct process *p)
-{
-}
+void tty_process_exit(struct process *p) {}
 
 const struct fs_type proc_type = {.name = "proc"}, devfs_type = {.name = "devtmpfs"};
 
-static int64_t device_read(struct file *f, struct uio *u, uint64_t *pos)
-{
-    return 0;
-}
-static int64_t device_write(struct file *f, struct uio *u, uint64_t *pos)
-{
-    return u->left;
-}
-const struct device *device_find(uint64_t rdev)
-{
+static int64_t device_read(struct file *f, struct uio *u, uint64_t *pos) { return 0; }
+static int64_t device_write(struct file *f, struct uio *u, uint64_t *pos) { return u->left; }
+const struct device *device_find(uint64_t rdev) {
     static const struct file_ops ops = {.read = device_read, .write = device_write};
     static const struct device null = {MAKE_DEV(1, 3), "null", 0666, &ops, NULL};
     return rdev == null.rdev ? &null : NULL;
 }
 
-void panic(const char *fmt, ...)
-{
+void panic(const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
     vdprintf(2, fmt, ap);
@@ -349,16 +275,14 @@ void panic(const char *fmt, ...)
     abort();
 }
 
-void log_print(enum log_level level, const char *fmt, ...)
-{
+void log_print(enum log_level level, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(fake_log, sizeof(fake_log), fmt, ap);
     va_end(ap);
 }
 
-uint64_t fake_random(void)
-{
+uint64_t fake_random(void) {
     static uint64_t x = 0x9e3779b97f4a7c15;
     x ^= x << 13;
     x ^= x >> 7;
@@ -366,19 +290,14 @@ uint64_t fake_random(void)
     return x;
 }
 
-void fake_root(void)
-{
-    fake_process.cred = (struct credentials){.cap_effective = ~0UL};
-}
+void fake_root(void) { fake_process.cred = (struct credentials){.cap_effective = ~0UL}; }
 
-void fake_user(uint32_t uid, uint32_t gid)
-{
+void fake_user(uint32_t uid, uint32_t gid) {
     fake_process.cred = (struct credentials){
         .uid = uid, .euid = uid, .suid = uid, .fsuid = uid, .gid = gid, .egid = gid, .sgid = gid, .fsgid = gid};
 }
 
-void fake_start(void)
-{
+void fake_start(void) {
     pool_start();
     fake_root();
     fake_process.pid = 1;

@@ -16,8 +16,8 @@ extern void (*fake_on_sleep)(void); /* what "another thread" does while this one
 extern char fake_log[512];          /* the last line of the log */
 extern nsec_t fake_now;
 
-void fake_start(void);  /* an empty root, the process in it with an empty table of files */
-void fake_root(void);   /* back to root's credentials */
+void fake_start(void); /* an empty root, the process in it with an empty table of files */
+void fake_root(void);  /* back to root's credentials */
 void fake_user(uint32_t uid, uint32_t gid);
 uint64_t fake_random(void);
 /* RAM of the fake machine, as physical addresses: for the initrd. The pages are taken out of the pool as reserved ones. */

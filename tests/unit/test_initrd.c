@@ -19,14 +19,12 @@
 static char image[1 << 20];
 static size_t at;
 
-static int start(void **state)
-{
+static int start(void **state) {
     fake_start();
     return 0;
 }
 
-static void align(size_t n)
-{
+static void align(size_t n) {
     while (at % n)
         image[at++] = 0;
 }
@@ -39,8 +37,7 @@ struct member {
     uint32_t ino, nlink, rdev_minor;
 };
 
-static void add(const struct member *m)
-{
+static void add(const struct member *m) {
     size_t name = strlen(m->name) + 1 + m->name_pad;
     snprintf(image + at, 111, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", m->ino, m->mode, 7, 8,
              m->nlink ? m->nlink : 1, 1000, (unsigned)m->size, 0, 0, 1, m->rdev_minor, (unsigned)name, 0);
@@ -54,20 +51,15 @@ static void add(const struct member *m)
     align(4);
 }
 
-static void add_file(const char *name, const char *data, size_t size)
-{
+static void add_file(const char *name, const char *data, size_t size) {
     add(&(struct member){.name = name, .mode = S_IFREG | 0751, .data = data, .size = size});
 }
 
-static void end(void)
-{
-    add(&(struct member){.name = "TRAILER!!!", .data = ""});
-}
+static void end(void) { add(&(struct member){.name = "TRAILER!!!", .data = ""}); }
 
 static struct initrd_config config;
 
-static int unpack(size_t size)
-{
+static int unpack(size_t size) {
     unsigned pages = DIV_ROUND_UP(size, PAGE_SIZE) + 1;
     phys_t pa = fake_reserve(pages);
     memcpy(phys_to_virt(pa), image, size);
@@ -78,8 +70,7 @@ static int unpack(size_t size)
     return err;
 }
 
-static void remove_all(struct dentry *dir)
-{
+static void remove_all(struct dentry *dir) {
     while (dentry_has_children(dir)) {
         struct dir_node *n = list_first(&dir->children->list, struct dir_node, link);
         struct dentry *d = dentry_ref(container_of(n, struct dentry, node));
@@ -90,8 +81,7 @@ static void remove_all(struct dentry *dir)
     }
 }
 
-static int clean(void **state)
-{
+static int clean(void **state) {
     remove_all(mount_root()->root);
     kfree((void *)config.data);
     config.data = NULL;
@@ -100,8 +90,7 @@ static int clean(void **state)
     return fake_pages_used == 0 ? 0 : -1;
 }
 
-static void expect_file(const char *name, const char *data, size_t size)
-{
+static void expect_file(const char *name, const char *data, size_t size) {
     static char buf[1 << 17];
     struct file *f = vfs_open(AT_FDCWD, name, O_RDONLY, 0);
     assert_false(IS_ERR(f));
@@ -110,8 +99,7 @@ static void expect_file(const char *name, const char *data, size_t size)
     file_unref(f);
 }
 
-static struct vfs_stat stat_of(const char *name)
-{
+static struct vfs_stat stat_of(const char *name) {
     struct path p;
     struct vfs_stat st = {0};
     if (path_lookup(AT_FDCWD, name, 0, &p) == 0) {
@@ -121,8 +109,7 @@ static struct vfs_stat stat_of(const char *name)
     return st;
 }
 
-static void unpacks_all_kinds(void **state)
-{
+static void unpacks_all_kinds(void **state) {
     static char big[5 * PAGE_SIZE + 100];
     for (size_t i = 0; i < sizeof(big); i++)
         big[i] = fake_random();
@@ -144,7 +131,8 @@ static void unpacks_all_kinds(void **state)
     at += 512; // NULs, then another archive
     add_file("bin/small", "replaced", 8);
     add_file(".knarr/config", "arg=x\0exec=/y\0", 14);
-    add(&(struct member){.name = "three", .mode = S_IFREG | 0600, .data = "", .ino = 5, .nlink = 2}); // another archive's 5
+    add(&(struct member){
+        .name = "three", .mode = S_IFREG | 0600, .data = "", .ino = 5, .nlink = 2}); // another archive's 5
     end();
     assert_int_equal(unpack(at), 0);
     assert_int_equal(fake_pages_used, 6 + 6 + 4); // the images of big, and the four small ones with contents
@@ -171,18 +159,17 @@ static void unpacks_all_kinds(void **state)
     assert_memory_equal(config.data, "arg=x\0exec=/y\0", 14);
 }
 
-static void refuses(const char *reason)
-{
+static void refuses(const char *reason) {
     assert_int_equal(unpack(at), -EINVAL);
     if (!strstr(fake_log, reason))
         fail_msg("the log says \"%s\", not \"%s\"", fake_log, reason);
     clean(NULL);
 }
 
-static void refuses_damaged_archives(void **state)
-{
-    str_copy(image, "this is not an archive at all, but it is longer than a header of an archive would have to be, "
-                    "so that nothing is truncated",
+static void refuses_damaged_archives(void **state) {
+    str_copy(image,
+             "this is not an archive at all, but it is longer than a header of an archive would have to be, "
+             "so that nothing is truncated",
              sizeof(image));
     at = strlen(image);
     refuses("not a newc");
@@ -234,8 +221,7 @@ static void refuses_damaged_archives(void **state)
     refuses("");
 }
 
-static void every_truncation_is_refused_or_complete(void **state)
-{
+static void every_truncation_is_refused_or_complete(void **state) {
     add_file("first", "12345", 5);
     add_file("second", "678", 3);
     end();
@@ -251,8 +237,7 @@ static void every_truncation_is_refused_or_complete(void **state)
     }
 }
 
-static void says_when_memory_is_short(void **state)
-{
+static void says_when_memory_is_short(void **state) {
     static char data[40 * PAGE_SIZE];
     add_file("big", data, sizeof(data));
     end();
@@ -262,8 +247,7 @@ static void says_when_memory_is_short(void **state)
     fake_page_limit = FAKE_PAGES;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(unpacks_all_kinds, clean),
         cmocka_unit_test_teardown(refuses_damaged_archives, clean),

@@ -17,20 +17,17 @@
 #include <linux/fs.h>
 #include <linux/openat2.h>
 
-static long open_fd(const char *name, unsigned flags, uint32_t mode)
-{
+static long open_fd(const char *name, unsigned flags, uint32_t mode) {
     struct file *f = vfs_open(AT_FDCWD, name, flags, mode);
     return IS_ERR(f) ? PTR_ERR(f) : fd_install(f, flags);
 }
 
-static int touch(const char *name)
-{
+static int touch(const char *name) {
     long fd = open_fd(name, O_CREAT | O_WRONLY, 0644);
     return fd < 0 ? (int)fd : (int)fd_close(fd);
 }
 
-static int look(const char *name, unsigned flags)
-{
+static int look(const char *name, unsigned flags) {
     struct path p;
     int err = path_lookup(AT_FDCWD, name, flags, &p);
     if (err == 0)
@@ -38,8 +35,7 @@ static int look(const char *name, unsigned flags)
     return err;
 }
 
-static const char *real(const char *name)
-{
+static const char *real(const char *name) {
     static char buf[4096];
     struct path p;
     int err = path_lookup(AT_FDCWD, name, LOOKUP_FOLLOW, &p);
@@ -52,8 +48,7 @@ static const char *real(const char *name)
     return buf;
 }
 
-static int change_dir(const char *name)
-{
+static int change_dir(const char *name) {
     struct path p;
     int err = path_lookup(AT_FDCWD, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &p);
     if (err == 0) {
@@ -63,14 +58,12 @@ static int change_dir(const char *name)
     return err;
 }
 
-static int start(void **state)
-{
+static int start(void **state) {
     fake_start();
     return 0;
 }
 
-static void walks_names_dots_and_links(void **state)
-{
+static void walks_names_dots_and_links(void **state) {
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/a", 0755), 0);
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/a/b", 0755), 0);
     assert_int_equal(touch("/a/b/f"), 0);
@@ -96,8 +89,7 @@ static void walks_names_dots_and_links(void **state)
     assert_int_equal(change_dir("/"), 0);
 }
 
-static void stops_at_loops_and_lengths(void **state)
-{
+static void stops_at_loops_and_lengths(void **state) {
     assert_int_equal(vfs_symlink("loop2", AT_FDCWD, "/loop1"), 0);
     assert_int_equal(vfs_symlink("loop1", AT_FDCWD, "/loop2"), 0);
     assert_int_equal(look("/loop1", LOOKUP_FOLLOW), -ELOOP);
@@ -130,8 +122,7 @@ static void stops_at_loops_and_lengths(void **state)
     assert_int_equal(look("/many/end", 0), -ENAMETOOLONG);
 }
 
-static void obeys_permissions(void **state)
-{
+static void obeys_permissions(void **state) {
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/closed", 0700), 0);
     assert_int_equal(touch("/closed/f"), 0);
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/tmp", 0777), 0);
@@ -158,8 +149,7 @@ static void obeys_permissions(void **state)
     assert_int_equal(vfs_mknod(AT_FDCWD, "/tmp/null", S_IFCHR | 0666, MAKE_DEV(1, 3)), 0);
 }
 
-static void names_errors_as_linux_does(void **state)
-{
+static void names_errors_as_linux_does(void **state) {
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/e", 0755), 0);
     assert_int_equal(touch("/e/f"), 0);
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/e", 0755), -EEXIST);
@@ -185,7 +175,8 @@ static void names_errors_as_linux_does(void **state)
     assert_int_equal(vfs_rename(AT_FDCWD, "/e/f", AT_FDCWD, "/e/d", RENAME_NOREPLACE), -EEXIST);
     assert_int_equal(vfs_rename(AT_FDCWD, "/e/f", AT_FDCWD, "/e/d", RENAME_EXCHANGE), 0);
     assert_int_equal(vfs_unlink(AT_FDCWD, "/e/d", false), 0);
-    assert_int_equal(vfs_rename(AT_FDCWD, "/e/f", AT_FDCWD, "/e/a rather long name that needs memory of its own", 0), 0);
+    assert_int_equal(vfs_rename(AT_FDCWD, "/e/f", AT_FDCWD, "/e/a rather long name that needs memory of its own", 0),
+                     0);
     assert_string_equal(real("/e/a rather long name that needs memory of its own"),
                         "/e/a rather long name that needs memory of its own");
     assert_int_equal(open_fd("/e", O_WRONLY, 0), -EISDIR);
@@ -199,8 +190,7 @@ static void names_errors_as_linux_does(void **state)
     assert_string_equal(real("/e/dangling"), "/e/target");
 }
 
-static void mounts_hide_and_show(void **state)
-{
+static void mounts_hide_and_show(void **state) {
     struct path p;
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/mnt", 0755), 0);
     assert_int_equal(touch("/mnt/below"), 0);
@@ -229,8 +219,7 @@ static void mounts_hide_and_show(void **state)
     assert_int_equal(vfs_unlink(AT_FDCWD, "/mnt", true), 0);
 }
 
-static long open_resolved(const char *name, uint32_t resolve)
-{
+static long open_resolved(const char *name, uint32_t resolve) {
     struct file *f = vfs_open_resolve(AT_FDCWD, name, O_RDONLY, 0, resolve);
     if (IS_ERR(f))
         return PTR_ERR(f);
@@ -238,8 +227,7 @@ static long open_resolved(const char *name, uint32_t resolve)
     return 0;
 }
 
-static void resolves_only_what_openat2_allows(void **state)
-{
+static void resolves_only_what_openat2_allows(void **state) {
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/r", 0755), 0);
     assert_int_equal(vfs_symlink("/e", AT_FDCWD, "/r/out"), 0);
     assert_int_equal(vfs_symlink("in", AT_FDCWD, "/r/l"), 0);
@@ -253,8 +241,7 @@ static void resolves_only_what_openat2_allows(void **state)
     assert_int_equal(change_dir("/"), 0);
 }
 
-static void deleted_places_keep_working(void **state)
-{
+static void deleted_places_keep_working(void **state) {
     char buf[64];
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/gone", 0755), 0);
     assert_int_equal(change_dir("/gone"), 0);
@@ -267,8 +254,7 @@ static void deleted_places_keep_working(void **state)
     assert_int_equal(change_dir("/"), 0);
 }
 
-static void descriptors_are_the_lowest(void **state)
-{
+static void descriptors_are_the_lowest(void **state) {
     struct file *f = vfs_open(AT_FDCWD, "/tmp/null", O_RDWR, 0);
     assert_false(IS_ERR(f));
     struct file_table *t = fake_process.files;
@@ -312,11 +298,12 @@ static void descriptors_are_the_lowest(void **state)
     file_unref(f);
 }
 
-static void nothing_is_lost(void **state)
-{
-    static const char *const names[] = {"/many", "/closed/f", "/tmp/roots", "/tmp/null", "/e/target", "/e/dangling",
-                                        "/r/out", "/r/l", "/r/in", "/abs", "/a/l", "/a/b/f", "/loop1", "/loop2"};
-    static const char *const dirs[] = {"/e/a rather long name that needs memory of its own", "/closed", "/tmp", "/e", "/r", "/a/b", "/a", "/end"};
+static void nothing_is_lost(void **state) {
+    static const char *const names[] = {"/many",       "/closed/f", "/tmp/roots", "/tmp/null", "/e/target",
+                                        "/e/dangling", "/r/out",    "/r/l",       "/r/in",     "/abs",
+                                        "/a/l",        "/a/b/f",    "/loop1",     "/loop2"};
+    static const char *const dirs[] = {
+        "/e/a rather long name that needs memory of its own", "/closed", "/tmp", "/e", "/r", "/a/b", "/a", "/end"};
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
         assert_int_equal(vfs_unlink(AT_FDCWD, names[i], false), 0);
     for (unsigned i = 0; i < ARRAY_SIZE(dirs); i++)
@@ -336,8 +323,7 @@ static void nothing_is_lost(void **state)
     assert_int_equal(mount_root()->root->refs, 4); // superblock, mount, root, working directory
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(walks_names_dots_and_links),
         cmocka_unit_test(stops_at_loops_and_lengths),

@@ -21,40 +21,30 @@
 static struct file *ends[2];
 static char block[1 << 20], back[1 << 20];
 
-static int start(void **state)
-{
+static int start(void **state) {
     fake_start();
     for (size_t i = 0; i < sizeof(block); i++)
         block[i] = fake_random();
     return 0;
 }
 
-static int64_t put(struct file *f, const void *data, size_t n)
-{
-    return file_write_kernel(f, data, n, NULL);
-}
+static int64_t put(struct file *f, const void *data, size_t n) { return file_write_kernel(f, data, n, NULL); }
 
-static int64_t get(struct file *f, void *data, size_t n)
-{
+static int64_t get(struct file *f, void *data, size_t n) {
     struct uio_vec vec;
     struct uio u = uio_one(&vec, (uintptr_t)data, n, false);
     return file_read(f, &u, NULL);
 }
 
-static void make(unsigned flags)
-{
-    assert_int_equal(pipe_create(flags, ends), 0);
-}
+static void make(unsigned flags) { assert_int_equal(pipe_create(flags, ends), 0); }
 
-static void drop(void)
-{
+static void drop(void) {
     file_unref(ends[0]);
     file_unref(ends[1]);
     assert_int_equal(fake_pages_used, 0);
 }
 
-static void carries_bytes_in_order(void **state)
-{
+static void carries_bytes_in_order(void **state) {
     make(O_NONBLOCK);
     size_t in = 0, out = 0;
     while (out < sizeof(block)) {
@@ -77,8 +67,7 @@ static void carries_bytes_in_order(void **state)
     drop();
 }
 
-static void holds_64_kib_and_is_atomic(void **state)
-{
+static void holds_64_kib_and_is_atomic(void **state) {
     make(O_NONBLOCK);
     for (int i = 0; i < 65536; i++)
         assert_int_equal(put(ends[1], block + i, 1), 1);
@@ -98,8 +87,7 @@ static void holds_64_kib_and_is_atomic(void **state)
     drop();
 }
 
-static void changes_its_size(void **state)
-{
+static void changes_its_size(void **state) {
     make(O_NONBLOCK);
     assert_int_equal(put(ends[1], block, 10000), 10000);
     assert_int_equal(get(ends[0], back, 5000), 5000);
@@ -115,8 +103,7 @@ static void changes_its_size(void **state)
     drop();
 }
 
-static void knows_when_the_other_end_has_gone(void **state)
-{
+static void knows_when_the_other_end_has_gone(void **state) {
     make(0);
     assert_int_equal(put(ends[1], "abc", 3), 3);
     file_unref(ends[1]);
@@ -137,23 +124,13 @@ static void knows_when_the_other_end_has_gone(void **state)
     assert_int_equal(fake_pages_used, 0);
 }
 
-static void write_later(void)
-{
-    assert_int_equal(put(ends[1], "later", 5), 5);
-}
+static void write_later(void) { assert_int_equal(put(ends[1], "later", 5), 5); }
 
-static void read_later(void)
-{
-    assert_int_equal(get(ends[0], back, 65536), 65536);
-}
+static void read_later(void) { assert_int_equal(get(ends[0], back, 65536), 65536); }
 
-static void close_later(void)
-{
-    file_unref(ends[0]);
-}
+static void close_later(void) { file_unref(ends[0]); }
 
-static void blocks_until_it_can(void **state)
-{
+static void blocks_until_it_can(void **state) {
     make(0);
     assert_int_equal(get(ends[0], back, 10), -ERESTARTSYS); // a signal comes first
     fake_on_sleep = write_later;
@@ -170,13 +147,9 @@ static void blocks_until_it_can(void **state)
 
 static struct file *later;
 
-static void open_writer_later(void)
-{
-    later = vfs_open(AT_FDCWD, "/fifo", O_WRONLY, 0);
-}
+static void open_writer_later(void) { later = vfs_open(AT_FDCWD, "/fifo", O_WRONLY, 0); }
 
-static void fifos_wait_for_the_other_side(void **state)
-{
+static void fifos_wait_for_the_other_side(void **state) {
     assert_int_equal(vfs_mknod(AT_FDCWD, "/fifo", S_IFIFO | 0666, 0), 0);
     assert_int_equal(PTR_ERR(vfs_open(AT_FDCWD, "/fifo", O_WRONLY | O_NONBLOCK, 0)), -ENXIO);
     assert_int_equal(PTR_ERR(vfs_open(AT_FDCWD, "/fifo", O_RDONLY, 0)), -ERESTARTSYS);
@@ -203,8 +176,7 @@ static void fifos_wait_for_the_other_side(void **state)
     assert_int_equal(fake_pages_used, 0);
 }
 
-static void polls_one_of_many(void **state)
-{
+static void polls_one_of_many(void **state) {
     struct file *many[40][2];
     for (int i = 0; i < 40; i++)
         assert_int_equal(pipe_create(0, many[i]), 0);
@@ -231,8 +203,7 @@ static void polls_one_of_many(void **state)
     }
 }
 
-static void eventfds_count(void **state)
-{
+static void eventfds_count(void **state) {
     struct file *e = eventfd_create(3, O_NONBLOCK);
     uint64_t v = 5;
     assert_int_equal(put(e, &v, 8), 8);
@@ -263,8 +234,7 @@ struct events {
     struct epoll_request ev[64];
 };
 
-static bool emit(void *arg, int i, const struct epoll_request *ev)
-{
+static bool emit(void *arg, int i, const struct epoll_request *ev) {
     struct events *e = arg;
     if (i >= e->room)
         return false;
@@ -273,14 +243,12 @@ static bool emit(void *arg, int i, const struct epoll_request *ev)
     return true;
 }
 
-static int wait_now(struct file *ep, struct events *e)
-{
+static int wait_now(struct file *ep, struct events *e) {
     *e = (struct events){.room = 64};
     return epoll_wait(ep, 64, 0, emit, e);
 }
 
-static void epoll_levels_edges_and_shots(void **state)
-{
+static void epoll_levels_edges_and_shots(void **state) {
     struct events e;
     struct file *ep = epoll_create(0);
     make(O_NONBLOCK);
@@ -325,8 +293,7 @@ static void epoll_levels_edges_and_shots(void **state)
     file_unref(ep);
 }
 
-static void epoll_many_fairly(void **state)
-{
+static void epoll_many_fairly(void **state) {
     struct file *ep = epoll_create(0), *fd[50];
     struct events e;
     for (int i = 0; i < 50; i++) {
@@ -342,7 +309,7 @@ static void epoll_many_fairly(void **state)
             seen |= 1UL << e.ev[i].data;
     }
     assert_int_equal(seen, (1UL << 50) - 1); // nobody starves
-    e = (struct events){.room = 2}; // the application's memory ends
+    e = (struct events){.room = 2};          // the application's memory ends
     assert_int_equal(epoll_wait(ep, 64, 0, emit, &e), 2);
     e = (struct events){.room = 0};
     assert_int_equal(epoll_wait(ep, 64, 0, emit, &e), -EFAULT);
@@ -369,8 +336,7 @@ static void epoll_many_fairly(void **state)
     file_unref(outer);
 }
 
-static void locks_exclude(void **state)
-{
+static void locks_exclude(void **state) {
     struct file *f = vfs_open(AT_FDCWD, "/locked", O_CREAT | O_RDWR, 0644);
     struct file *g = vfs_open(AT_FDCWD, "/locked", O_RDWR, 0);
     struct file_lock found;
@@ -408,8 +374,7 @@ static void locks_exclude(void **state)
     assert_int_equal(vfs_unlink(AT_FDCWD, "/locked", false), 0);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(carries_bytes_in_order),
         cmocka_unit_test(holds_64_kib_and_is_atomic),

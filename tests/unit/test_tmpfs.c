@@ -22,8 +22,7 @@
 void *calloc(size_t n, size_t size);
 void free(void *p);
 
-static int start(void **state)
-{
+static int start(void **state) {
     fake_start();
     return 0;
 }
@@ -43,8 +42,7 @@ struct node {
 };
 static struct node *nodes;
 
-static int node_new(int type, int parent)
-{
+static int node_new(int type, int parent) {
     for (int i = 0; i < NODES; i++) {
         if (nodes[i].type == NONE) {
             memset(&nodes[i], 0, sizeof(nodes[i]));
@@ -58,8 +56,7 @@ static int node_new(int type, int parent)
     return -1;
 }
 
-static void node_name(int dir, int name, char *out, size_t size)
-{
+static void node_name(int dir, int name, char *out, size_t size) {
     if (dir == 0) {
         snprintf(out, size, "/m/%c", 'a' + name);
         return;
@@ -72,8 +69,7 @@ static void node_name(int dir, int name, char *out, size_t size)
     snprintf(out, size, "%s/%c", above, 'a' + name);
 }
 
-static bool above(int dir, int below)
-{
+static bool above(int dir, int below) {
     for (;; below = nodes[below].parent) {
         if (below == dir)
             return true;
@@ -82,16 +78,14 @@ static bool above(int dir, int below)
     }
 }
 
-static int depth(int dir)
-{
+static int depth(int dir) {
     int n = 0;
     for (; dir; dir = nodes[dir].parent)
         n++;
     return n;
 }
 
-static int random_dir(void)
-{
+static int random_dir(void) {
     for (;;) {
         int i = fake_random() % NODES;
         if (nodes[i].type == DIR_NODE && depth(i) < 6)
@@ -99,16 +93,14 @@ static int random_dir(void)
     }
 }
 
-static bool empty(int dir)
-{
+static bool empty(int dir) {
     for (int i = 0; i < NAMES; i++)
         if (nodes[dir].entry[i] >= 0)
             return false;
     return true;
 }
 
-static void drop_entry(int dir, int name)
-{
+static void drop_entry(int dir, int name) {
     int n = nodes[dir].entry[name];
     nodes[dir].entry[name] = -1;
     if (nodes[n].type == DIR_NODE) {
@@ -119,8 +111,7 @@ static void drop_entry(int dir, int name)
     }
 }
 
-static void set_entry(int dir, int name, int n)
-{
+static void set_entry(int dir, int name, int n) {
     nodes[dir].entry[name] = n;
     if (nodes[n].type == DIR_NODE) {
         nodes[dir].nlink++;
@@ -128,8 +119,7 @@ static void set_entry(int dir, int name, int n)
     }
 }
 
-static int model_rename(int from, int a, int to, int b, unsigned flags)
-{
+static int model_rename(int from, int a, int to, int b, unsigned flags) {
     int old = nodes[from].entry[a], new = nodes[to].entry[b];
     if (old < 0)
         return -ENOENT;
@@ -166,15 +156,13 @@ static int model_rename(int from, int a, int to, int b, unsigned flags)
 
 // --- Comparing ---
 
-static struct file *open_node(const char *name, unsigned flags)
-{
+static struct file *open_node(const char *name, unsigned flags) {
     struct file *f = vfs_open(AT_FDCWD, name, flags, 0644);
     assert_false(IS_ERR(f));
     return f;
 }
 
-static void compare_file(const char *name, const struct node *n)
-{
+static void compare_file(const char *name, const struct node *n) {
     static uint8_t buf[FILE_MAX + 1];
     struct file *f = open_node(name, O_RDONLY);
     struct vfs_stat st;
@@ -192,8 +180,7 @@ struct seen {
     uint32_t names;
 };
 
-static bool note(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off)
-{
+static bool note(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off) {
     struct seen *s = container_of(ctx, struct seen, ctx);
     if (name[0] == '.')
         s->dots++;
@@ -203,8 +190,7 @@ static bool note(struct dir_context *ctx, const char *name, size_t len, uint64_t
     return true;
 }
 
-static void compare_tree(int dir, const char *path)
-{
+static void compare_tree(int dir, const char *path) {
     struct seen seen = {.ctx = {.emit = note}};
     struct file *f = open_node(path, O_RDONLY);
     struct vfs_stat st;
@@ -233,15 +219,13 @@ static void compare_tree(int dir, const char *path)
 
 // --- Random operations ---
 
-static void change_contents(int n, const char *name)
-{
+static void change_contents(int n, const char *name) {
     struct file *f = open_node(name, O_RDWR);
     struct node *m = &nodes[n];
     uint64_t at = fake_random() % FILE_MAX, len = fake_random() % (FILE_MAX - at) + 1;
     static uint8_t buf[FILE_MAX];
     switch (fake_random() % 5) {
-    case 0:
-        at &= PAGE_MASK; // fall through
+    case 0: at &= PAGE_MASK; // fall through
     case 1:
         for (uint64_t i = 0; i < len; i++)
             buf[i] = fake_random();
@@ -269,8 +253,7 @@ static void change_contents(int n, const char *name)
     file_unref(f);
 }
 
-static void random_step(void)
-{
+static void random_step(void) {
     int dir = random_dir(), a = fake_random() % NAMES, n = nodes[dir].entry[a];
     char name[256], other[256];
     node_name(dir, a, name, sizeof(name));
@@ -333,8 +316,7 @@ static void random_step(void)
     }
 }
 
-static void agrees_with_the_model(void **state)
-{
+static void agrees_with_the_model(void **state) {
     long before = fake_objects;
     nodes = calloc(NODES, sizeof(*nodes));
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/m", 0755), 0);
@@ -379,8 +361,7 @@ static void agrees_with_the_model(void **state)
 
 // --- Corners ---
 
-static void holes_are_found(void **state)
-{
+static void holes_are_found(void **state) {
     struct file *f = open_node("/holes", O_CREAT | O_RDWR);
     assert_int_equal(vfs_truncate(f->inode, 1 << 20), 0);
     assert_int_equal(f->inode->blocks, 0);
@@ -405,8 +386,7 @@ static void holes_are_found(void **state)
     assert_int_equal(fake_pages_used, 0);
 }
 
-static void a_full_memory_is_no_space(void **state)
-{
+static void a_full_memory_is_no_space(void **state) {
     struct file *f = open_node("/full", O_CREAT | O_RDWR);
     static char block[PAGE_SIZE * 4];
     uint64_t pos = 0;
@@ -424,8 +404,7 @@ static void a_full_memory_is_no_space(void **state)
     assert_int_equal(fake_pages_used, 0);
 }
 
-static void limits_and_seals(void **state)
-{
+static void limits_and_seals(void **state) {
     struct file *f = memfd_open("secret", O_RDWR, 0777 | S_ISVTX);
     assert_false(IS_ERR(f));
     char name[64];
@@ -460,8 +439,7 @@ static void limits_and_seals(void **state)
     assert_int_equal(vfs_unlink(AT_FDCWD, "/limited", false), 0);
 }
 
-static void temporary_files_can_be_named(void **state)
-{
+static void temporary_files_can_be_named(void **state) {
     struct file *f = vfs_open(AT_FDCWD, "/", O_TMPFILE | O_RDWR, 0600);
     assert_false(IS_ERR(f));
     assert_int_equal(f->inode->nlink, 0);
@@ -482,8 +460,7 @@ struct some {
     int count;
 };
 
-static bool take(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off)
-{
+static bool take(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off) {
     struct some *s = container_of(ctx, struct some, ctx);
     if (s->left == 0)
         return false;
@@ -492,8 +469,7 @@ static bool take(struct dir_context *ctx, const char *name, size_t len, uint64_t
     return true;
 }
 
-static void listings_survive_changes(void **state)
-{
+static void listings_survive_changes(void **state) {
     char name[32];
     assert_int_equal(vfs_mkdir(AT_FDCWD, "/list", 0755), 0);
     for (int i = 0; i < 20; i++) {
@@ -542,8 +518,7 @@ static void listings_survive_changes(void **state)
     file_unref(f);
 }
 
-static void page_trees_hold_any_index(void **state)
-{
+static void page_trees_hold_any_index(void **state) {
     struct pagetree t = {0};
     static uint64_t index[500];
     for (int i = 0; i < 500; i++) {
@@ -571,11 +546,10 @@ static void page_trees_hold_any_index(void **state)
     assert_null(pagetree_remove(&t, 0));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_the_model),  cmocka_unit_test(holes_are_found),
-        cmocka_unit_test(a_full_memory_is_no_space), cmocka_unit_test(limits_and_seals),
+        cmocka_unit_test(agrees_with_the_model),        cmocka_unit_test(holes_are_found),
+        cmocka_unit_test(a_full_memory_is_no_space),    cmocka_unit_test(limits_and_seals),
         cmocka_unit_test(temporary_files_can_be_named), cmocka_unit_test(listings_survive_changes),
         cmocka_unit_test(page_trees_hold_any_index),
     };
