@@ -203,6 +203,7 @@ void process_begin_exit(struct process *p, uint32_t wait_status)
         if (stopped)
             thread_wake(t);
     }
+    waitq_wake_all(&p->signal_wait); // one may be in process_kill_others
 }
 
 void thread_exit(int code)
@@ -224,7 +225,7 @@ void process_exit(uint32_t wait_status)
     process_exit_current();
 }
 
-void process_kill_others(void)
+bool process_kill_others(void)
 {
     struct thread *self = thread_current(), *t;
     struct process *p = self->process;
@@ -233,16 +234,18 @@ void process_kill_others(void)
         list_for_each(t, &p->threads, process_link)
             if (t != self)
                 thread_add_work(t, WORK_EXIT);
+    waitq_wake_all(&p->signal_wait); // the second one
     spin_unlock_irqrestore(&p->signal_lock, flags);
     wait_event(&p->signal_wait, READ_ONCE(p->thread_count) == 1 || (READ_ONCE(self->work) & WORK_EXIT));
     if (self->work & WORK_EXIT)
-        process_exit_current();
+        return false;
     if (self->tid == p->pid)
-        return;
+        return true;
     // The process goes on under its own number.
     int old = self->tid;
     pid_set_thread(old, NULL);
     self->tid = p->pid;
     pid_set_thread(p->pid, self);
     pid_free(old);
+    return true;
 }

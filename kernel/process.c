@@ -125,7 +125,9 @@ void process_add_thread(struct process *p, struct thread *t)
         p->leader = t;
     }
     WRITE_ONCE(p->thread_count, p->thread_count + 1);
-    if (p->exiting) // exit_group came between clone's beginning and here
+    // exit_group or another thread's exec came between clone's beginning and here.
+    const struct thread *self = thread_current();
+    if (p->exiting || (self->process == p && (READ_ONCE(self->work) & WORK_EXIT)))
         atomic_or(&t->work, WORK_EXIT);
     if (p->stopped)
         atomic_or(&t->work, WORK_STOP);

@@ -141,6 +141,8 @@ struct wait_result {
 // The pid; 0 with WNOHANG when there is none yet; -ECHILD, -ERESTARTSYS.
 long process_wait(const struct wait_query *q, struct wait_result *r);
 
-void process_kill_others(void); // execve(2): ends all other threads of the current process and waits for them
+// execve(2): ends all other threads of the current process and waits for them. False: this thread is to end itself (another
+// one was first, or the process is being killed), which it does on its way to the application.
+bool process_kill_others(void);
 
 #endif

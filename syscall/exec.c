@@ -121,14 +121,17 @@ static long exec(int at, uaddr_t path, uaddr_t argv, uaddr_t envp, unsigned look
         err = loader_load(at, r->path, lookup_flags, &r->args, &r->image);
     if (!err) {
         // The other threads go first: none may see the files or the memory of the new program.
-        process_kill_others();
-        err = unshare_files(process_current());
-        if (err) {
-            loader_image_release(&r->image);
-            signal_kill_process(process_current(), SIGKILL); // the threads are gone: there is no way back
+        if (!process_kill_others()) {
+            err = -EINTR; // nobody will see it
         } else {
-            loader_commit(&r->image);
+            err = unshare_files(process_current());
+            if (err)
+                signal_kill_process(process_current(), SIGKILL); // the threads are gone: there is no way back
         }
+        if (err)
+            loader_image_release(&r->image);
+        else
+            loader_commit(&r->image);
     }
     exec_args_free(&r->args);
     kfree(r);
