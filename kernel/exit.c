@@ -147,7 +147,7 @@ static void process_end(struct process *p)
     if (p == init_process)
         machine_end(p);
     if (p->aspace)
-        p->peak_resident = MAX(p->peak_resident, READ_ONCE(p->aspace->resident_pages));
+        p->peak_resident = MAX(p->peak_resident, aspace_peak_resident(p->aspace));
     process_vfork_done(p);
     release_address_space(p);
 

@@ -292,7 +292,7 @@ static void process_usage(struct process *p, struct rusage *r)
     list_for_each(t, &p->threads, process_link)
         add_thread_usage(r, t);
     spin_unlock_irqrestore(&p->signal_lock, flags);
-    uint64_t resident = MAX(p->peak_resident, p->aspace ? READ_ONCE(p->aspace->resident_pages) : 0);
+    uint64_t resident = MAX(p->peak_resident, p->aspace ? aspace_peak_resident(p->aspace) : 0);
     r->ru_maxrss = (long)(resident * (PAGE_SIZE / 1024));
 }
 
