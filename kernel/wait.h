@@ -36,7 +36,12 @@ void waitq_init(struct waitq *wq);
 unsigned waitq_wake_key(struct waitq *wq, unsigned exclusive, uint32_t key);
 static inline unsigned waitq_wake_all(struct waitq *wq) { return waitq_wake_key(wq, ~0u, 0); }
 static inline unsigned waitq_wake_one(struct waitq *wq) { return waitq_wake_key(wq, 1, 0); }
-static inline bool waitq_active(const struct waitq *wq) { return !list_empty(&wq->waiters); }
+// Does anybody wait? For wakers that want to spare themselves the lock: their change of the condition is ordered before this look,
+// as a waiter's entry in the queue is before its look at the condition.
+static inline bool waitq_active(const struct waitq *wq) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return READ_ONCE(wq->waiters.next) != &wq->waiters;
+}
 
 // Queue the current thread (w->wake NULL: the default, wake w->thread) and mark it as about to sleep.
 void waiter_init(struct waiter *w);

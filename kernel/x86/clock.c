@@ -28,8 +28,11 @@ void clock_init(struct clock_cycles_info *info)
     bool kvm = kvmclock_init(info);
     if (!kvm)
         tsc_rate(info);
-    if (!info->exact)
-        clock_reference = pit_init();
+    if (!info->exact) {
+        clock_reference = hpet_init();
+        if (!clock_reference)
+            clock_reference = pit_init();
+    }
     if (!apic_hz && kvm)
         apic_hz = KVM_APIC_HZ;
     apic_rate_known = apic_hz != 0;

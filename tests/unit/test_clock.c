@@ -53,6 +53,7 @@ int64_t rtc_read(void) { return 1577836800; }
 uint64_t irq_save(void) { return 0; }
 void irq_restore(uint64_t flags) {}
 void spin_lock_slow(struct spinlock *l) { abort(); }
+enum log_level log_threshold;
 void log_print(enum log_level level, const char *fmt, ...) {}
 void panic(const char *fmt, ...) { abort(); }
 
