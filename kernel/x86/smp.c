@@ -19,6 +19,7 @@
 
 #define STARTUP_RETRY (1 * NSEC_PER_MSEC)
 #define STARTUP_TRIES 10
+#define CALL_SPINS 2000
 
 extern const char trampoline_start[], trampoline_end[];
 
@@ -135,6 +136,26 @@ static struct spinlock call_lock = SPINLOCK_INIT;
 static void (*call_fn)(void *);
 static void *call_arg;
 static uint64_t call_pending; // CPUs that have not finished
+static uint32_t call_sleeper; // APIC id + 1 of a caller that has halted until they have
+
+// The others may have to wait for real processors that this one keeps busy by waiting: after a while it halts.
+static void wait_for_calls(void) {
+    for (unsigned i = 1; i < CALL_SPINS; i++) {
+        if (!load_acquire(&call_pending))
+            return;
+        spin_wait(i);
+    }
+    for (;;) {
+        irq_disable();
+        atomic_xchg(&call_sleeper,
+                    cpu_this()->apic_id + 1); // before the look at call_pending; the last one does the reverse
+        if (!load_acquire(&call_pending))
+            break;
+        cpu_halt_enabled();
+    }
+    store_release(&call_sleeper, 0);
+    irq_enable();
+}
 
 void cpu_call(uint64_t targets, void (*fn)(void *), void *arg) {
     targets &= ~(1UL << cpu_this()->id);
@@ -149,17 +170,20 @@ void cpu_call(uint64_t targets, void (*fn)(void *), void *arg) {
         const struct cpu *c = cpus[__builtin_ctzl(left)];
         lapic_send(c->apic_id, VECTOR_CALL);
     }
-    for (unsigned i = 1; load_acquire(&call_pending); i++)
-        spin_wait(i);
+    wait_for_calls();
     spin_unlock(&call_lock);
 }
 
 void smp_call_interrupt(void) {
     uint64_t me = 1UL << cpu_this()->id;
     if (!(load_acquire(&call_pending) & me))
-        return;
+        return; // no call, but the wake-up of a caller
     call_fn(call_arg);
-    atomic_and(&call_pending, ~me);
+    if (atomic_and(&call_pending, ~me) != me)
+        return;
+    uint32_t sleeper = atomic_xchg(&call_sleeper, 0);
+    if (sleeper)
+        lapic_send(sleeper - 1, VECTOR_CALL);
 }
 
 void cpu_kick(unsigned cpu) {
