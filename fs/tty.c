@@ -274,8 +274,7 @@ struct file *tty_open(struct tty *t, struct inode *inode, unsigned flags) {
     f->data = tty_ref(t);
     f->stream = true;
     if (!(flags & O_NOCTTY) && f->readable && READ_ONCE(t->session) == 0)
-        tty_acquire(t,
-                    false); // a session leader without a terminal gets it; anybody else does not, and that is no error
+        tty_acquire(t, false); // only a session's leader without a terminal gets it; it is no error for others
     return f;
 }
 
