@@ -47,6 +47,19 @@ static void settle_call(struct trapframe *f, const struct signal_action *a)
     f->rip -= 2;            // the SYSCALL instruction
 }
 
+// Stops the process, signal_lock held: between the taking of the signal and this no SIGCONT may come.
+static void stop_process(struct process *p, int sig)
+{
+    struct thread *t;
+    if (p->exiting || p->stopped)
+        return;
+    p->stopped = p->stop_unreported = true;
+    p->continue_unreported = false;
+    p->stop_signal = sig;
+    list_for_each(t, &p->threads, process_link)
+        thread_add_work(t, WORK_STOP);
+}
+
 // Takes the next signal and what is to be done with it. 0: none is left, and WORK_SIGNAL is cleared.
 static int next_signal(struct thread *t, siginfo_t *info, struct signal_action *action)
 {
@@ -62,6 +75,8 @@ static int next_signal(struct thread *t, siginfo_t *info, struct signal_action *
             a->handler = (uaddr_t)SIG_DFL;
         if (info->si_code == SI_TIMER)
             posix_timer_delivered(p, info);
+        if (action->handler == (uaddr_t)SIG_DFL && signal_default_action(sig) == SIGNAL_STOP)
+            stop_process(p, sig);
     } else {
         atomic_and(&t->work, ~WORK_SIGNAL);
     }
@@ -83,23 +98,6 @@ static void stay_stopped(struct thread *t)
     atomic_and(&t->work, ~WORK_STOP);
 }
 
-static void stop_process(struct process *p, int sig)
-{
-    struct thread *t;
-    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-    bool stop = !p->exiting && !p->stopped;
-    if (stop) {
-        p->stopped = p->stop_unreported = true;
-        p->continue_unreported = false;
-        p->stop_signal = sig;
-        list_for_each(t, &p->threads, process_link)
-            thread_add_work(t, WORK_STOP);
-    }
-    spin_unlock_irqrestore(&p->signal_lock, flags);
-    if (stop)
-        process_notify_parent(p, CLD_STOPPED, sig);
-}
-
 static void terminate(struct process *p, int sig, const siginfo_t *info) NORETURN;
 static void terminate(struct process *p, int sig, const siginfo_t *info)
 {
@@ -116,8 +114,8 @@ static void default_action(struct process *p, int sig, const siginfo_t *info)
     case SIGNAL_IGNORE:
     case SIGNAL_CONTINUE:
         return;
-    case SIGNAL_STOP:
-        stop_process(p, sig);
+    case SIGNAL_STOP: // stopped already
+        process_notify_parent(p, CLD_STOPPED, sig);
         return;
     default:
         terminate(p, sig, info);

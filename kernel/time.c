@@ -157,7 +157,7 @@ static void measure(struct timer *timer)
     }
     nsec_t now = vdso_data->mode ? line_at(vdso_data, cycles) : ns;
     spin_unlock_irqrestore(&time_lock, flags);
-    log_debug("clock: TSC %lu kHz by the %s over %ld us", time_tsc_khz(), clock_reference->name, ns / NSEC_PER_USEC);
+    log_debug("clock: TSC %lu kHz by the %s over %ld us", time_tsc_khz(), clock_reference->name, (long)(ns / NSEC_PER_USEC));
     if (reference_ticks)
         timer_add(timer, now + next);
 }
