@@ -10,14 +10,20 @@ _Static_assert(sizeof(struct statx) == 256, "ABI");
 _Static_assert(sizeof(struct statfs) == 120, "ABI");
 
 // Seconds and nanoseconds of a time that may lie before 1970: the nanoseconds count upwards all the same.
-static int64_t seconds(nsec_t t) { return t / NSEC_PER_SEC - (t % NSEC_PER_SEC < 0); }
-
-static uint32_t nanoseconds(nsec_t t) {
-    nsec_t rest = t % NSEC_PER_SEC;
-    return rest < 0 ? rest + NSEC_PER_SEC : rest;
+struct split_time {
+    int64_t sec, nsec;
+};
+static inline struct split_time split(nsec_t t) {
+    struct split_time s = {t / NSEC_PER_SEC, t % NSEC_PER_SEC};
+    if (unlikely(s.nsec < 0)) {
+        s.nsec += NSEC_PER_SEC;
+        s.sec--;
+    }
+    return s;
 }
 
 static long stat_out(uaddr_t addr, const struct vfs_stat *s) {
+    struct split_time a = split(s->atime), m = split(s->mtime), c = split(s->ctime);
     struct stat st = {
         .st_dev = s->dev,
         .st_ino = s->ino,
@@ -29,12 +35,12 @@ static long stat_out(uaddr_t addr, const struct vfs_stat *s) {
         .st_size = s->size,
         .st_blksize = s->block_size,
         .st_blocks = s->blocks,
-        .st_atime = seconds(s->atime),
-        .st_atime_nsec = nanoseconds(s->atime),
-        .st_mtime = seconds(s->mtime),
-        .st_mtime_nsec = nanoseconds(s->mtime),
-        .st_ctime = seconds(s->ctime),
-        .st_ctime_nsec = nanoseconds(s->ctime),
+        .st_atime = a.sec,
+        .st_atime_nsec = a.nsec,
+        .st_mtime = m.sec,
+        .st_mtime_nsec = m.nsec,
+        .st_ctime = c.sec,
+        .st_ctime_nsec = c.nsec,
     };
     return copy_out_obj(addr, &st);
 }
@@ -96,7 +102,8 @@ long sys_newfstatat(uint64_t at, uint64_t name, uint64_t out, uint64_t flags) {
 }
 
 static struct statx_timestamp statx_time(nsec_t t) {
-    return (struct statx_timestamp){.tv_sec = seconds(t), .tv_nsec = nanoseconds(t)};
+    struct split_time s = split(t);
+    return (struct statx_timestamp){.tv_sec = s.sec, .tv_nsec = s.nsec};
 }
 
 long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64_t out) {
