@@ -12,7 +12,6 @@
 #include "kernel/string.h"
 #include "kernel/uts.h"
 #include "loader/loader.h"
-#include <linux/capability.h> // CAP_LAST_CAP
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define STATUS_FAILED 125
@@ -224,28 +223,14 @@ static void init_main(void *unused) {
     start_program(c);
 }
 
-static void set_limits(struct process *p) {
-    for (unsigned i = 0; i < RLIM_NLIMITS; i++)
-        p->limits[i] = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
-    p->limits[RLIMIT_STACK] = (struct rlimit){8 << 20, RLIM_INFINITY};
-    p->limits[RLIMIT_CORE] = (struct rlimit){0, RLIM_INFINITY};
-    p->limits[RLIMIT_NOFILE] = (struct rlimit){1024, 1 << 20};
-    p->limits[RLIMIT_MEMLOCK] = (struct rlimit){8 << 20, 8 << 20};
-    p->limits[RLIMIT_NICE] = p->limits[RLIMIT_RTPRIO] = (struct rlimit){0, 0};
-}
-
 void init_run(void) {
     struct process *p = process_create();
     if (!p)
         panic("no memory for the first process");
-    p->cred.cap_bounding = p->cred.cap_permitted = p->cred.cap_effective = (2UL << CAP_LAST_CAP) - 1;
-    set_limits(p);
-    p->pgid = p->sid = p->pid;
     p->files = file_table_create();
     p->fs = fs_context_create();
-    p->handlers = signal_handlers_create();
     struct thread *t = thread_create_user(p);
-    if (!p->files || !p->fs || !p->handlers || !t)
+    if (!p->files || !p->fs || !t)
         panic("no memory for the first process");
     init_process = p;
     context_begin_in_kernel(t, init_main, NULL);
