@@ -129,22 +129,21 @@ int permission_sticky(struct inode *dir, struct inode *victim) {
 void vfs_stat_inode(struct inode *inode, struct vfs_stat *out) {
     if (unlikely(inode->ops->update != NULL))
         inode->ops->update(inode);
-    *out = (struct vfs_stat){
-        .dev = inode->sb->dev,
-        .ino = inode->ino,
-        .rdev = inode->rdev,
-        .size = inode->size,
-        .blocks = inode->blocks,
-        .mode = inode->mode,
-        .nlink = inode->nlink,
-        .uid = inode->uid,
-        .gid = inode->gid,
-        .block_size = PAGE_SIZE,
-        .atime = inode->atime,
-        .mtime = inode->mtime,
-        .ctime = inode->ctime,
-        .btime = inode->btime,
-    };
+    out->dev = inode->sb->dev;
+    out->ino = inode->ino;
+    out->rdev = inode->rdev;
+    out->size = inode->size;
+    out->blocks = inode->blocks;
+    out->mode = inode->mode;
+    out->nlink = inode->nlink;
+    out->uid = inode->uid;
+    out->gid = inode->gid;
+    out->block_size = PAGE_SIZE;
+    out->atime = inode->atime;
+    out->mtime = inode->mtime;
+    out->ctime = inode->ctime;
+    out->btime = inode->btime;
+    out->mount_id = 0;
 }
 
 void vfs_stat_path(const struct path *p, struct vfs_stat *out) {

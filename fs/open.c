@@ -185,7 +185,8 @@ static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode) {
 }
 
 static struct file *open_create(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve) {
-    struct walk w = {.resolve = resolve};
+    struct walk w;
+    w.resolve = resolve;
     int err = walk_start(&w, at, name, LOOKUP_PARENT);
     if (err < 0)
         return ERR_PTR(err);
@@ -244,7 +245,8 @@ struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t
             return ERR_PTR(-EINVAL);
         return open_create(at, name, flags, mode, resolve);
     }
-    struct walk w = {.resolve = resolve};
+    struct walk w; // not cleared, as in path_lookup
+    w.resolve = resolve;
     unsigned lookup = (flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & O_DIRECTORY ? LOOKUP_DIRECTORY : 0);
     int err = walk_start(&w, at, name, lookup);
     if (err < 0)

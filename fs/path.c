@@ -256,7 +256,8 @@ int walk_follow(struct walk *w, struct dentry *link) {
 }
 
 int path_lookup(int at, const char *name, unsigned flags, struct path *out) {
-    struct walk w = {.resolve = 0};
+    struct walk w; // not cleared: this is a hot path, and walk_start sets what is read
+    w.resolve = 0;
     int err = walk_start(&w, at, name, flags);
     if (unlikely(err < 0))
         return err;

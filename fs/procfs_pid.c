@@ -120,12 +120,12 @@ static int show_stat_of(struct seqbuf *s, struct proc_ref *r, bool whole) {
     struct thread *t = r->thread;
     struct aspace *as = process_aspace_get(p);
     nsec_t user = 0, system = 0;
-    if (whole)
-        process_times(p, &user, &system);
-    else
+    if (t && !whole)
         thread_times(t, &user, &system);
-    seq_printf(s, "%d (%s) %c %d %d %d %lu %d %u ", whole ? p->pid : t->tid, t ? t->name : "",
-               whole ? process_state(p) : thread_state_letter(t), parent_of(p), p->pgid, p->sid,
+    else
+        process_times(p, &user, &system);
+    seq_printf(s, "%d (%s) %c %d %d %d %lu %d %u ", t && !whole ? t->tid : p->pid, t ? t->name : "",
+               t && !whole ? thread_state_letter(t) : process_state(p), parent_of(p), p->pgid, p->sid,
                p->tty ? (unsigned long)p->tty->rdev : 0ul, p->tty ? tty_foreground_group(p->tty) : -1,
                p->did_exec ? 0u : 0x40u);
     seq_printf(s, "%lu 0 %lu 0 %lu %lu %lu %lu 20 %d %u 0 %lu ", t ? (unsigned long)t->minor_faults : 0,

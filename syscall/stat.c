@@ -24,24 +24,25 @@ static inline struct split_time split(nsec_t t) {
 
 static long stat_out(uaddr_t addr, const struct vfs_stat *s) {
     struct split_time a = split(s->atime), m = split(s->mtime), c = split(s->ctime);
-    struct stat st = {
-        .st_dev = s->dev,
-        .st_ino = s->ino,
-        .st_nlink = s->nlink,
-        .st_mode = s->mode,
-        .st_uid = s->uid,
-        .st_gid = s->gid,
-        .st_rdev = s->rdev,
-        .st_size = s->size,
-        .st_blksize = s->block_size,
-        .st_blocks = s->blocks,
-        .st_atime = a.sec,
-        .st_atime_nsec = a.nsec,
-        .st_mtime = m.sec,
-        .st_mtime_nsec = m.nsec,
-        .st_ctime = c.sec,
-        .st_ctime_nsec = c.nsec,
-    };
+    struct stat st;
+    st.st_dev = s->dev;
+    st.st_ino = s->ino;
+    st.st_nlink = s->nlink;
+    st.st_mode = s->mode;
+    st.st_uid = s->uid;
+    st.st_gid = s->gid;
+    st.st_rdev = s->rdev;
+    st.st_size = s->size;
+    st.st_blksize = s->block_size;
+    st.st_blocks = s->blocks;
+    st.st_atime = a.sec;
+    st.st_atime_nsec = a.nsec;
+    st.st_mtime = m.sec;
+    st.st_mtime_nsec = m.nsec;
+    st.st_ctime = c.sec;
+    st.st_ctime_nsec = c.nsec;
+    st.__pad0 = 0;
+    st.__unused[0] = st.__unused[1] = st.__unused[2] = 0;
     return copy_out_obj(addr, &st);
 }
 
