@@ -328,7 +328,9 @@ long fd_unshare(void) {
     struct file_table *t = file_table_copy(old);
     if (!t)
         return -ENOMEM;
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock); // procfs looks at other processes under it
     p->files = t;
+    spin_unlock_irqrestore(&p->signal_lock, flags);
     file_table_unref(old);
     return 0;
 }

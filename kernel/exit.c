@@ -41,10 +41,10 @@ static void release_address_space(struct process *p)
     struct aspace *as = p->aspace;
     if (!as)
         return;
-    uint64_t flags = irq_save();
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock); // procfs takes a reference under it
     WRITE_ONCE(p->aspace, NULL);
     aspace_activate(NULL);
-    irq_restore(flags);
+    spin_unlock_irqrestore(&p->signal_lock, flags);
     aspace_unref(as);
 }
 

@@ -36,7 +36,10 @@ static void commit_names(struct process *p, struct thread *t, const struct exec_
         *exe = img->file->path;
         path_ref(exe);
     }
-    struct path *old = atomic_xchg(&p->exe_path, exe);
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock); // procfs looks at other processes under it
+    struct path *old = p->exe_path;
+    p->exe_path = exe;
+    spin_unlock_irqrestore(&p->signal_lock, flags);
     if (old) {
         path_unref(old);
         kfree(old);
@@ -44,11 +47,11 @@ static void commit_names(struct process *p, struct thread *t, const struct exec_
 }
 
 static void swap_aspace(struct process *p, struct aspace *new) {
-    uint64_t flags = irq_save();
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock); // the same
     struct aspace *old = p->aspace;
     p->aspace = new;
     aspace_activate(new);
-    irq_restore(flags);
+    spin_unlock_irqrestore(&p->signal_lock, flags);
     process_vfork_done(p);
     if (old)
         aspace_unref(old);
