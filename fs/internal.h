@@ -123,6 +123,7 @@ void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st);
 bool tmpfs_owns(const struct inode *inode);
 
 // --- pathname.c ---
+long dentry_path(struct dentry *d, char *buf, size_t size); // inside its file system. Length or -ENAMETOOLONG
 long path_name_marked(const struct path *p, char *buf,
                       size_t size); // path_name, with " (deleted)" behind it when it is
 // What /proc/PID/maps shows for a mapped file: its name (" (deleted)" behind it when that is gone), device and number.

@@ -7,6 +7,26 @@ bool path_deleted(const struct path *p) {
     return d && !(d->flags & (DENTRY_HASHED | DENTRY_ANON)) && d->parent != d && !(d->sb->flags & SB_UNCACHED);
 }
 
+long dentry_path(struct dentry *d, char *buf, size_t size) {
+    size_t at = size - 1;
+    buf[at] = 0;
+    spin_lock(&tree_lock);
+    while (d->parent != d && at > d->name_len) {
+        at -= d->name_len;
+        memcpy(buf + at, d->name, d->name_len);
+        buf[--at] = '/';
+        d = d->parent;
+    }
+    bool whole = d->parent == d;
+    spin_unlock(&tree_lock);
+    if (!whole || at == 0)
+        return -ENAMETOOLONG;
+    if (!buf[at])
+        buf[--at] = '/';
+    memmove(buf, buf + at, size - at);
+    return size - 1 - at;
+}
+
 long path_name(const struct path *p, char *buf, size_t size) {
     if (p->dentry->flags & DENTRY_ANON) {
         size_t len = str_copy(buf, p->dentry->name, size);
