@@ -41,7 +41,8 @@ static bool excluded(const char *name)
     static const char *const list[] = {"exit", "exit_group", "pause", "rt_sigreturn", "rt_sigsuspend", "fork", "vfork", "clone", "clone3",
                                        "kill", "tkill", "tgkill", "reboot", "execve", "execveat", "close_range", "arch_prctl", "brk",
                                        "munmap", "set_tid_address", "set_robust_list", "setpgid", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
-                                       "seccomp", "vhangup", "alarm", "setitimer", NULL};
+                                       "seccomp", "vhangup", "alarm", "setitimer", "setrlimit", "prlimit64", "rt_sigprocmask",
+                                       "rt_sigaction", "sched_setscheduler", NULL};
     for (const char *const *n = list; *n; n++)
         if (!strcmp(*n, name))
             return true;
@@ -51,7 +52,7 @@ static bool excluded(const char *name)
 static int noise_calls(uint32_t state)
 {
     char *area = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 8000; i++) {
         const struct call *c = &calls[noise(&state) % CALLS];
         if (excluded(c->name))
             continue;
