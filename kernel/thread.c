@@ -1,6 +1,5 @@
 // Threads: their structures, stacks and numbers. A thread has one reference for itself, dropped by whoever runs next when it
 // has ended; thread_find and friends give further ones.
-// Locks: stack_lock (interrupt-safe, a leaf).
 #include "kernel/list.h"
 #include "kernel/log.h"
 #include "kernel/pid.h"
@@ -11,35 +10,6 @@
 #include "kernel/thread.h"
 
 static struct slab_cache thread_cache = SLAB_CACHE("thread", sizeof(struct thread), 64);
-
-// --- Kernel stacks: mapping one costs more than all the rest of a thread, so some are kept ---
-
-#define STACKS_KEPT 16
-static struct spinlock stack_lock;
-static uint8_t *kept_stacks[STACKS_KEPT];
-static unsigned kept_count;
-
-static int stack_get(struct thread *t)
-{
-    uint64_t flags = spin_lock_irqsave(&stack_lock);
-    if (kept_count)
-        t->stack = kept_stacks[--kept_count];
-    spin_unlock_irqrestore(&stack_lock, flags);
-    return t->stack ? 0 : arch_kernel_stack_alloc(t);
-}
-
-static void stack_put(uint8_t *stack)
-{
-    uint64_t flags = spin_lock_irqsave(&stack_lock);
-    bool keep = kept_count < STACKS_KEPT;
-    if (keep)
-        kept_stacks[kept_count++] = stack;
-    spin_unlock_irqrestore(&stack_lock, flags);
-    if (!keep)
-        arch_kernel_stack_free(stack);
-}
-
-// --- Life ---
 
 static struct thread *thread_alloc(struct process *p, const char *name)
 {
@@ -78,7 +48,7 @@ struct thread *thread_create_kernel(const char *name, void (*fn)(void *), void *
     if (!t)
         return NULL;
     t->kernel = true;
-    if (stack_get(t) < 0 || context_init_kernel(t, fn, arg) < 0) {
+    if (arch_kernel_stack_alloc(t) < 0 || context_init_kernel(t, fn, arg) < 0) {
         thread_unref(t);
         return NULL;
     }
@@ -95,7 +65,7 @@ struct thread *thread_create_user(struct process *p)
     process_ref(p);
     t->work = thread_initial_work;
     t->tid = p->leader ? pid_alloc() : p->pid; // the first thread has the process's number
-    if (t->tid < 0 || stack_get(t) < 0 || context_init_user(t) < 0) {
+    if (t->tid < 0 || arch_kernel_stack_alloc(t) < 0 || context_init_user(t) < 0) {
         thread_unref(t);
         return NULL;
     }
@@ -120,7 +90,7 @@ void thread_unref(struct thread *t)
         return;
     // Only now is it sure that nobody runs on the stack.
     if (t->stack)
-        stack_put(t->stack);
+        arch_kernel_stack_free(t->stack);
     if (!t->kernel) {
         context_release(t);
         if (t->tid > 0 && t->tid != t->process->pid)
