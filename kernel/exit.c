@@ -182,7 +182,7 @@ void process_exit_current(void)
 {
     struct thread *t = thread_current();
     struct process *p = t->process;
-    if (p->thread_count > 1 || p->vfork_waiting)
+    if (p->thread_count > 1 || (p->aspace && READ_ONCE(p->aspace->refs) > 1)) // somebody is left to see it
         release_user_state(t);
     if (process_remove_thread(t))
         process_end(p);

@@ -3,6 +3,7 @@
 #include "kernel/process.h"
 #include "kernel/log.h"
 #include "kernel/pid.h"
+#include "kernel/posix_timer.h"
 #include "kernel/sched.h"
 #include "kernel/slab.h"
 #include "kernel/string.h"
@@ -111,6 +112,8 @@ void process_inherit(struct process *child, struct process *parent)
     child->parent = parent;
     list_push_back(&parent->children, &child->sibling);
     spin_unlock_irqrestore(&process_table_lock, flags);
+    if (child->limits[RLIMIT_CPU].rlim_cur != RLIM_INFINITY)
+        process_cpu_limit_changed(child);
 }
 
 // --- Threads of a process ---
@@ -157,8 +160,7 @@ bool process_remove_thread(struct thread *t)
     p->dead_major_faults += t->major_faults;
     p->dead_voluntary_switches += t->voluntary_switches;
     p->dead_involuntary_switches += t->involuntary_switches;
-    unsigned left = p->thread_count - 1;
-    WRITE_ONCE(p->thread_count, left);
+    unsigned left = atomic_sub(&p->thread_count, 1) - 1;
     signal_queue_flush(&t->pending);
     // Signals that were meant for it and that others could take.
     if (left && (p->pending.set & ~t->signal_mask))

@@ -261,7 +261,10 @@ long sys_prlimit64(uint64_t pid, uint64_t resource, uint64_t unew, uint64_t uold
     if (!p)
         return -ESRCH;
     old = p->limits[(uint32_t)resource];
-    if (unew)
+    const struct credentials *c = &process_current()->cred;
+    if (p != process_current() && c->uid != p->cred.uid && !(c->cap_effective & (1UL << CAP_SYS_RESOURCE)))
+        err = -EPERM;
+    else if (unew)
         err = set_limit(p, (uint32_t)resource, &in);
     process_unref(p);
     return err || !uold ? err : copy_out_obj(uold, &old);

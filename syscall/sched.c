@@ -1,4 +1,5 @@
 // Scheduling: yielding, affinity, policies, priorities. There is one policy, SCHED_OTHER.
+#include "kernel/irq.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
 #include "kernel/string.h"
@@ -7,6 +8,8 @@
 #include "kernel/x86/cpu.h"
 #include "syscall/syscall.h"
 #include "syscall/timespec.h"
+#include <linux/capability.h>
+#include <linux/membarrier.h>
 #include <linux/resource.h>
 #include <linux/sched.h>
 
@@ -141,11 +144,48 @@ long sys_sched_rr_get_interval(uint64_t tid, uint64_t out)
     return err ? err : timespec_out(out, SLICE_REPORTED);
 }
 
+// --- membarrier(2) ---
+
+static void no_op(void *arg) // the interrupt itself orders everything
+{
+}
+
+#define MEMBARRIER_OFFERED                                                                                              \
+    (MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |              \
+     MEMBARRIER_CMD_PRIVATE_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |                                    \
+     MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE)
+
+long sys_membarrier(uint64_t command, uint64_t flags, uint64_t cpu)
+{
+    if (flags)
+        return -EINVAL;
+    switch ((int)command) {
+    case MEMBARRIER_CMD_QUERY:
+        return MEMBARRIER_OFFERED;
+    case MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED: // nothing to prepare
+    case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED:
+    case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE:
+        return 0;
+    case MEMBARRIER_CMD_GLOBAL:
+    case MEMBARRIER_CMD_GLOBAL_EXPEDITED:
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        cpu_call(sched_online_cpus(), no_op, NULL);
+        return 0;
+    case MEMBARRIER_CMD_PRIVATE_EXPEDITED:
+    case MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE:
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        cpu_call(READ_ONCE(process_current()->aspace->cpus), no_op, NULL);
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
 // --- getpriority(2), setpriority(2): kept and shown; the slices are the same for all ---
 
 struct nice_walk {
     int which, who;
-    bool set;
+    bool set, denied;
     int nice, best; // best: the highest priority of all, as getpriority returns it (20 - nice)
 };
 
@@ -158,8 +198,10 @@ static bool nice_applies(const struct nice_walk *w, const struct process *p)
 
 static void nice_thread(struct nice_walk *w, struct thread *t)
 {
-    if (w->set)
+    bool may = w->nice >= t->nice || (process_current()->cred.cap_effective & (1UL << CAP_SYS_NICE));
+    if (w->set && may)
         t->nice = (int8_t)w->nice;
+    w->denied |= w->set && !may;
     w->best = MAX(w->best, 20 - t->nice);
 }
 
@@ -206,5 +248,5 @@ long sys_setpriority(uint64_t which, uint64_t who, uint64_t nice)
     struct nice_walk w = {.which = (int)which, .who = (int)who, .set = true};
     w.nice = MIN(MAX((int)nice, NICE_MIN), NICE_MAX);
     long result = nice_walk(&w);
-    return result < 0 ? result : 0;
+    return result < 0 ? result : w.denied ? -EACCES : 0;
 }
