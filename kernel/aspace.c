@@ -90,7 +90,7 @@ int check_limits(const struct aspace *as, const struct vma *kind, uint64_t pages
 
 int check_commit(const struct vma *kind, uint64_t pages)
 {
-    if ((kind->flags & MAP_NORESERVE) || kind->backing || !(kind->prot & PROT_WRITE))
+    if ((kind->flags & (MAP_NORESERVE | MAP_SHARED)) || !(kind->prot & PROT_WRITE))
         return 0;
     return pages > page_total() ? -ENOMEM : 0;
 }

@@ -2,6 +2,7 @@
 #include "fs/file.h"
 #include "fs/vfs.h"
 #include "kernel/aspace.h"
+#include "kernel/page.h"
 #include "kernel/process.h"
 #include "kernel/usercopy.h"
 #include "syscall/syscall.h"
@@ -73,8 +74,10 @@ long sys_mmap(uint64_t addr, uint64_t len, uint64_t prot_arg, uint64_t flags_arg
             r = -EINVAL;
         else if (flags & MAP_HUGETLB) // as Linux with an empty pool of huge pages
             r = -ENOMEM;
-        else if (flags & MAP_SHARED)
-            backing = len > USER_END ? ERR_PTR(-ENOMEM) : shared_memory_create(len);
+        else if (flags & MAP_SHARED) // more than all RAM: as with private memory
+            backing = len > USER_END || (!(flags & MAP_NORESERVE) && len / PAGE_SIZE > page_total())
+                          ? ERR_PTR(-ENOMEM)
+                          : shared_memory_create(len);
         if (!r && IS_ERR(backing))
             r = PTR_ERR(backing);
     }

@@ -99,7 +99,7 @@ pte_t *user_entry_find(struct aspace *as, uaddr_t va, unsigned *level)
 
 bool user_entry_split(struct aspace *as, pte_t *entry)
 {
-    struct page *p = table_alloc(0);
+    struct page *p = table_alloc(PA_RESERVE); // unmapping a part of a large page frees memory in the end
     if (!p)
         return false;
     as->table_pages++;
