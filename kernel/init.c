@@ -193,6 +193,14 @@ static NORETURN void start_program(struct init_config *c) {
     context_enter_user(thread_current()->frame);
 }
 
+// crash and crash=fault on the command line: so that the report of a panic can be looked at.
+__attribute__((noinline)) static void fail_for_test(bool fault) {
+    volatile uint64_t *nowhere = (volatile uint64_t *)0xffffffffdead0000;
+    if (fault)
+        *nowhere = 1;
+    panic("asked for on the command line");
+}
+
 // The first thread of pid 1, on its way to the program.
 static void init_main(void *unused) {
     static struct init_config config;
@@ -208,6 +216,9 @@ static void init_main(void *unused) {
     boot_stage("console");
     if (cmdline_get("probe"))
         machine_exit(EXIT_CODE, 0);
+    const char *crash = cmdline_get("crash");
+    if (crash)
+        fail_for_test(strcmp(crash, "fault") == 0);
     if (err)
         fail(STATUS_FAILED, "initrd", err == -ENOMEM ? error_text(err) : "the archive is damaged");
     if (!parsed || console_err)
