@@ -63,7 +63,7 @@ static struct {
     uint32_t tx_head, tx_tail;
     struct tx_piece pieces[VIRTQ_MAX_SIZE];
     uint32_t piece_head, piece_tail;
-    bool writer_waits;
+    bool writer_waits; // a write was cut short: chardev_console_writable is owed, and interrupts are on
     bool alone; // the end of the machine: nobody else runs, whoever held the lock never gives it back
 } console = {.lock = SPINLOCK_INIT};
 
@@ -136,7 +136,6 @@ static size_t console_write(const void *data, size_t len) {
     tx_reclaim();
     size_t done = tx_copy(data, len);
     while (done < len) {
-        console.writer_waits = true;
         if (virtq_interrupts_on(console.tx) || console.dev->broken)
             break;
         uint32_t before = console.tx_tail;
@@ -148,10 +147,11 @@ static size_t console_write(const void *data, size_t len) {
     }
     if (unlikely(console.dev->broken))
         done = len;
-    if (done == len && console.writer_waits) {
-        console.writer_waits = false;
+    // Success does not take away the interrupt that an earlier writer still waits for.
+    if (done < len)
+        console.writer_waits = true;
+    else if (!console.writer_waits)
         virtq_interrupts_off(console.tx);
-    }
     unlock(flags);
     return done;
 }

@@ -129,6 +129,11 @@ static void output_arrives_in_order(void **state) {
                 writable = 0;
                 waits++;
             }
+        } else if (waiting && rand() % 3 == 0) {
+            /* Another writer comes and perhaps finds room: the first one is to be woken all the same. */
+            uint8_t byte = pattern(sent);
+            sent += console->write(&byte, 1);
+            assert_true(interrupts_wanted(TX) || writable);
         } else {
             for (int k = rand() % 8; k > 0 && consume(rand() % 10 == 0); k--)
                 ;
