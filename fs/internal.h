@@ -6,6 +6,7 @@
 #include "kernel/process.h"
 #include "kernel/slab.h"
 #include <linux/capability.h>
+#include <linux/openat2.h> // RESOLVE_*
 
 #ifndef PATH_MAX
 #define PATH_MAX 4096
@@ -87,7 +88,9 @@ struct walk {
     uint8_t links;
     uint32_t resolve; // RESOLVE_*
     char *buffer;     // holds the expanded names of symbolic links
+    struct path jail; // RESOLVE_BENEATH, RESOLVE_IN_ROOT: where the walk began, referenced; otherwise not used
 };
+#define WALK_JAILED(w) unlikely((w)->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT))
 int walk_start(struct walk *w, int at, const char *name,
                unsigned flags); // and goes: 0 or -errno (then nothing is held)
 // LOOKUP_PARENT stopped before a symbolic link: follows it, up to the last component of its target.

@@ -3,7 +3,6 @@
 // text of symbolic links is put together in one buffer: what the link says, then what was left of the name.
 #include "fs/internal.h"
 #include "kernel/string.h"
-#include <linux/openat2.h>
 
 void (*vfs_missing_hook)(const char *name);
 
@@ -70,6 +69,8 @@ static bool at_root(const struct path *p) {
 
 static int walk_up(struct walk *w) {
     for (;;) {
+        if (WALK_JAILED(w) && path_equal(&w->path, &w->jail))
+            return w->resolve & RESOLVE_BENEATH ? -EXDEV : 0;
         if (at_root(&w->path))
             return 0;
         if (w->path.dentry != w->path.mount->root)
@@ -93,7 +94,7 @@ static int follow_link(struct walk *w, struct dentry *link, bool slash, const ch
     if (inode->ops->follow) {
         struct path target;
         if (w->resolve & (RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT))
-            return -ELOOP;
+            return w->resolve & RESOLVE_NO_MAGICLINKS ? -ELOOP : -EXDEV;
         int err = inode->ops->follow(inode, &target);
         if (err < 0)
             return err;
@@ -124,7 +125,12 @@ static int follow_link(struct walk *w, struct dentry *link, bool slash, const ch
         if (w->resolve & RESOLVE_BENEATH)
             return -EXDEV;
         path_unref(&w->path);
-        path_get_root(&w->path);
+        if (w->resolve & RESOLVE_IN_ROOT) {
+            w->path = w->jail;
+            path_ref(&w->path);
+        } else {
+            path_get_root(&w->path);
+        }
     }
     return 0;
 }
@@ -169,9 +175,9 @@ static int walk_names(struct walk *w, const char *name, unsigned flags) {
         if (unlikely(dot))
             continue;
         if (unlikely(dotdot)) {
-            if (w->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT))
-                return -EXDEV;
-            walk_up(w);
+            err = walk_up(w);
+            if (err < 0)
+                return err;
             continue;
         }
         struct dentry *child;
@@ -205,6 +211,10 @@ void walk_end(struct walk *w) {
     if (unlikely(w->buffer != NULL))
         name_buffer_put(w->buffer);
     w->buffer = NULL;
+    if (WALK_JAILED(w)) {
+        path_unref(&w->jail);
+        w->jail.dentry = NULL;
+    }
 }
 
 static int walk_from(struct walk *w, int at, const char *name, unsigned flags) {
@@ -239,6 +249,10 @@ int walk_start(struct walk *w, int at, const char *name, unsigned flags) {
     int err = walk_from(w, at, name, flags);
     if (unlikely(err < 0))
         return err;
+    if (WALK_JAILED(w)) {
+        w->jail = w->path;
+        path_ref(&w->jail);
+    }
     err = walk_names(w, name, flags);
     if (unlikely(err < 0))
         walk_end(w);

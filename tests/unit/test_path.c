@@ -238,6 +238,17 @@ static void resolves_only_what_openat2_allows(void **state) {
     assert_int_equal(open_resolved("out", RESOLVE_BENEATH), -EXDEV);
     assert_int_equal(open_resolved("../r/in", RESOLVE_BENEATH), -EXDEV);
     assert_int_equal(open_resolved("/r/in", RESOLVE_BENEATH), -EXDEV);
+    assert_int_equal(vfs_mkdir(AT_FDCWD, "/r/sub", 0755), 0);
+    assert_int_equal(open_resolved("sub/../in", RESOLVE_BENEATH), 0);
+    assert_int_equal(open_resolved("sub/../../r/in", RESOLVE_BENEATH), -EXDEV);
+    assert_int_equal(vfs_symlink("/../in", AT_FDCWD, "/r/sub/abs"), 0);
+    assert_int_equal(open_resolved("sub/abs", RESOLVE_IN_ROOT), 0);
+    assert_int_equal(open_resolved("sub/abs", RESOLVE_BENEATH), -EXDEV);
+    assert_int_equal(open_resolved("sub/abs", 0), -ENOENT);
+    assert_int_equal(open_resolved("/../../in", RESOLVE_IN_ROOT), 0);
+    assert_int_equal(open_resolved("/r/in", RESOLVE_IN_ROOT), -ENOENT);
+    assert_int_equal(vfs_unlink(AT_FDCWD, "/r/sub/abs", false), 0);
+    assert_int_equal(vfs_unlink(AT_FDCWD, "/r/sub", true), 0);
     assert_int_equal(change_dir("/"), 0);
 }
 
