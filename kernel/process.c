@@ -212,6 +212,20 @@ int process_group_signal(int pgid, int sig, const siginfo_t *info)
     return result;
 }
 
+bool process_group_orphaned(struct process *p)
+{
+    struct process *member;
+    bool orphaned = true;
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    list_for_each(member, &process_list, all_link) {
+        const struct process *parent = member->parent;
+        if (member->pgid == p->pgid && !member->zombie && parent && parent->pgid != p->pgid && parent->sid == member->sid)
+            orphaned = false;
+    }
+    spin_unlock_irqrestore(&process_table_lock, flags);
+    return orphaned;
+}
+
 void process_times(struct process *p, nsec_t *user, nsec_t *system)
 {
     struct thread *t;

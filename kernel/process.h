@@ -110,6 +110,8 @@ char process_state(struct process *p);
 char thread_state_letter(struct thread *t);
 // A signal to all processes of a group (-ESRCH: there is none); any context. Terminals use it.
 int process_group_signal(int pgid, int sig, const siginfo_t *info);
+// Has no member of its group a parent outside of the group, but in the session, who would look after it?
+bool process_group_orphaned(struct process *p);
 // The current process lets go of the address space that its vfork(2) parent lent it: called by exec and exit.
 void process_vfork_done(struct process *p);
 // Copies what a child inherits in this layer: credentials, limits, group, session, terminal, names; adds it to the parent's

@@ -60,10 +60,22 @@ static void stop_process(struct process *p, int sig)
         thread_add_work(t, WORK_STOP);
 }
 
+#define SIGMASK_TERMINAL_STOP (SIGMASK_STOP & ~SIGMASK(SIGSTOP))
+
+// Is there nobody who could continue it? Then the terminal's stop signals do nothing, as POSIX wants; and process 1, which
+// nobody watches, does not stop at all.
+static bool may_not_stop(struct process *p, uint64_t pending)
+{
+    if (likely(!(pending & SIGMASK_STOP)))
+        return false;
+    return p == init_process || ((pending & SIGMASK_TERMINAL_STOP) && process_group_orphaned(p));
+}
+
 // Takes the next signal and what is to be done with it. 0: none is left, and WORK_SIGNAL is cleared.
 static int next_signal(struct thread *t, siginfo_t *info, struct signal_action *action)
 {
     struct process *p = t->process;
+    bool no_stop = may_not_stop(p, READ_ONCE(t->pending.set) | READ_ONCE(p->pending.set));
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     int sig = signal_queue_take(p, &t->pending, ~t->signal_mask, info);
     if (!sig)
@@ -75,8 +87,12 @@ static int next_signal(struct thread *t, siginfo_t *info, struct signal_action *
             a->handler = (uaddr_t)SIG_DFL;
         if (info->si_code == SI_TIMER)
             posix_timer_delivered(p, info);
-        if (action->handler == (uaddr_t)SIG_DFL && signal_default_action(sig) == SIGNAL_STOP)
-            stop_process(p, sig);
+        if (action->handler == (uaddr_t)SIG_DFL && signal_default_action(sig) == SIGNAL_STOP) {
+            if (no_stop && (p == init_process || sig != SIGSTOP))
+                action->handler = (uaddr_t)SIG_IGN;
+            else
+                stop_process(p, sig);
+        }
     } else {
         atomic_and(&t->work, ~WORK_SIGNAL);
     }
