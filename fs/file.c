@@ -22,7 +22,7 @@ struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigne
     unsigned access = flags & O_ACCMODE;
     f->readable = access == O_RDONLY || access == O_RDWR;
     f->writable = access == O_WRONLY || access == O_RDWR;
-    f->path_only = f->lock_position = f->has_flock = false;
+    f->path_only = f->lock_position = f->has_lock = false;
     f->position = 0;
     mutex_init(&f->position_lock);
     f->path = (struct path){NULL, NULL};
@@ -36,8 +36,10 @@ struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigne
 void file_release(struct file *f) {
     if (unlikely(f->epoll != NULL))
         epoll_file_released(f);
-    if (unlikely(f->has_flock))
+    if (unlikely(f->has_lock)) {
         lock_release_owner(f->inode, f, true);
+        lock_release_owner(f->inode, f, false);
+    }
     if (f->ops->release)
         f->ops->release(f);
     path_unref(&f->path);

@@ -68,7 +68,7 @@ struct file {
         uint32_t access; // all four at once: FILE_*
     };
     bool path_only;   // O_PATH: a place, not an open file
-    bool has_flock;   // flock(2) was used on it
+    bool has_lock;    // flock(2) or F_OFD_SETLK was used on it
     uint64_t position;
     struct mutex position_lock;
     struct path path;     // where it was opened; dentry NULL for anonymous files (pipes)

@@ -99,6 +99,14 @@ int vfs_symlink(const char *target, int at, const char *name) {
     return creation_end(&c, c.dir->ops->symlink ? c.dir->ops->symlink(c.dir, c.d, target) : -EPERM);
 }
 
+// As Linux with protected_hardlinks: what one may not write one may not keep alive by another name.
+static bool may_link(struct inode *inode) {
+    if (vfs_owns(inode))
+        return true;
+    bool special = (inode->mode & S_ISUID) || (inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+    return S_ISREG(inode->mode) && !special && vfs_permission(inode, 6) == 0;
+}
+
 int vfs_link(int from_at, const char *from, int to_at, const char *to, unsigned flags) {
     struct path old;
     int err = path_lookup(from_at, from, flags, &old);
@@ -110,7 +118,7 @@ int vfs_link(int from_at, const char *from, int to_at, const char *to, unsigned 
         struct inode *inode = old.dentry->inode;
         if (old.mount != c.walk.path.mount)
             err = -EXDEV;
-        else if (S_ISDIR(inode->mode) || !c.dir->ops->link)
+        else if (S_ISDIR(inode->mode) || !c.dir->ops->link || !may_link(inode))
             err = -EPERM;
         else
             err = c.dir->ops->link(c.dir, c.d, inode);

@@ -86,6 +86,11 @@ static int walk_up(struct walk *w) {
     return 0;
 }
 
+// As Linux with protected_symlinks: somebody else's link in a directory like /tmp may be a trap.
+static bool may_follow(struct inode *dir, struct inode *link) {
+    return (dir->mode & (S_ISVTX | 002)) != (S_ISVTX | 002) || link->uid == process_current()->cred.fsuid || link->uid == dir->uid;
+}
+
 // Goes to where the symbolic link points; *rest is what is still to be walked from there. `slash`: the link's name ended in one.
 static int follow_link(struct walk *w, struct dentry *link, bool slash, const char **rest) {
     struct inode *inode = link->inode;
@@ -102,6 +107,8 @@ static int follow_link(struct walk *w, struct dentry *link, bool slash, const ch
         w->path = target;
         return 0;
     }
+    if (!may_follow(w->path.dentry->inode, inode))
+        return -EACCES;
     char *buf = name_buffer_get();
     if (!buf)
         return -ENOMEM;

@@ -63,6 +63,9 @@ static int rename_entries(struct walk *from, struct walk *to, struct dentry *old
     if ((err = vfs_permission(from_dir, 3)) < 0 || (err = vfs_permission(to_dir, 3)) < 0 ||
         (err = permission_sticky(from_dir, old->inode)) < 0)
         return err;
+    // A directory that moves is changed itself: its "..".
+    if (old_dir && from_dir != to_dir && (err = vfs_permission(old->inode, 2)) < 0)
+        return err;
     if (old->flags & DENTRY_MOUNTED)
         return -EBUSY;
     if (exists && (err = check_target(from, to, old, new, flags)) < 0)

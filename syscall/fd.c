@@ -90,7 +90,7 @@ static long record_lock(struct file *f, unsigned cmd, uaddr_t addr) {
         if ((l.l_type == F_RDLCK && !f->readable) || (l.l_type == F_WRLCK && !f->writable))
             return -EBADF;
         if (ofd)
-            f->has_flock = true;
+            f->has_lock = true;
         return lock_set(f, owner, false, l.l_type, start, end, wait);
     }
     struct file_lock found;
@@ -113,7 +113,7 @@ long sys_flock(uint64_t fd, uint64_t op) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
-    f->has_flock = true;
+    f->has_lock = true;
     int type = kind == LOCK_SH ? F_RDLCK : kind == LOCK_EX ? F_WRLCK : F_UNLCK;
     long err = lock_set(f, f, true, type, 0, INT64_MAX, !(op & LOCK_NB));
     file_unref(f);

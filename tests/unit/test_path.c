@@ -142,6 +142,14 @@ static void obeys_permissions(void **state) {
     assert_int_equal(open_fd("/tmp/roots", O_RDWR, 0), -EACCES);
     fake_user(1001, 1001);
     assert_int_equal(vfs_unlink(AT_FDCWD, "/tmp/mine", false), -EPERM);
+    assert_int_equal(vfs_link(AT_FDCWD, "/tmp/roots", AT_FDCWD, "/tmp/kept", 0), -EPERM);
+    assert_int_equal(vfs_symlink("mine", AT_FDCWD, "/tmp/trap"), 0);
+    assert_int_equal(look("/tmp/trap", LOOKUP_FOLLOW), 0);
+    fake_user(1000, 1000);
+    assert_int_equal(look("/tmp/trap", LOOKUP_FOLLOW), -EACCES);
+    fake_root();
+    assert_int_equal(look("/tmp/trap", LOOKUP_FOLLOW), -EACCES);
+    assert_int_equal(vfs_unlink(AT_FDCWD, "/tmp/trap", false), 0);
     fake_user(1000, 1000);
     assert_int_equal(vfs_unlink(AT_FDCWD, "/tmp/mine", false), 0);
     assert_int_equal(vfs_mknod(AT_FDCWD, "/tmp/null", S_IFCHR | 0666, MAKE_DEV(1, 3)), -EPERM);

@@ -359,7 +359,7 @@ static void locks_exclude(void **state) {
     assert_int_equal(found.end, 19);
     lock_release_owner(f->inode, &me, false);
 
-    f->has_flock = g->has_flock = true;
+    f->has_lock = g->has_lock = true;
     assert_int_equal(lock_set(f, f, true, F_RDLCK, 0, INT64_MAX, false), 0);
     assert_int_equal(lock_set(g, g, true, F_RDLCK, 0, INT64_MAX, false), 0);
     assert_int_equal(lock_set(g, g, true, F_WRLCK, 0, INT64_MAX, false), -EAGAIN);
