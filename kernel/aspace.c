@@ -11,16 +11,15 @@
 #include "kernel/string.h"
 #include "kernel/x86/pagetable.h"
 
-#define UNLIMITED       (~0UL)
-#define STACK_LIMIT     (8UL << 20)
-#define STACK_ROOM      (128UL << 20) // between mmap_base and the end of the half, before ASLR
-#define LOW_PLACE_START 0x40000000UL  // MAP_32BIT
-#define LOW_PLACE_END   0x80000000UL
+#define UNLIMITED (~0UL)
+#define STACK_LIMIT (8UL << 20)
+#define STACK_ROOM (128UL << 20)     // between mmap_base and the end of the half, before ASLR
+#define LOW_PLACE_START 0x40000000UL // MAP_32BIT
+#define LOW_PLACE_END 0x80000000UL
 
 static struct slab_cache aspace_cache = SLAB_CACHE("aspace", sizeof(struct aspace), 64);
 
-struct aspace *aspace_create(void)
-{
+struct aspace *aspace_create(void) {
     struct aspace *as = fault_prepare() ? slab_zalloc(&aspace_cache) : NULL;
     if (!as)
         return NULL;
@@ -39,13 +38,9 @@ struct aspace *aspace_create(void)
     return as;
 }
 
-void aspace_ref(struct aspace *as)
-{
-    atomic_add(&as->refs, 1);
-}
+void aspace_ref(struct aspace *as) { atomic_add(&as->refs, 1); }
 
-void aspace_unref(struct aspace *as)
-{
+void aspace_unref(struct aspace *as) {
     if (!as || atomic_sub(&as->refs, 1) != 1)
         return;
     aspace_deactivate(as);
@@ -63,13 +58,11 @@ void aspace_unref(struct aspace *as)
 
 // ---- accounting -------------------------------------------------------------------------------------------------------
 
-static bool is_data(const struct vma *v)
-{
+static bool is_data(const struct vma *v) {
     return (v->prot & PROT_WRITE) && !(v->flags & (MAP_SHARED | MAP_GROWSDOWN));
 }
 
-void account(struct aspace *as, const struct vma *v, long pages)
-{
+void account(struct aspace *as, const struct vma *v, long pages) {
     as->mapped_pages += pages;
     if (v->flags & MAP_LOCKED)
         as->locked_pages += pages;
@@ -79,8 +72,7 @@ void account(struct aspace *as, const struct vma *v, long pages)
         as->stack_pages += pages;
 }
 
-int check_limits(const struct aspace *as, const struct vma *kind, uint64_t pages)
-{
+int check_limits(const struct aspace *as, const struct vma *kind, uint64_t pages) {
     if (as->mapped_pages + pages > as->limit_as / PAGE_SIZE)
         return -ENOMEM;
     if (is_data(kind) && as->data_pages + pages > as->limit_data / PAGE_SIZE)
@@ -88,8 +80,7 @@ int check_limits(const struct aspace *as, const struct vma *kind, uint64_t pages
     return 0;
 }
 
-int check_commit(const struct vma *kind, uint64_t pages)
-{
+int check_commit(const struct vma *kind, uint64_t pages) {
     if ((kind->flags & (MAP_NORESERVE | MAP_SHARED)) || !(kind->prot & PROT_WRITE))
         return 0;
     return pages > page_total() ? -ENOMEM : 0;
@@ -98,8 +89,7 @@ int check_commit(const struct vma *kind, uint64_t pages)
 // ---- splitting and joining --------------------------------------------------------------------------------------------
 
 // A new mapping in the tree that is like `kind`. NULL: no memory.
-static struct vma *vma_add(struct aspace *as, const struct vma *kind)
-{
+static struct vma *vma_add(struct aspace *as, const struct vma *kind) {
     struct vma *v = vma_alloc(as);
     if (!v)
         return NULL;
@@ -116,8 +106,7 @@ static struct vma *vma_add(struct aspace *as, const struct vma *kind)
     return v;
 }
 
-struct vma *vma_split(struct aspace *as, struct vma *v, uaddr_t addr)
-{
+struct vma *vma_split(struct aspace *as, struct vma *v, uaddr_t addr) {
     struct vma *upper = vma_alloc(as);
     if (!upper)
         return ERR_PTR(-ENOMEM);
@@ -135,22 +124,19 @@ struct vma *vma_split(struct aspace *as, struct vma *v, uaddr_t addr)
     return upper;
 }
 
-static bool can_join(const struct vma *a, const struct vma *b)
-{
-    return a && b && a->end == b->start && a->prot == b->prot && a->flags == b->flags &&
-           a->vm_flags == b->vm_flags && a->max_prot == b->max_prot && a->backing == b->backing &&
+static bool can_join(const struct vma *a, const struct vma *b) {
+    return a && b && a->end == b->start && a->prot == b->prot && a->flags == b->flags && a->vm_flags == b->vm_flags &&
+           a->max_prot == b->max_prot && a->backing == b->backing &&
            (!a->backing || a->offset + (a->end - a->start) == b->offset);
 }
 
-static void vma_delete(struct aspace *as, struct vma *v)
-{
+static void vma_delete(struct aspace *as, struct vma *v) {
     vma_remove(as, v);
     vma_detach(v);
     vma_free(v);
 }
 
-static void join(struct aspace *as, struct vma *a, struct vma *b)
-{
+static void join(struct aspace *as, struct vma *a, struct vma *b) {
     uaddr_t end = b->end;
     vma_remove(as, b);
     vma_set_bounds(a, a->start, end);
@@ -158,8 +144,7 @@ static void join(struct aspace *as, struct vma *a, struct vma *b)
     vma_free(b);
 }
 
-struct vma *vma_merge(struct aspace *as, struct vma *v)
-{
+struct vma *vma_merge(struct aspace *as, struct vma *v) {
     struct vma *prev = v->prev;
     if (can_join(prev, v)) {
         join(as, prev, v);
@@ -170,8 +155,7 @@ struct vma *vma_merge(struct aspace *as, struct vma *v)
     return v;
 }
 
-bool range_mapped(struct aspace *as, uaddr_t start, uaddr_t end)
-{
+bool range_mapped(struct aspace *as, uaddr_t start, uaddr_t end) {
     struct vma *v = vma_find(as, start);
     while (v && v->start <= start && v->end < end) {
         start = v->end;
@@ -182,8 +166,7 @@ bool range_mapped(struct aspace *as, uaddr_t start, uaddr_t end)
 
 // ---- unmapping --------------------------------------------------------------------------------------------------------
 
-int unmap_range(struct aspace *as, uaddr_t start, uaddr_t end)
-{
+int unmap_range(struct aspace *as, uaddr_t start, uaddr_t end) {
     struct vma *v = vma_find(as, start);
     if (!v || v->start >= end)
         return 0;
@@ -218,13 +201,9 @@ int unmap_range(struct aspace *as, uaddr_t start, uaddr_t end)
     return 0;
 }
 
-static bool bad_range(uaddr_t addr, size_t len)
-{
-    return addr > USER_END || len > USER_END - addr;
-}
+static bool bad_range(uaddr_t addr, size_t len) { return addr > USER_END || len > USER_END - addr; }
 
-long aspace_unmap(struct aspace *as, uaddr_t addr, size_t len)
-{
+long aspace_unmap(struct aspace *as, uaddr_t addr, size_t len) {
     if (!IS_ALIGNED(addr, PAGE_SIZE) || len == 0 || bad_range(addr, len))
         return -EINVAL;
     rwmutex_write_lock(&as->lock);
@@ -235,8 +214,7 @@ long aspace_unmap(struct aspace *as, uaddr_t addr, size_t len)
 
 // ---- mapping ----------------------------------------------------------------------------------------------------------
 
-long find_place(struct aspace *as, uaddr_t hint, size_t len, unsigned flags, size_t align)
-{
+long find_place(struct aspace *as, uaddr_t hint, size_t len, unsigned flags, size_t align) {
     if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
         if (!IS_ALIGNED(hint, PAGE_SIZE))
             return -EINVAL;
@@ -269,8 +247,7 @@ long find_place(struct aspace *as, uaddr_t hint, size_t len, unsigned flags, siz
 }
 
 // Grows a neighbour over [start, end) when it has all that `kind` has. NULL: there is none like it.
-static struct vma *extend_neighbour(struct aspace *as, const struct vma *kind)
-{
+static struct vma *extend_neighbour(struct aspace *as, const struct vma *kind) {
     struct vma *prev = vma_before(as, kind->start);
     struct vma *next = prev ? prev->next : as->first;
     if (can_join(prev, kind)) {
@@ -287,8 +264,7 @@ static struct vma *extend_neighbour(struct aspace *as, const struct vma *kind)
 }
 
 // `kind` describes the mapping, but for its place.
-static long map_locked(struct aspace *as, uaddr_t addr, size_t len, unsigned flags, struct vma *kind)
-{
+static long map_locked(struct aspace *as, uaddr_t addr, size_t len, unsigned flags, struct vma *kind) {
     uint64_t pages = len >> PAGE_SHIFT;
     size_t align = !kind->backing && len >= HUGE_PAGE_SIZE ? HUGE_PAGE_SIZE : PAGE_SIZE;
     long at = find_place(as, addr, len, flags, align);
@@ -322,8 +298,7 @@ static long map_locked(struct aspace *as, uaddr_t addr, size_t len, unsigned fla
 }
 
 long aspace_map(struct aspace *as, uaddr_t addr, size_t len, unsigned prot, unsigned flags, struct backing *backing,
-                uint64_t offset, unsigned max_prot, unsigned vm_flags)
-{
+                uint64_t offset, unsigned max_prot, unsigned vm_flags) {
     if (len == 0)
         return -EINVAL;
     if (len > USER_END)
@@ -353,8 +328,7 @@ long aspace_map(struct aspace *as, uaddr_t addr, size_t len, unsigned prot, unsi
 
 // ---- brk --------------------------------------------------------------------------------------------------------------
 
-static bool brk_grow(struct aspace *as, uaddr_t from, uaddr_t to)
-{
+static bool brk_grow(struct aspace *as, uaddr_t from, uaddr_t to) {
     struct vma kind = {
         .as = as,
         .start = from,
@@ -373,12 +347,10 @@ static bool brk_grow(struct aspace *as, uaddr_t from, uaddr_t to)
     return true;
 }
 
-long aspace_brk(struct aspace *as, uaddr_t new_brk)
-{
+long aspace_brk(struct aspace *as, uaddr_t new_brk) {
     uaddr_t fill_start = 0, fill_end = 0;
     rwmutex_write_lock(&as->lock);
-    if (new_brk >= as->brk_start && new_brk < USER_END - PAGE_SIZE &&
-        new_brk - as->brk_start <= as->limit_data) {
+    if (new_brk >= as->brk_start && new_brk < USER_END - PAGE_SIZE && new_brk - as->brk_start <= as->limit_data) {
         uaddr_t from = ALIGN_UP(as->brk, PAGE_SIZE), to = ALIGN_UP(new_brk, PAGE_SIZE);
         if (to == from || (to < from ? !unmap_range(as, to, from) : brk_grow(as, from, to))) {
             as->brk = new_brk;
@@ -397,8 +369,7 @@ long aspace_brk(struct aspace *as, uaddr_t new_brk)
 
 // ---- fork -------------------------------------------------------------------------------------------------------------
 
-static int fork_vma(struct aspace *child, struct aspace *as, const struct vma *v)
-{
+static int fork_vma(struct aspace *child, struct aspace *as, const struct vma *v) {
     struct vma kind = *v;
     kind.flags &= ~MAP_LOCKED; // mlock(2): not inherited
     // Listed behind the parent's mapping of the same object: backing_unmap, which may run at any time, then comes to the
@@ -412,8 +383,7 @@ static int fork_vma(struct aspace *child, struct aspace *as, const struct vma *v
     return pages_fork(child, as, v->start, v->end);
 }
 
-struct aspace *aspace_fork(struct aspace *as)
-{
+struct aspace *aspace_fork(struct aspace *as) {
     struct aspace *child = aspace_create();
     if (!child)
         return ERR_PTR(-ENOMEM);

@@ -6,14 +6,10 @@
 #include "kernel/page.h"
 #include "kernel/thread.h"
 
-static bool bad_range(uaddr_t addr, size_t len)
-{
-    return addr > USER_END || len > USER_END - addr;
-}
+static bool bad_range(uaddr_t addr, size_t len) { return addr > USER_END || len > USER_END - addr; }
 
 // Cuts [start, end) out of the mapping v, which overlaps it. The mapping of the part, or ERR_PTR(-ENOMEM).
-static struct vma *isolate(struct aspace *as, struct vma *v, uaddr_t start, uaddr_t end)
-{
+static struct vma *isolate(struct aspace *as, struct vma *v, uaddr_t start, uaddr_t end) {
     if (v->start < start) {
         v = vma_split(as, v, start);
         if (IS_ERR(v))
@@ -29,8 +25,7 @@ static struct vma *isolate(struct aspace *as, struct vma *v, uaddr_t start, uadd
 
 // ---- mprotect ---------------------------------------------------------------------------------------------------------
 
-static struct vma *protect_one(struct aspace *as, struct vma *v, uaddr_t start, uaddr_t end, unsigned prot)
-{
+static struct vma *protect_one(struct aspace *as, struct vma *v, uaddr_t start, uaddr_t end, unsigned prot) {
     if (v->prot == prot)
         return v;
     if (prot & ~v->max_prot)
@@ -55,8 +50,7 @@ static struct vma *protect_one(struct aspace *as, struct vma *v, uaddr_t start, 
     return vma_merge(as, v);
 }
 
-long aspace_protect(struct aspace *as, uaddr_t addr, size_t len, unsigned prot)
-{
+long aspace_protect(struct aspace *as, uaddr_t addr, size_t len, unsigned prot) {
     unsigned grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
     if (!IS_ALIGNED(addr, PAGE_SIZE) || grows == (PROT_GROWSDOWN | PROT_GROWSUP) ||
         (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP)))
@@ -102,8 +96,7 @@ long aspace_protect(struct aspace *as, uaddr_t addr, size_t len, unsigned prot)
 
 // ---- madvise ----------------------------------------------------------------------------------------------------------
 
-static long set_vm_flags(struct aspace *as, uaddr_t start, uaddr_t end, unsigned set, unsigned clear)
-{
+static long set_vm_flags(struct aspace *as, uaddr_t start, uaddr_t end, unsigned set, unsigned clear) {
     bool hole = false;
     for (struct vma *v = vma_find(as, start); v && v->start < end; v = v->next) {
         if (v->start > start)
@@ -121,8 +114,7 @@ static long set_vm_flags(struct aspace *as, uaddr_t start, uaddr_t end, unsigned
     return hole || start < end ? -ENOMEM : 0;
 }
 
-static long advise_vm_flags(struct aspace *as, uaddr_t start, uaddr_t end, unsigned set, unsigned clear)
-{
+static long advise_vm_flags(struct aspace *as, uaddr_t start, uaddr_t end, unsigned set, unsigned clear) {
     rwmutex_write_lock(&as->lock);
     // The first mapping may begin in front of the range: cut it there, then all others are whole or end behind it.
     struct vma *v = vma_find(as, start);
@@ -139,8 +131,7 @@ static long advise_vm_flags(struct aspace *as, uaddr_t start, uaddr_t end, unsig
 
 enum discard { DISCARD_DONTNEED, DISCARD_LOCKED, DISCARD_FREE, DISCARD_REMOVE };
 
-static long discard_one(struct aspace *as, struct vma *v, uaddr_t start, uaddr_t end, enum discard how)
-{
+static long discard_one(struct aspace *as, struct vma *v, uaddr_t start, uaddr_t end, enum discard how) {
     if ((v->flags & MAP_LOCKED) && how != DISCARD_LOCKED)
         return -EINVAL;
     if (how == DISCARD_REMOVE) {
@@ -162,8 +153,7 @@ static long discard_one(struct aspace *as, struct vma *v, uaddr_t start, uaddr_t
     return err;
 }
 
-static long advise_discard(struct aspace *as, uaddr_t start, uaddr_t end, enum discard how)
-{
+static long advise_discard(struct aspace *as, uaddr_t start, uaddr_t end, enum discard how) {
     bool hole = false;
     long err = 0;
     rwmutex_read_lock(&as->lock);
@@ -178,16 +168,14 @@ static long advise_discard(struct aspace *as, uaddr_t start, uaddr_t end, enum d
     return err ? err : hole || start < end ? -ENOMEM : 0;
 }
 
-static long check_mapped(struct aspace *as, uaddr_t start, uaddr_t end)
-{
+static long check_mapped(struct aspace *as, uaddr_t start, uaddr_t end) {
     rwmutex_read_lock(&as->lock);
     bool mapped = range_mapped(as, start, end);
     rwmutex_read_unlock(&as->lock);
     return mapped ? 0 : -ENOMEM;
 }
 
-long aspace_advise(struct aspace *as, uaddr_t addr, size_t len, int advice)
-{
+long aspace_advise(struct aspace *as, uaddr_t addr, size_t len, int advice) {
     bool known = advice == MADV_NORMAL || advice == MADV_RANDOM || advice == MADV_SEQUENTIAL ||
                  advice == MADV_WILLNEED || advice == MADV_COLD || advice == MADV_PAGEOUT ||
                  advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE || advice == MADV_DONTNEED ||
@@ -207,41 +195,30 @@ long aspace_advise(struct aspace *as, uaddr_t addr, size_t len, int advice)
     uaddr_t start = addr, end = addr + size;
 
     switch (advice) {
-    case MADV_DONTNEED:
-        return advise_discard(as, start, end, DISCARD_DONTNEED);
-    case MADV_DONTNEED_LOCKED:
-        return advise_discard(as, start, end, DISCARD_LOCKED);
-    case MADV_FREE:
-        return advise_discard(as, start, end, DISCARD_FREE);
-    case MADV_REMOVE:
-        return advise_discard(as, start, end, DISCARD_REMOVE);
+    case MADV_DONTNEED: return advise_discard(as, start, end, DISCARD_DONTNEED);
+    case MADV_DONTNEED_LOCKED: return advise_discard(as, start, end, DISCARD_LOCKED);
+    case MADV_FREE: return advise_discard(as, start, end, DISCARD_FREE);
+    case MADV_REMOVE: return advise_discard(as, start, end, DISCARD_REMOVE);
     case MADV_POPULATE_READ:
     case MADV_POPULATE_WRITE: {
         int err = populate(as, start, end, advice == MADV_POPULATE_WRITE, false);
         return err == -EIO ? -EFAULT : err == -EFAULT ? -EINVAL : err;
     }
-    case MADV_DONTFORK:
-        return advise_vm_flags(as, start, end, VMA_DONTFORK, 0);
-    case MADV_DOFORK:
-        return advise_vm_flags(as, start, end, 0, VMA_DONTFORK);
+    case MADV_DONTFORK: return advise_vm_flags(as, start, end, VMA_DONTFORK, 0);
+    case MADV_DOFORK: return advise_vm_flags(as, start, end, 0, VMA_DONTFORK);
     case MADV_WIPEONFORK: {
         rwmutex_read_lock(&as->lock);
         bool private = true; // only anonymous private memory
         for (struct vma *v = vma_find(as, start); v && v->start < end; v = v->next)
-            private &= !v->backing && !(v->flags & MAP_SHARED);
+        private &= !v->backing && !(v->flags & MAP_SHARED);
         rwmutex_read_unlock(&as->lock);
         return private ? advise_vm_flags(as, start, end, VMA_WIPEONFORK, 0) : -EINVAL;
     }
-    case MADV_KEEPONFORK:
-        return advise_vm_flags(as, start, end, 0, VMA_WIPEONFORK);
-    case MADV_HUGEPAGE:
-        return advise_vm_flags(as, start, end, VMA_HUGE, VMA_NOHUGE);
-    case MADV_NOHUGEPAGE:
-        return advise_vm_flags(as, start, end, VMA_NOHUGE, VMA_HUGE);
-    case MADV_DONTDUMP:
-        return advise_vm_flags(as, start, end, VMA_NODUMP, 0);
-    case MADV_DODUMP:
-        return advise_vm_flags(as, start, end, 0, VMA_NODUMP);
+    case MADV_KEEPONFORK: return advise_vm_flags(as, start, end, 0, VMA_WIPEONFORK);
+    case MADV_HUGEPAGE: return advise_vm_flags(as, start, end, VMA_HUGE, VMA_NOHUGE);
+    case MADV_NOHUGEPAGE: return advise_vm_flags(as, start, end, VMA_NOHUGE, VMA_HUGE);
+    case MADV_DONTDUMP: return advise_vm_flags(as, start, end, VMA_NODUMP, 0);
+    case MADV_DODUMP: return advise_vm_flags(as, start, end, 0, VMA_NODUMP);
     default: // hints about reading ahead and reclaiming, of which there is none
         return check_mapped(as, start, end);
     }
@@ -250,8 +227,7 @@ long aspace_advise(struct aspace *as, uaddr_t addr, size_t len, int advice)
 // ---- mlock ------------------------------------------------------------------------------------------------------------
 // Nothing is ever paged out, so locking is filling in, and the accounting.
 
-static int lock_one(struct aspace *as, struct vma **vp, uaddr_t start, uaddr_t end, bool lock)
-{
+static int lock_one(struct aspace *as, struct vma **vp, uaddr_t start, uaddr_t end, bool lock) {
     struct vma *v = *vp;
     if (!(v->flags & MAP_LOCKED) == !lock)
         return 0;
@@ -265,8 +241,7 @@ static int lock_one(struct aspace *as, struct vma **vp, uaddr_t start, uaddr_t e
     return 0;
 }
 
-long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mode mode)
-{
+long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mode mode) {
     bool lock = mode != LOCK_OFF;
     uaddr_t start = ALIGN_DOWN(addr, PAGE_SIZE);
     size_t size = ALIGN_UP(len + (addr - start), PAGE_SIZE);
@@ -300,8 +275,7 @@ long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mo
     return err;
 }
 
-long aspace_lock_all(struct aspace *as, unsigned flags)
-{
+long aspace_lock_all(struct aspace *as, unsigned flags) {
     rwmutex_write_lock(&as->lock);
     if ((flags & MCL_CURRENT) && as->mapped_pages > as->limit_memlock / PAGE_SIZE) {
         rwmutex_write_unlock(&as->lock);
@@ -330,8 +304,7 @@ long aspace_lock_all(struct aspace *as, unsigned flags)
 
 // ---- msync ------------------------------------------------------------------------------------------------------------
 
-long aspace_sync(struct aspace *as, uaddr_t addr, size_t len, int flags)
-{
+long aspace_sync(struct aspace *as, uaddr_t addr, size_t len, int flags) {
     if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) || !IS_ALIGNED(addr, PAGE_SIZE) ||
         ((flags & MS_ASYNC) && (flags & MS_SYNC)))
         return -EINVAL;

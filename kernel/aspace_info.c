@@ -8,8 +8,7 @@
 #include "kernel/thread.h"
 #include "kernel/x86/pagetable.h"
 
-static void describe(const struct vma *v, struct vma_info *out)
-{
+static void describe(const struct vma *v, struct vma_info *out) {
     out->start = v->start;
     out->end = v->end;
     out->prot = v->prot;
@@ -28,8 +27,7 @@ static void describe(const struct vma *v, struct vma_info *out)
         str_copy(out->name, "[stack]", sizeof(out->name));
 }
 
-void aspace_each(struct aspace *as, bool (*fn)(void *ctx, const struct vma_info *info), void *ctx)
-{
+void aspace_each(struct aspace *as, bool (*fn)(void *ctx, const struct vma_info *info), void *ctx) {
     struct vma_info info;
     rwmutex_read_lock(&as->lock);
     for (struct vma *v = as->first; v; v = v->next) {
@@ -40,8 +38,7 @@ void aspace_each(struct aspace *as, bool (*fn)(void *ctx, const struct vma_info 
     rwmutex_read_unlock(&as->lock);
 }
 
-static inline bool use_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level)
-{
+static inline bool use_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct aspace_usage *out = ctx;
     uint64_t pages = level == 2 ? HUGE_PAGE_SIZE / PAGE_SIZE : 1;
     if (!pte_counted(*entry))
@@ -59,16 +56,14 @@ static inline bool use_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level
     return true;
 }
 
-void aspace_usage(struct aspace *as, uaddr_t start, uaddr_t end, struct aspace_usage *out)
-{
+void aspace_usage(struct aspace *as, uaddr_t start, uaddr_t end, struct aspace_usage *out) {
     *out = (struct aspace_usage){0};
     spin_lock(&as->table_lock);
     user_walk(as, start, end, use_entry, out);
     spin_unlock(&as->table_lock);
 }
 
-uint64_t aspace_peak_resident(struct aspace *as)
-{
+uint64_t aspace_peak_resident(struct aspace *as) {
     return MAX(READ_ONCE(as->peak_resident), READ_ONCE(as->resident_pages));
 }
 
@@ -78,8 +73,7 @@ struct residence {
     size_t count;
 };
 
-static inline bool note_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level)
-{
+static inline bool note_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct residence *r = ctx;
     size_t first = va < r->start ? 0 : (va - r->start) >> PAGE_SHIFT;
     size_t last = level == 2 ? (va + HUGE_PAGE_SIZE - r->start) >> PAGE_SHIFT : first + 1;
@@ -89,8 +83,7 @@ static inline bool note_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned leve
 }
 
 // Pages of the object count when it has them, mapped or not.
-static void note_object(const struct vma *v, uaddr_t start, uaddr_t end, uint8_t *out)
-{
+static void note_object(const struct vma *v, uaddr_t start, uaddr_t end, uint8_t *out) {
     struct backing *b = v->backing;
     struct page *pages[16];
     for (uaddr_t at = start; b && b->ops->peek_pages && at < end;) {
@@ -106,8 +99,7 @@ static void note_object(const struct vma *v, uaddr_t start, uaddr_t end, uint8_t
     }
 }
 
-long aspace_resident(struct aspace *as, uaddr_t addr, size_t count, uint8_t *out)
-{
+long aspace_resident(struct aspace *as, uaddr_t addr, size_t count, uint8_t *out) {
     if (!IS_ALIGNED(addr, PAGE_SIZE))
         return -EINVAL;
     if (addr > USER_END || count > (USER_END - addr) >> PAGE_SHIFT)
@@ -132,8 +124,7 @@ long aspace_resident(struct aspace *as, uaddr_t addr, size_t count, uint8_t *out
     return err;
 }
 
-int aspace_futex_key(struct aspace *as, uaddr_t addr, void **object, uint64_t *offset)
-{
+int aspace_futex_key(struct aspace *as, uaddr_t addr, void **object, uint64_t *offset) {
     rwmutex_read_lock(&as->lock);
     const struct vma *v = vma_find(as, addr);
     int err = v && v->start <= addr ? 0 : -EFAULT;
@@ -148,8 +139,7 @@ int aspace_futex_key(struct aspace *as, uaddr_t addr, void **object, uint64_t *o
     return err;
 }
 
-static bool may_access(pte_t e, bool write, bool force)
-{
+static bool may_access(pte_t e, bool write, bool force) {
     if (!pte_used(e))
         return false;
     if (!write)
@@ -162,8 +152,7 @@ static bool may_access(pte_t e, bool write, bool force)
 
 // One page's worth, under table_lock: the page cannot go away, and kernel memory does not fault. 0 or -EAGAIN (not there,
 // or not with the right that is needed).
-static int access_page(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force)
-{
+static int access_page(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force) {
     int err = -EAGAIN;
     spin_lock(&as->table_lock);
     unsigned level;
@@ -183,8 +172,7 @@ static int access_page(struct aspace *as, uaddr_t addr, void *buf, size_t len, b
     return err;
 }
 
-long aspace_access(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force)
-{
+long aspace_access(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force) {
     size_t done = 0;
     while (done < len) {
         uaddr_t at = addr + done;

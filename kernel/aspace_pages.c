@@ -8,10 +8,7 @@
 
 #define PIECE 2048 // entries handled in one hold of table_lock
 
-static uint64_t level_pages(unsigned level)
-{
-    return level == 2 ? HUGE_PAGE_SIZE / PAGE_SIZE : 1;
-}
+static uint64_t level_pages(unsigned level) { return level == 2 ? HUGE_PAGE_SIZE / PAGE_SIZE : 1; }
 
 struct walk {
     struct tlb_batch batch;
@@ -25,15 +22,13 @@ struct walk {
 };
 
 // For the end of each callback: one entry is done; false when the piece is complete.
-static inline bool step(struct walk *w, uaddr_t va, unsigned level)
-{
+static inline bool step(struct walk *w, uaddr_t va, unsigned level) {
     w->next = va + level_pages(level) * PAGE_SIZE;
     return --w->left > 0;
 }
 
 // Walks [start, end) in pieces, each with a flush at its end.
-WALK_INLINE void walk_pieces(struct aspace *as, struct walk *w, uaddr_t start, uaddr_t end, bool atomic, walk_fn fn)
-{
+WALK_INLINE void walk_pieces(struct aspace *as, struct walk *w, uaddr_t start, uaddr_t end, bool atomic, walk_fn fn) {
     bool more;
     do {
         w->left = PIECE;
@@ -50,8 +45,7 @@ WALK_INLINE void walk_pieces(struct aspace *as, struct walk *w, uaddr_t start, u
 
 // ---- unmapping --------------------------------------------------------------------------------------------------------
 
-static inline bool unmap_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level)
-{
+static inline bool unmap_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
     pte_t e = pte_exchange(entry, 0);
     if (e & PTE_PRESENT)
@@ -63,23 +57,20 @@ static inline bool unmap_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned lev
     return step(w, va, level);
 }
 
-void pages_unmap(struct aspace *as, uaddr_t start, uaddr_t end)
-{
+void pages_unmap(struct aspace *as, uaddr_t start, uaddr_t end) {
     struct walk w;
     w.err = 0;
     as->peak_resident = MAX(as->peak_resident, as->resident_pages);
     walk_pieces(as, &w, start, end, false, unmap_entry);
 }
 
-void pages_unmap_atomic(struct aspace *as, uaddr_t start, uaddr_t end)
-{
+void pages_unmap_atomic(struct aspace *as, uaddr_t start, uaddr_t end) {
     struct walk w;
     w.err = 0;
     walk_pieces(as, &w, start, end, true, unmap_entry);
 }
 
-void pages_free_tables(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling)
-{
+void pages_free_tables(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling) {
     struct tlb_batch b;
     tlb_batch_begin(&b, as);
     spin_lock(&as->table_lock);
@@ -88,8 +79,7 @@ void pages_free_tables(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t fl
     spin_unlock(&as->table_lock);
 }
 
-void pages_flush_all(struct aspace *as)
-{
+void pages_flush_all(struct aspace *as) {
     struct tlb_batch b;
     tlb_batch_begin(&b, as);
     b.flush_count = TLB_FLUSH_SINGLE + 1;
@@ -100,8 +90,7 @@ void pages_flush_all(struct aspace *as)
 
 // ---- splitting large pages --------------------------------------------------------------------------------------------
 
-static int split_at(struct aspace *as, uaddr_t va)
-{
+static int split_at(struct aspace *as, uaddr_t va) {
     int err = 0;
     if (IS_ALIGNED(va, HUGE_PAGE_SIZE))
         return 0;
@@ -121,14 +110,12 @@ static int split_at(struct aspace *as, uaddr_t va)
     return err;
 }
 
-int pages_split(struct aspace *as, uaddr_t start, uaddr_t end)
-{
+int pages_split(struct aspace *as, uaddr_t start, uaddr_t end) {
     int err = split_at(as, start);
     return err ? err : split_at(as, end);
 }
 
-static inline bool split_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level)
-{
+static inline bool split_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
     if (level == 2) {
         struct page *p = phys_to_page(pte_frame(*entry));
@@ -144,8 +131,7 @@ static inline bool split_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned lev
 }
 
 // All large pages of the range.
-static int split_all(struct aspace *as, uaddr_t start, uaddr_t end)
-{
+static int split_all(struct aspace *as, uaddr_t start, uaddr_t end) {
     struct walk w;
     w.err = 0;
     walk_pieces(as, &w, start, end, false, split_entry);
@@ -154,8 +140,7 @@ static int split_all(struct aspace *as, uaddr_t start, uaddr_t end)
 
 // ---- protecting -------------------------------------------------------------------------------------------------------
 
-static inline bool protect_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level)
-{
+static inline bool protect_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
     pte_t old = *entry, e = pte_change(old, w->prot);
     if ((w->prot & PROT_WRITE) && w->private && pte_counted(e)) {
@@ -171,8 +156,7 @@ static inline bool protect_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned l
     return step(w, va, level);
 }
 
-void pages_protect(struct aspace *as, const struct vma *v, uaddr_t start, uaddr_t end, unsigned prot)
-{
+void pages_protect(struct aspace *as, const struct vma *v, uaddr_t start, uaddr_t end, unsigned prot) {
     struct walk w;
     w.err = 0;
     w.prot = prot;
@@ -182,8 +166,7 @@ void pages_protect(struct aspace *as, const struct vma *v, uaddr_t start, uaddr_
 
 // ---- moving -----------------------------------------------------------------------------------------------------------
 
-static inline bool prepare_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level)
-{
+static inline bool prepare_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
     if (!user_entry_make(w->batch.as, va + w->to, level)) {
         w->err = -ENOMEM;
@@ -192,8 +175,7 @@ static inline bool prepare_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned l
     return step(w, va, level);
 }
 
-static inline bool move_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level)
-{
+static inline bool move_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
     pte_t *to = user_entry_make(w->batch.as, va + w->to, level); // made by prepare_entry
     ASSERT(*to == 0); // an unmapped range has no pages, and no table of its own
@@ -204,13 +186,11 @@ static inline bool move_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned leve
     return step(w, va, level);
 }
 
-int pages_move(struct aspace *as, uaddr_t from, uaddr_t to, size_t len)
-{
+int pages_move(struct aspace *as, uaddr_t from, uaddr_t to, size_t len) {
     struct walk w;
     w.err = 0;
     w.to = to - from; // modulo 2^64
-    int err = IS_ALIGNED(w.to, HUGE_PAGE_SIZE) ? pages_split(as, from, from + len)
-                                               : split_all(as, from, from + len);
+    int err = IS_ALIGNED(w.to, HUGE_PAGE_SIZE) ? pages_split(as, from, from + len) : split_all(as, from, from + len);
     if (err)
         return err;
     walk_pieces(as, &w, from, from + len, false, prepare_entry);
@@ -222,8 +202,7 @@ int pages_move(struct aspace *as, uaddr_t from, uaddr_t to, size_t len)
 
 // ---- fork -------------------------------------------------------------------------------------------------------------
 
-static inline bool fork_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level)
-{
+static inline bool fork_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
     pte_t *to = user_entry_make(w->child, va, 1);
     if (!to) {
@@ -243,8 +222,7 @@ static inline bool fork_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned leve
     return step(w, va, level);
 }
 
-int pages_fork(struct aspace *child, struct aspace *parent, uaddr_t start, uaddr_t end)
-{
+int pages_fork(struct aspace *child, struct aspace *parent, uaddr_t start, uaddr_t end) {
     struct walk w;
     w.err = split_all(parent, start, end);
     w.child = child;

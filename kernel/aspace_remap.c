@@ -13,8 +13,7 @@ struct remap {
     unsigned flags;
 };
 
-static int check_growth(struct aspace *as, const struct vma *v, uint64_t pages)
-{
+static int check_growth(struct aspace *as, const struct vma *v, uint64_t pages) {
     if (check_limits(as, v, pages) || check_commit(v, pages))
         return -ENOMEM;
     if ((v->flags & MAP_LOCKED) && as->locked_pages + pages > as->limit_memlock / PAGE_SIZE)
@@ -23,8 +22,7 @@ static int check_growth(struct aspace *as, const struct vma *v, uint64_t pages)
 }
 
 // The old range becomes a mapping at `to` of new_len bytes, with its pages.
-static long move(struct remap *r, struct vma *v, uaddr_t to)
-{
+static long move(struct remap *r, struct vma *v, uaddr_t to) {
     struct aspace *as = r->as;
     bool keep = r->flags & MREMAP_DONTUNMAP;
     struct vma *moved = vma_alloc(as);
@@ -59,8 +57,7 @@ static long move(struct remap *r, struct vma *v, uaddr_t to)
     return to;
 }
 
-static long remap_locked(struct remap *r)
-{
+static long remap_locked(struct remap *r) {
     struct aspace *as = r->as;
     bool fixed = r->flags & MREMAP_FIXED;
     uaddr_t old_end = r->addr + r->old_len;
@@ -96,8 +93,8 @@ static long remap_locked(struct remap *r)
     int err = more ? check_growth(as, v, more) : 0;
     if (err)
         return err;
-    if (!fixed && r->old_len && v->end == old_end && r->new_len > r->old_len &&
-        r->addr + r->new_len <= USER_END && vma_range_free(as, old_end, r->addr + r->new_len)) {
+    if (!fixed && r->old_len && v->end == old_end && r->new_len > r->old_len && r->addr + r->new_len <= USER_END &&
+        vma_range_free(as, old_end, r->addr + r->new_len)) {
         vma_set_bounds(v, v->start, r->addr + r->new_len);
         account(as, v, more);
         vma_merge(as, v);
@@ -115,8 +112,7 @@ static long remap_locked(struct remap *r)
     return move(r, v, to);
 }
 
-long aspace_remap(struct aspace *as, uaddr_t addr, size_t old_len, size_t new_len, unsigned flags, uaddr_t new_addr)
-{
+long aspace_remap(struct aspace *as, uaddr_t addr, size_t old_len, size_t new_len, unsigned flags, uaddr_t new_addr) {
     struct remap r = {as, addr, new_addr, ALIGN_UP(old_len, PAGE_SIZE), ALIGN_UP(new_len, PAGE_SIZE), flags};
     if ((flags & ~KNOWN_FLAGS) || !IS_ALIGNED(addr, PAGE_SIZE) || r.new_len == 0 || r.old_len < old_len ||
         ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(flags & MREMAP_MAYMOVE)) ||

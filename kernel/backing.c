@@ -7,14 +7,13 @@
 #include "kernel/slab.h"
 #include "kernel/string.h"
 
-void backing_unmap(struct backing *b, uint64_t first, uint64_t count)
-{
+void backing_unmap(struct backing *b, uint64_t first, uint64_t count) {
     uint64_t last = count > ~0UL - first ? ~0UL : first + count; // excluded
     spin_lock(&b->lock);
     // First the mark: a fault that has its page already either sees it, or has put the page where the loop finds it.
     atomic_add(&b->unmaps, 1);
     struct vma *v;
-    list_for_each(v, &b->vmas, backing_link) {
+    list_for_each (v, &b->vmas, backing_link) {
         uint64_t low = v->offset >> PAGE_SHIFT, high = low + ((v->end - v->start) >> PAGE_SHIFT);
         if (first >= high || last <= low)
             continue;
@@ -42,20 +41,15 @@ struct shared_memory {
 
 static struct slab_cache shared_cache = SLAB_CACHE("shared_memory", sizeof(struct shared_memory), 8);
 
-static struct shared_memory *to_shared(struct backing *b)
-{
-    return container_of(b, struct shared_memory, backing);
-}
+static struct shared_memory *to_shared(struct backing *b) { return container_of(b, struct shared_memory, backing); }
 
-static void **node_alloc(void)
-{
+static void **node_alloc(void) {
     struct page *p = page_alloc(0, PA_ZERO);
     return p ? page_to_virt(p) : NULL;
 }
 
 // The slot of a page; NULL: no memory, or (not `make`) there is none. lock held.
-static void **find_slot(struct shared_memory *m, uint64_t index, bool make)
-{
+static void **find_slot(struct shared_memory *m, uint64_t index, bool make) {
     void **node = m->root;
     for (unsigned level = m->levels; node && level > 1; level--) {
         void **slot = &node[(index >> (NODE_SHIFT * (level - 1))) & (NODE_SLOTS - 1)];
@@ -66,8 +60,7 @@ static void **find_slot(struct shared_memory *m, uint64_t index, bool make)
     return node ? &node[index & (NODE_SLOTS - 1)] : NULL;
 }
 
-static struct page *shared_get_page(struct backing *b, uint64_t index, bool write)
-{
+static struct page *shared_get_page(struct backing *b, uint64_t index, bool write) {
     struct shared_memory *m = to_shared(b);
     if (index >= m->pages)
         return ERR_PTR(-EFAULT);
@@ -98,8 +91,7 @@ static struct page *shared_get_page(struct backing *b, uint64_t index, bool writ
     return p ? p : ERR_PTR(-ENOMEM);
 }
 
-static void shared_peek(struct backing *b, uint64_t first, unsigned count, struct page **pages)
-{
+static void shared_peek(struct backing *b, uint64_t first, unsigned count, struct page **pages) {
     struct shared_memory *m = to_shared(b);
     spin_lock(&m->lock);
     for (unsigned i = 0; i < count; i++) {
@@ -111,8 +103,7 @@ static void shared_peek(struct backing *b, uint64_t first, unsigned count, struc
     spin_unlock(&m->lock);
 }
 
-static int shared_punch(struct backing *b, uint64_t first, uint64_t count)
-{
+static int shared_punch(struct backing *b, uint64_t first, uint64_t count) {
     struct shared_memory *m = to_shared(b);
     for (uint64_t i = first; i < MIN(first + count, m->pages); i++) {
         spin_lock(&m->lock);
@@ -130,13 +121,9 @@ static int shared_punch(struct backing *b, uint64_t first, uint64_t count)
     return 0;
 }
 
-static void shared_ref(struct backing *b)
-{
-    atomic_add(&to_shared(b)->refs, 1);
-}
+static void shared_ref(struct backing *b) { atomic_add(&to_shared(b)->refs, 1); }
 
-static void free_nodes(void **node, unsigned level)
-{
+static void free_nodes(void **node, unsigned level) {
     if (!node)
         return;
     for (unsigned i = 0; i < NODE_SLOTS; i++) {
@@ -152,8 +139,7 @@ static void free_nodes(void **node, unsigned level)
     page_unref(virt_to_page(node));
 }
 
-static void shared_unref(struct backing *b)
-{
+static void shared_unref(struct backing *b) {
     struct shared_memory *m = to_shared(b);
     if (atomic_sub(&m->refs, 1) != 1)
         return;
@@ -161,8 +147,7 @@ static void shared_unref(struct backing *b)
     slab_free(&shared_cache, m);
 }
 
-static void shared_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino)
-{
+static void shared_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino) {
     str_copy(name, "/dev/zero (deleted)", size);
     if (dev)
         *dev = 1;
@@ -179,8 +164,7 @@ static const struct backing_ops shared_ops = {
     .punch = shared_punch,
 };
 
-struct backing *shared_memory_create(uint64_t size)
-{
+struct backing *shared_memory_create(uint64_t size) {
     struct shared_memory *m = slab_zalloc(&shared_cache);
     if (!m)
         return ERR_PTR(-ENOMEM);

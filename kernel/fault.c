@@ -20,8 +20,7 @@
 
 static phys_t zero_frame; // of the page of zeroes that reads are shown; never freed
 
-bool fault_prepare(void)
-{
+bool fault_prepare(void) {
     if (likely(zero_frame))
         return true;
     struct page *p = page_alloc(0, PA_ZERO);
@@ -33,19 +32,14 @@ bool fault_prepare(void)
     return true;
 }
 
-static unsigned shown_prot(const struct vma *v, bool write)
-{
+static unsigned shown_prot(const struct vma *v, bool write) {
     return write ? v->prot : v->prot & (PROT_READ | PROT_EXEC) ? v->prot & ~PROT_WRITE : PROT_READ;
 }
 
-static pte_t zero_entry(const struct vma *v)
-{
-    return pte_make(zero_frame, shown_prot(v, false)) | PTE_NOREF;
-}
+static pte_t zero_entry(const struct vma *v) { return pte_make(zero_frame, shown_prot(v, false)) | PTE_NOREF; }
 
 // Puts a page in the place of another one that was shown. table_lock held.
-static void replace_page(struct aspace *as, pte_t *entry, uaddr_t va, struct page *fresh, unsigned prot)
-{
+static void replace_page(struct aspace *as, pte_t *entry, uaddr_t va, struct page *fresh, unsigned prot) {
     pte_t old = pte_exchange(entry, pte_make(page_to_phys(fresh), prot));
     if (old & PTE_PRESENT) {
         struct tlb_batch b;
@@ -64,8 +58,7 @@ static void replace_page(struct aspace *as, pte_t *entry, uaddr_t va, struct pag
 // A write to a page that is there, in a private mapping. table_lock held. `fresh` is a page to copy to, or NULL. 0, or -EAGAIN
 // when one is needed. *used tells whether it was used.
 static int write_private(struct aspace *as, const struct vma *v, pte_t *entry, uaddr_t va, struct page *fresh,
-                         bool *used)
-{
+                         bool *used) {
     pte_t e = *entry;
     if (pte_allows(e, true, false)) // another thread was faster
         return 0;
@@ -86,8 +79,7 @@ static int write_private(struct aspace *as, const struct vma *v, pte_t *entry, u
 }
 
 // The entry of level 1, made when missing, or that of a large page. NULL: no memory. table_lock held.
-static __attribute__((noinline)) pte_t *entry_or_large(struct aspace *as, uaddr_t va)
-{
+static __attribute__((noinline)) pte_t *entry_or_large(struct aspace *as, uaddr_t va) {
     pte_t *entry = user_entry_make(as, va, 1);
     if (entry)
         return entry;
@@ -96,8 +88,7 @@ static __attribute__((noinline)) pte_t *entry_or_large(struct aspace *as, uaddr_
     return entry && pte_used(*entry) && level == 2 ? entry : NULL;
 }
 
-static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, bool write)
-{
+static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, bool write) {
     // The page is got and zeroed before the lock is taken. After a fork a copy is likely wanted instead: then look first.
     bool look_first = as->forked, copy = false, used = false;
     struct page *fresh = NULL;
@@ -146,8 +137,7 @@ static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, b
 }
 
 // Maps those neighbours of the page at va that the object has at hand.
-static void fault_around(struct aspace *as, const struct vma *v, uaddr_t va, uint32_t unmaps)
-{
+static void fault_around(struct aspace *as, const struct vma *v, uaddr_t va, uint32_t unmaps) {
     struct backing *b = v->backing;
     struct page *pages[AROUND];
     uaddr_t start = MAX(ALIGN_DOWN(va, AROUND * PAGE_SIZE), v->start);
@@ -172,8 +162,7 @@ static void fault_around(struct aspace *as, const struct vma *v, uaddr_t va, uin
     spin_unlock(&as->table_lock);
 }
 
-static __attribute__((noinline)) int fault_backed(struct aspace *as, const struct vma *v, uaddr_t va, bool write)
-{
+static __attribute__((noinline)) int fault_backed(struct aspace *as, const struct vma *v, uaddr_t va, bool write) {
     struct backing *b = v->backing;
     bool shared = v->flags & MAP_SHARED, used = false;
     struct page *fresh = NULL;
@@ -235,8 +224,7 @@ static __attribute__((noinline)) int fault_backed(struct aspace *as, const struc
 }
 
 // aspace.lock held for reading.
-static int fault_in(struct aspace *as, const struct vma *v, uaddr_t va, bool write)
-{
+static int fault_in(struct aspace *as, const struct vma *v, uaddr_t va, bool write) {
     if (v->backing)
         return fault_backed(as, v, va, write);
     if (write && huge_possible(as, v, va) && huge_fault(as, v, va))
@@ -245,8 +233,7 @@ static int fault_in(struct aspace *as, const struct vma *v, uaddr_t va, bool wri
 }
 
 // The mapping at v->start grows down to the page of addr, when it may. aspace.lock NOT held.
-static bool grow_stack(struct aspace *as, uaddr_t addr)
-{
+static bool grow_stack(struct aspace *as, uaddr_t addr) {
     uaddr_t start = ALIGN_DOWN(addr, PAGE_SIZE);
     bool grown = false;
     rwmutex_write_lock(&as->lock);
@@ -267,8 +254,7 @@ static bool grow_stack(struct aspace *as, uaddr_t addr)
     return grown;
 }
 
-static bool access_allowed(const struct vma *v, enum fault_access access)
-{
+static bool access_allowed(const struct vma *v, enum fault_access access) {
     if (access == FAULT_WRITE)
         return v->prot & PROT_WRITE;
     if (access == FAULT_EXEC)
@@ -277,8 +263,7 @@ static bool access_allowed(const struct vma *v, enum fault_access access)
 }
 
 static inline __attribute__((always_inline)) int do_fault(struct aspace *as, uaddr_t addr, enum fault_access access,
-                                                          bool force, bool *accerr)
-{
+                                                          bool force, bool *accerr) {
     *accerr = false;
     for (;;) {
         rwmutex_read_lock(&as->lock);
@@ -302,13 +287,11 @@ static inline __attribute__((always_inline)) int do_fault(struct aspace *as, uad
     }
 }
 
-int fault_page(struct aspace *as, uaddr_t addr, enum fault_access access, bool force, bool *accerr)
-{
+int fault_page(struct aspace *as, uaddr_t addr, enum fault_access access, bool force, bool *accerr) {
     return do_fault(as, addr, access, force, accerr);
 }
 
-int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uaddr_t user_sp, int *code)
-{
+int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uaddr_t user_sp, int *code) {
     bool accerr;
     for (;;) {
         int err = do_fault(as, addr, access, false, &accerr);
@@ -329,8 +312,7 @@ int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uadd
     }
 }
 
-int populate(struct aspace *as, uaddr_t start, uaddr_t end, bool write, bool force)
-{
+int populate(struct aspace *as, uaddr_t start, uaddr_t end, bool write, bool force) {
     for (uaddr_t va = start; va < end;) {
         rwmutex_read_lock(&as->lock);
         struct vma *v = vma_find(as, va);

@@ -7,12 +7,11 @@
 #include "kernel/x86/pageops.h"
 #include "kernel/x86/pagetable.h"
 
-#define DENSE    60 // of 512 small pages present: the place is in use
-#define LOOK_AT  64 // only the fault at every so manieth page looks whether it is
+#define DENSE 60   // of 512 small pages present: the place is in use
+#define LOOK_AT 64 // only the fault at every so manieth page looks whether it is
 
 // How many of the 512 small pages are there, when all of them could be collected; 0 otherwise.
-static unsigned count_collectable(const pte_t *table)
-{
+static unsigned count_collectable(const pte_t *table) {
     unsigned n = 0;
     for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
         pte_t e = table[i];
@@ -27,8 +26,7 @@ static unsigned count_collectable(const pte_t *table)
 }
 
 // The level 2 entry of va, when it is a table; NULL otherwise. table_lock held.
-static pte_t *find_table(struct aspace *as, uaddr_t va, pte_t **entry2)
-{
+static pte_t *find_table(struct aspace *as, uaddr_t va, pte_t **entry2) {
     unsigned level;
     pte_t *e = user_entry_find(as, va, &level);
     if (!e || level != 1)
@@ -38,8 +36,7 @@ static pte_t *find_table(struct aspace *as, uaddr_t va, pte_t **entry2)
 }
 
 // table_lock held. `large` is zeroed.
-static bool collect(struct aspace *as, const struct vma *v, uaddr_t base, struct page *large)
-{
+static bool collect(struct aspace *as, const struct vma *v, uaddr_t base, struct page *large) {
     pte_t *entry2, *table = find_table(as, base, &entry2);
     unsigned n = table ? count_collectable(table) : 0;
     if (n < DENSE)
@@ -65,8 +62,7 @@ static bool collect(struct aspace *as, const struct vma *v, uaddr_t base, struct
     return true;
 }
 
-static bool place_empty(struct aspace *as, const struct vma *v, uaddr_t base, struct page *large)
-{
+static bool place_empty(struct aspace *as, const struct vma *v, uaddr_t base, struct page *large) {
     pte_t *e = user_entry_make(as, base, 2);
     if (!e || *e)
         return false;
@@ -75,8 +71,7 @@ static bool place_empty(struct aspace *as, const struct vma *v, uaddr_t base, st
     return true;
 }
 
-bool huge_fault(struct aspace *as, const struct vma *v, uaddr_t va)
-{
+bool huge_fault(struct aspace *as, const struct vma *v, uaddr_t va) {
     uaddr_t base = ALIGN_DOWN(va, HUGE_PAGE_SIZE);
     bool asked = v->vm_flags & VMA_HUGE;
     if (!asked && ((va >> PAGE_SHIFT) % LOOK_AT || va == base))

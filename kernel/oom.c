@@ -14,10 +14,10 @@
 
 #define PATIENCE (2 * NSEC_PER_SEC) // for a victim to end, before another one is chosen
 
-#define ROWS     16
+#define ROWS 16
 
 static struct mutex oom_lock = MUTEX_INIT(oom_lock);
-static int victim_pid;       // the process killed last, and when
+static int victim_pid; // the process killed last, and when
 static nsec_t victim_killed;
 
 // A process as it was when the report was made.
@@ -27,26 +27,20 @@ struct row {
     char name[16];
 };
 
-static unsigned long kib(uint64_t pages)
-{
-    return pages * (PAGE_SIZE / 1024);
-}
+static unsigned long kib(uint64_t pages) { return pages * (PAGE_SIZE / 1024); }
 
-static void report_slab(void *ctx, const struct slab_cache *c)
-{
+static void report_slab(void *ctx, const struct slab_cache *c) {
     uint64_t bytes = c->objects * c->size;
     if (bytes > page_total() * PAGE_SIZE / 64)
-        log_err("  slab %s: %lu objects, %lu KiB", c->name, (unsigned long)c->objects,
-                (unsigned long)(bytes >> 10));
+        log_err("  slab %s: %lu objects, %lu KiB", c->name, (unsigned long)c->objects, (unsigned long)(bytes >> 10));
 }
 
-static void report(const char *what, const struct row *rows, unsigned count)
-{
+static void report(const char *what, const struct row *rows, unsigned count) {
     struct page_stats s;
     page_stats(&s);
     log_err("out of memory (%s)", what);
-    log_err("  %lu KiB in all: %lu free, %lu anonymous, %lu files and shared, %lu slab, %lu page tables",
-            kib(s.total), kib(s.free), kib(s.anon), kib(s.cache), kib(s.slab), kib(s.page_tables));
+    log_err("  %lu KiB in all: %lu free, %lu anonymous, %lu files and shared, %lu slab, %lu page tables", kib(s.total),
+            kib(s.free), kib(s.anon), kib(s.cache), kib(s.slab), kib(s.page_tables));
     slab_each(report_slab, NULL);
     for (unsigned i = 0; i < count; i++)
         log_err("  pid %d %s: %lu KiB resident, %lu KiB mapped", rows[i].pid, rows[i].name, kib(rows[i].resident),
@@ -55,15 +49,14 @@ static void report(const char *what, const struct row *rows, unsigned count)
 
 // Looks at all processes: fills in rows for the report, and returns the process to kill, with a reference: the one that was
 // killed already and is still dying, with *dying set; else the largest. NULL: none.
-static struct process *choose(struct row *rows, unsigned *count, bool *dying)
-{
+static struct process *choose(struct row *rows, unsigned *count, bool *dying) {
     struct process *best = NULL, *p;
     uint64_t most = 0;
     bool patient = victim_pid && time_monotonic() - victim_killed < PATIENCE;
     *count = 0;
     *dying = false;
     uint64_t irq = spin_lock_irqsave(&process_table_lock);
-    list_for_each(p, &process_list, all_link) {
+    list_for_each (p, &process_list, all_link) {
         const struct aspace *as = READ_ONCE(p->aspace);
         if (!as || p->zombie || p->pid == 0)
             continue;
@@ -90,8 +83,7 @@ static struct process *choose(struct row *rows, unsigned *count, bool *dying)
     return best;
 }
 
-bool oom_handle(const char *what)
-{
+bool oom_handle(const char *what) {
     struct process *me = process_current();
     struct row rows[ROWS];
     unsigned count;
@@ -118,7 +110,4 @@ bool oom_handle(const char *what)
     return thread_sleep_until(time_monotonic() + NSEC_PER_MSEC) != -ERESTARTSYS;
 }
 
-void out_of_memory(const char *what)
-{
-    (void)oom_handle(what);
-}
+void out_of_memory(const char *what) { (void)oom_handle(what); }

@@ -20,7 +20,7 @@
 #define CHUNK_SIZE (1UL << CHUNK_SHIFT)
 #define CHUNK_PAGES (1UL << MAX_ORDER)
 #define RAM_LIMIT (512UL << 30) // what the direct map's slot of the top-level table shows
-#define POOL_SIZE 8 // opening a chunk needs up to 3 tables for it and 3 for its descriptors
+#define POOL_SIZE 8             // opening a chunk needs up to 3 tables for it and 3 for its descriptors
 
 struct range_list {
     unsigned count;
@@ -39,22 +39,20 @@ static struct spinlock lock;
 static struct list free_lists[MAX_ORDER + 1];
 static struct page_cache caches[MAX_CPUS];
 static struct range_list ram, reserved, unused; // all RAM; taken at boot; RAM that nobody had at boot. Sorted, disjoint
-static uint8_t *chunk_opened; // bitmap
+static uint8_t *chunk_opened;                   // bitmap
 static uint64_t chunk_count, next_chunk;
-static phys_t descriptors_end; // of the place that holds the bitmap and page_array
+static phys_t descriptors_end;           // of the place that holds the bitmap and page_array
 static uint64_t free_pages, total_pages; // free: in lists and not yet opened
 static uint64_t keep_pages;              // only for PA_RESERVE
-static unsigned cache_order; // a cache is filled by blocks of this order; it keeps four of them at most
+static unsigned cache_order;             // a cache is filled by blocks of this order; it keeps four of them at most
 static struct page *pool[POOL_SIZE];
 static unsigned pool_count;
 
 // ---- ranges -----------------------------------------------------------------------------------------------------------
 
-static void ranges_insert(struct range_list *l, unsigned at, phys_t start, phys_t end)
-{
+static void ranges_insert(struct range_list *l, unsigned at, phys_t start, phys_t end) {
     if (l->count == MAX_RANGES) {
-        log_warn("memory: too many ranges, [%#llx, %#llx) is lost", (unsigned long long)start,
-                 (unsigned long long)end);
+        log_warn("memory: too many ranges, [%#llx, %#llx) is lost", (unsigned long long)start, (unsigned long long)end);
         return;
     }
     memmove(&l->r[at + 1], &l->r[at], (l->count - at) * sizeof(l->r[0]));
@@ -62,8 +60,7 @@ static void ranges_insert(struct range_list *l, unsigned at, phys_t start, phys_
     l->count++;
 }
 
-static void ranges_remove(struct range_list *l, phys_t start, phys_t end)
-{
+static void ranges_remove(struct range_list *l, phys_t start, phys_t end) {
     for (unsigned i = 0; i < l->count; i++) {
         struct ram_range *r = &l->r[i];
         if (r->end <= start || r->start >= end)
@@ -82,8 +79,7 @@ static void ranges_remove(struct range_list *l, phys_t start, phys_t end)
     }
 }
 
-static void ranges_add(struct range_list *l, phys_t start, phys_t end)
-{
+static void ranges_add(struct range_list *l, phys_t start, phys_t end) {
     if (start >= end)
         return;
     // Takes neighbours and overlaps in, so that the list stays disjoint and short.
@@ -99,31 +95,25 @@ static void ranges_add(struct range_list *l, phys_t start, phys_t end)
     ranges_insert(l, at, start, end);
 }
 
-static bool ranges_contain(const struct range_list *l, phys_t start, phys_t end)
-{
+static bool ranges_contain(const struct range_list *l, phys_t start, phys_t end) {
     for (unsigned i = 0; i < l->count; i++)
         if (l->r[i].start <= start && end <= l->r[i].end)
             return true;
     return false;
 }
 
-static uint64_t ranges_pages(const struct range_list *l)
-{
+static uint64_t ranges_pages(const struct range_list *l) {
     uint64_t n = 0;
     for (unsigned i = 0; i < l->count; i++)
         n += (l->r[i].end - l->r[i].start) >> PAGE_SHIFT;
     return n;
 }
 
-bool ram_contains(phys_t start, phys_t end)
-{
-    return ranges_contain(&ram, start, end);
-}
+bool ram_contains(phys_t start, phys_t end) { return ranges_contain(&ram, start, end); }
 
 // ---- the buddy allocator; `lock` held ---------------------------------------------------------------------------------
 
-static void list_insert_free(struct page *p, unsigned order)
-{
+static void list_insert_free(struct page *p, unsigned order) {
     p->refs = 0;
     p->order = order;
     p->flags = PAGE_FREE;
@@ -131,8 +121,7 @@ static void list_insert_free(struct page *p, unsigned order)
 }
 
 // Puts a block into the lists, joined with its buddies as far as they are free.
-static void buddy_insert(struct page *p, unsigned order)
-{
+static void buddy_insert(struct page *p, unsigned order) {
     uint64_t pfn = p - page_array;
     while (order < MAX_ORDER) {
         struct page *buddy = &page_array[pfn ^ (1UL << order)];
@@ -147,8 +136,7 @@ static void buddy_insert(struct page *p, unsigned order)
     list_insert_free(&page_array[pfn], order);
 }
 
-static void insert_range(phys_t start, phys_t end)
-{
+static void insert_range(phys_t start, phys_t end) {
     uint64_t pfn = start >> PAGE_SHIFT, stop = end >> PAGE_SHIFT;
     while (pfn < stop) {
         unsigned order = pfn ? (unsigned)__builtin_ctzll(pfn) : MAX_ORDER;
@@ -161,22 +149,17 @@ static void insert_range(phys_t start, phys_t end)
     }
 }
 
-static void reserve_descriptors(uint64_t pfn, uint64_t stop)
-{
+static void reserve_descriptors(uint64_t pfn, uint64_t stop) {
     for (; pfn < stop; pfn++) {
         page_array[pfn].refs = 1;
         page_array[pfn].flags = PAGE_RESERVED;
     }
 }
 
-static bool chunk_is_open(uint64_t chunk)
-{
-    return chunk_opened[chunk / 8] & (1u << (chunk % 8));
-}
+static bool chunk_is_open(uint64_t chunk) { return chunk_opened[chunk / 8] & (1u << (chunk % 8)); }
 
 // A block from the lists with refs 1, or NULL. free_pages is the caller's.
-static struct page *list_take(unsigned order)
-{
+static struct page *list_take(unsigned order) {
     unsigned o = order;
     while (list_empty(&free_lists[o]))
         if (++o > MAX_ORDER)
@@ -195,8 +178,7 @@ static struct page *list_take(unsigned order)
     return p;
 }
 
-static void pool_fill(void)
-{
+static void pool_fill(void) {
     while (pool_count < POOL_SIZE) {
         struct page *p = list_take(0);
         if (!p)
@@ -208,8 +190,7 @@ static void pool_fill(void)
 }
 
 // Writes the chunk's descriptors, shows it in the direct map and puts what is unused of it into the lists.
-static bool chunk_open(uint64_t chunk)
-{
+static bool chunk_open(uint64_t chunk) {
     phys_t start = chunk << CHUNK_SHIFT, end = start + CHUNK_SIZE;
     struct page *first = &page_array[start >> PAGE_SHIFT];
     phys_t array_start = virt_to_phys(first);
@@ -242,8 +223,7 @@ static bool chunk_open(uint64_t chunk)
     return true;
 }
 
-static bool chunk_open_next(void)
-{
+static bool chunk_open_next(void) {
     while (next_chunk < chunk_count) {
         phys_t start = next_chunk << CHUNK_SHIFT;
         uint64_t chunk = next_chunk++;
@@ -259,8 +239,7 @@ static bool chunk_open_next(void)
     return false;
 }
 
-static struct page *buddy_take(unsigned order)
-{
+static struct page *buddy_take(unsigned order) {
     struct page *p;
     while (!(p = list_take(order)) && chunk_open_next())
         ;
@@ -268,8 +247,7 @@ static struct page *buddy_take(unsigned order)
 }
 
 // The same within the limits.
-static struct page *buddy_alloc(unsigned order, unsigned flags)
-{
+static struct page *buddy_alloc(unsigned order, unsigned flags) {
     if (free_pages < (1UL << order) + (flags & PA_RESERVE ? 0 : keep_pages))
         return NULL;
     struct page *p = buddy_take(order);
@@ -278,34 +256,25 @@ static struct page *buddy_alloc(unsigned order, unsigned flags)
     return p;
 }
 
-static void buddy_free(struct page *p, unsigned order)
-{
+static void buddy_free(struct page *p, unsigned order) {
     free_pages += 1UL << order;
     buddy_insert(p, order);
 }
 
 // ---- the CPUs' caches -------------------------------------------------------------------------------------------------
 
-static struct page_cache *my_cache(void)
-{
-    return &caches[cpu_this()->id];
-}
+static struct page_cache *my_cache(void) { return &caches[cpu_this()->id]; }
 
-static struct page *cache_next(const struct page *p)
-{
-    return (struct page *)p->link.next;
-}
+static struct page *cache_next(const struct page *p) { return (struct page *)p->link.next; }
 
-static void cache_push(struct page_cache *c, struct page *p)
-{
+static void cache_push(struct page_cache *c, struct page *p) {
     p->link.next = (struct list *)c->head;
     c->head = p;
     c->count++;
 }
 
 // Interrupts off. Fills the empty cache, by a whole block where there is one; returns its first page, taken out, or NULL.
-static __attribute__((noinline)) struct page *cache_refill(struct page_cache *c, unsigned flags)
-{
+static __attribute__((noinline)) struct page *cache_refill(struct page_cache *c, unsigned flags) {
     spin_lock(&lock);
     struct page *p = buddy_alloc(cache_order, 0);
     if (p) {
@@ -323,8 +292,7 @@ static __attribute__((noinline)) struct page *cache_refill(struct page_cache *c,
     return p;
 }
 
-static __attribute__((noinline)) void cache_drain(struct page_cache *c, unsigned keep)
-{
+static __attribute__((noinline)) void cache_drain(struct page_cache *c, unsigned keep) {
     spin_lock(&lock);
     while (c->count > keep) {
         struct page *p = c->head;
@@ -335,24 +303,22 @@ static __attribute__((noinline)) void cache_drain(struct page_cache *c, unsigned
     spin_unlock(&lock);
 }
 
-void page_count(unsigned flag, long pages)
-{
+void page_count(unsigned flag, long pages) {
     uint64_t irq = irq_save();
     my_cache()->counters[__builtin_ctz(flag)] += pages;
     irq_restore(irq);
 }
 
 // refs, order, flags and in_use in one store.
-static inline void set_head(struct page *p, unsigned order, unsigned flags)
-{
+static inline void set_head(struct page *p, unsigned order, unsigned flags) {
     *(uint64_t *)p = 1 | (uint64_t)order << 32 | (uint64_t)flags << 40;
     p->private = 0;
 }
-_Static_assert(offsetof(struct page, order) == 4 && offsetof(struct page, flags) == 5 && offsetof(struct page, in_use) == 6,
+_Static_assert(offsetof(struct page, order) == 4 && offsetof(struct page, flags) == 5 &&
+                   offsetof(struct page, in_use) == 6,
                "set_head");
 
-static __attribute__((noinline)) struct page *page_alloc_slow(unsigned order, unsigned flags)
-{
+static __attribute__((noinline)) struct page *page_alloc_slow(unsigned order, unsigned flags) {
     uint64_t irq = irq_save();
     struct page *p;
     if (order == 0) {
@@ -373,8 +339,7 @@ static __attribute__((noinline)) struct page *page_alloc_slow(unsigned order, un
     return p;
 }
 
-struct page *page_alloc(unsigned order, unsigned flags)
-{
+struct page *page_alloc(unsigned order, unsigned flags) {
     if (unlikely(order))
         return page_alloc_slow(order, flags);
     uint64_t irq = irq_save();
@@ -398,8 +363,7 @@ struct page *page_alloc(unsigned order, unsigned flags)
     return p;
 }
 
-static void page_free(struct page *p)
-{
+static void page_free(struct page *p) {
     unsigned order = p->order;
     uint64_t irq = irq_save();
     struct page_cache *c = my_cache();
@@ -418,8 +382,7 @@ static void page_free(struct page *p)
     irq_restore(irq);
 }
 
-void page_unref(struct page *p)
-{
+void page_unref(struct page *p) {
     // The only holder needs no atomic operation.
     if (load_acquire(&p->refs) != 1 && atomic_sub(&p->refs, 1) != 1)
         return;
@@ -433,8 +396,7 @@ void page_unref(struct page *p)
     page_free(p);
 }
 
-void page_split(struct page *p, unsigned order)
-{
+void page_split(struct page *p, unsigned order) {
     unsigned flags = p->flags;
     for (uint64_t i = 0; i < 1UL << order; i++) {
         p[i].refs = 1;
@@ -447,14 +409,12 @@ void page_split(struct page *p, unsigned order)
 
 // ---- boot -------------------------------------------------------------------------------------------------------------
 
-void page_reserve(phys_t start, phys_t end)
-{
+void page_reserve(phys_t start, phys_t end) {
     ranges_add(&reserved, ALIGN_DOWN(start, PAGE_SIZE), ALIGN_UP(end, PAGE_SIZE));
 }
 
 // A place of `size` bytes in unused RAM above the first MiB; 0: none.
-static phys_t find_place(uint64_t size)
-{
+static phys_t find_place(uint64_t size) {
     for (unsigned i = 0; i < unused.count; i++) {
         phys_t start = MAX(unused.r[i].start, 1UL << 20);
         if (start < unused.r[i].end && unused.r[i].end - start >= size)
@@ -463,8 +423,7 @@ static phys_t find_place(uint64_t size)
     return 0;
 }
 
-void page_init(const struct ram_range *ranges, unsigned count)
-{
+void page_init(const struct ram_range *ranges, unsigned count) {
     for (unsigned i = 0; i <= MAX_ORDER; i++)
         list_init(&free_lists[i]);
     for (unsigned i = 0; i < count; i++) // page 0 is nobody's
@@ -499,8 +458,7 @@ void page_init(const struct ram_range *ranges, unsigned count)
     spin_unlock_irqrestore(&lock, irq);
 }
 
-struct page *page_take_for_direct_map(void)
-{
+struct page *page_take_for_direct_map(void) {
     if (!pool_count)
         return NULL;
     struct page *p = pool[--pool_count];
@@ -509,8 +467,7 @@ struct page *page_take_for_direct_map(void)
 }
 
 // In pieces, each of which finds enough tables in the pool. Boot, or `lock` held.
-static bool map_pieces(phys_t start, phys_t end)
-{
+static bool map_pieces(phys_t start, phys_t end) {
     while (start < end) {
         phys_t next = MIN(end, ALIGN_DOWN(start, CHUNK_SIZE) + CHUNK_SIZE);
         if (!direct_map(start, next))
@@ -523,16 +480,14 @@ static bool map_pieces(phys_t start, phys_t end)
     return true;
 }
 
-bool page_map_ram(phys_t start, phys_t end)
-{
+bool page_map_ram(phys_t start, phys_t end) {
     uint64_t irq = spin_lock_irqsave(&lock);
     bool ok = map_pieces(ALIGN_DOWN(start, PAGE_SIZE), ALIGN_UP(end, PAGE_SIZE));
     spin_unlock_irqrestore(&lock, irq);
     return ok;
 }
 
-void page_map_opened(void)
-{
+void page_map_opened(void) {
     uint64_t irq = spin_lock_irqsave(&lock);
     bool ok = true;
     for (uint64_t c = 0; c < next_chunk; c++)
@@ -548,20 +503,15 @@ void page_map_opened(void)
     ranges_remove(&rest, descriptors, descriptors_end);
     for (unsigned i = 0; i < rest.count; i++)
         for (unsigned j = 0; j < ram.count; j++)
-            ok &= map_pieces(MAX(rest.r[i].start, ram.r[j].start),
-                             MIN(rest.r[i].end, ram.r[j].end));
+            ok &= map_pieces(MAX(rest.r[i].start, ram.r[j].start), MIN(rest.r[i].end, ram.r[j].end));
     spin_unlock_irqrestore(&lock, irq);
     if (!ok)
         panic("no memory for the direct map");
 }
 
-static bool chunk_need(uint64_t chunk)
-{
-    return chunk_is_open(chunk) || chunk_open(chunk);
-}
+static bool chunk_need(uint64_t chunk) { return chunk_is_open(chunk) || chunk_open(chunk); }
 
-void page_free_range(phys_t start, phys_t end)
-{
+void page_free_range(phys_t start, phys_t end) {
     start = ALIGN_UP(start, PAGE_SIZE);
     end = ALIGN_DOWN(end, PAGE_SIZE);
     uint64_t irq = spin_lock_irqsave(&lock);
@@ -576,8 +526,7 @@ void page_free_range(phys_t start, phys_t end)
     spin_unlock_irqrestore(&lock, irq);
 }
 
-struct page *page_adopt(phys_t pa)
-{
+struct page *page_adopt(phys_t pa) {
     struct page *p = phys_to_page(pa);
     uint64_t irq = spin_lock_irqsave(&lock);
     bool ok = chunk_need(pa >> CHUNK_SHIFT);
@@ -588,18 +537,11 @@ struct page *page_adopt(phys_t pa)
     return p;
 }
 
-uint64_t page_total(void)
-{
-    return total_pages;
-}
+uint64_t page_total(void) { return total_pages; }
 
-uint64_t page_free_count(void)
-{
-    return READ_ONCE(free_pages);
-}
+uint64_t page_free_count(void) { return READ_ONCE(free_pages); }
 
-void page_stats(struct page_stats *out)
-{
+void page_stats(struct page_stats *out) {
     int64_t count[8] = {0};
     *out = (struct page_stats){.total = total_pages, .free = READ_ONCE(free_pages)};
     for (unsigned i = 0; i < MAX_CPUS; i++) {

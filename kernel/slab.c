@@ -18,23 +18,13 @@ static struct slab_cache *all_caches;
 
 // ---- the list of partial slabs: two frame numbers in page.private -----------------------------------------------------
 
-static uint32_t frame_of(const struct page *p)
-{
-    return p - page_array;
-}
+static uint32_t frame_of(const struct page *p) { return p - page_array; }
 
-static uint32_t next_of(const struct page *p)
-{
-    return p->private;
-}
+static uint32_t next_of(const struct page *p) { return p->private; }
 
-static void set_links(struct page *p, uint32_t prev, uint32_t next)
-{
-    p->private = (uint64_t)prev << 32 | next;
-}
+static void set_links(struct page *p, uint32_t prev, uint32_t next) { p->private = (uint64_t)prev << 32 | next; }
 
-static void partial_push(struct slab_cache *c, struct page *p)
-{
+static void partial_push(struct slab_cache *c, struct page *p) {
     set_links(p, 0, c->partial);
     if (c->partial) {
         struct page *old = &page_array[c->partial];
@@ -43,8 +33,7 @@ static void partial_push(struct slab_cache *c, struct page *p)
     c->partial = frame_of(p);
 }
 
-static void partial_remove(struct slab_cache *c, struct page *p)
-{
+static void partial_remove(struct slab_cache *c, struct page *p) {
     uint32_t prev = p->private >> 32, next = next_of(p);
     if (prev)
         set_links(&page_array[prev], page_array[prev].private >> 32, next);
@@ -57,8 +46,7 @@ static void partial_remove(struct slab_cache *c, struct page *p)
 // ---- slabs ------------------------------------------------------------------------------------------------------------
 
 // Fixes the layout; called with c->lock held at the first use.
-static void cache_setup(struct slab_cache *c)
-{
+static void cache_setup(struct slab_cache *c) {
     c->align = MAX(c->align, 8);
     c->size = ALIGN_UP(MAX(c->size, 8), c->align);
     // Four objects or more a slab, as far as a block of 32 KiB allows.
@@ -72,8 +60,7 @@ static void cache_setup(struct slab_cache *c)
     spin_unlock(&caches_lock);
 }
 
-static bool slab_add(struct slab_cache *c)
-{
+static bool slab_add(struct slab_cache *c) {
     struct page *p = page_alloc(c->order, 0);
     if (!p)
         return false;
@@ -92,8 +79,7 @@ static bool slab_add(struct slab_cache *c)
     return true;
 }
 
-static void slab_drop(struct slab_cache *c, struct page *p)
-{
+static void slab_drop(struct slab_cache *c, struct page *p) {
     partial_remove(c, p);
     c->empty--;
     if (c->fresh && (uintptr_t)c->fresh - (uintptr_t)page_to_virt(p) <= PAGE_SIZE << c->order)
@@ -106,8 +92,7 @@ static void slab_drop(struct slab_cache *c, struct page *p)
     page_unref(p);
 }
 
-void *slab_alloc(struct slab_cache *c)
-{
+void *slab_alloc(struct slab_cache *c) {
     uint64_t irq = spin_lock_irqsave(&c->lock);
     void **object = NULL;
     if (unlikely(!c->partial)) {
@@ -134,22 +119,19 @@ out:
     return object;
 }
 
-void *slab_zalloc(struct slab_cache *c)
-{
+void *slab_zalloc(struct slab_cache *c) {
     void *object = slab_alloc(c);
     if (object)
         memset(object, 0, c->size);
     return object;
 }
 
-static struct page *slab_page(const void *object)
-{
+static struct page *slab_page(const void *object) {
     struct page *p = virt_to_page(object);
     return p->flags & PAGE_TAIL ? p->owner : p;
 }
 
-void slab_free(struct slab_cache *c, void *object)
-{
+void slab_free(struct slab_cache *c, void *object) {
     if (!object)
         return;
     struct page *p = slab_page(object);
@@ -169,8 +151,7 @@ void slab_free(struct slab_cache *c, void *object)
     spin_unlock_irqrestore(&c->lock, irq);
 }
 
-void slab_each(void (*fn)(void *ctx, const struct slab_cache *c), void *ctx)
-{
+void slab_each(void (*fn)(void *ctx, const struct slab_cache *c), void *ctx) {
     for (struct slab_cache *c = load_acquire(&all_caches); c; c = c->next)
         fn(ctx, c);
 }
@@ -178,18 +159,15 @@ void slab_each(void (*fn)(void *ctx, const struct slab_cache *c), void *ctx)
 // ---- kmalloc ----------------------------------------------------------------------------------------------------------
 
 static struct slab_cache sizes[] = {
-    SLAB_CACHE("kmalloc-16", 16, 16),     SLAB_CACHE("kmalloc-32", 32, 16),
-    SLAB_CACHE("kmalloc-48", 48, 16),     SLAB_CACHE("kmalloc-64", 64, 16),
-    SLAB_CACHE("kmalloc-96", 96, 16),     SLAB_CACHE("kmalloc-128", 128, 16),
-    SLAB_CACHE("kmalloc-192", 192, 16),   SLAB_CACHE("kmalloc-256", 256, 16),
-    SLAB_CACHE("kmalloc-384", 384, 16),   SLAB_CACHE("kmalloc-512", 512, 16),
-    SLAB_CACHE("kmalloc-768", 768, 16),   SLAB_CACHE("kmalloc-1024", 1024, 16),
+    SLAB_CACHE("kmalloc-16", 16, 16),     SLAB_CACHE("kmalloc-32", 32, 16),   SLAB_CACHE("kmalloc-48", 48, 16),
+    SLAB_CACHE("kmalloc-64", 64, 16),     SLAB_CACHE("kmalloc-96", 96, 16),   SLAB_CACHE("kmalloc-128", 128, 16),
+    SLAB_CACHE("kmalloc-192", 192, 16),   SLAB_CACHE("kmalloc-256", 256, 16), SLAB_CACHE("kmalloc-384", 384, 16),
+    SLAB_CACHE("kmalloc-512", 512, 16),   SLAB_CACHE("kmalloc-768", 768, 16), SLAB_CACHE("kmalloc-1024", 1024, 16),
     SLAB_CACHE("kmalloc-2048", 2048, 16),
 };
 #define LARGEST 2048
 
-static struct slab_cache *size_cache(size_t size)
-{
+static struct slab_cache *size_cache(size_t size) {
     // 16 and 32, then steps of 1 and 1.5 times a power of two.
     if (size <= 32)
         return &sizes[size > 16];
@@ -199,8 +177,7 @@ static struct slab_cache *size_cache(size_t size)
     return log >= 10 ? &sizes[ARRAY_SIZE(sizes) - 1] : &sizes[i];
 }
 
-void *kmalloc(size_t size)
-{
+void *kmalloc(size_t size) {
     if (likely(size <= LARGEST))
         return slab_alloc(size_cache(size));
     unsigned order = 0;
@@ -214,22 +191,19 @@ void *kmalloc(size_t size)
     return page_to_virt(p);
 }
 
-void *kzalloc(size_t size)
-{
+void *kzalloc(size_t size) {
     void *p = kmalloc(size);
     if (p)
         memset(p, 0, size);
     return p;
 }
 
-static size_t usable_size(const void *object)
-{
+static size_t usable_size(const void *object) {
     struct page *p = slab_page(object);
     return p->flags & PAGE_SLAB ? p->slab->size : PAGE_SIZE << p->order;
 }
 
-void *krealloc(void *old, size_t size)
-{
+void *krealloc(void *old, size_t size) {
     if (!old)
         return kmalloc(size);
     size_t have = usable_size(old);
@@ -243,8 +217,7 @@ void *krealloc(void *old, size_t size)
     return p;
 }
 
-void kfree(void *object)
-{
+void kfree(void *object) {
     if (!object)
         return;
     struct page *p = slab_page(object);

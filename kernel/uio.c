@@ -6,11 +6,11 @@
 enum direction { PUT, GET, ZERO };
 
 // One piece of one buffer; the bytes done.
-static size_t copy_piece(const struct uio *u, uint64_t at, void *buf, size_t n, enum direction d)
-{
+static size_t copy_piece(const struct uio *u, uint64_t at, void *buf, size_t n, enum direction d) {
     if (u->user)
-        return d == PUT ? copy_out_partial(at, buf, n)
-                        : d == GET ? copy_in_partial(buf, at, n) : clear_out_partial(at, n);
+        return d == PUT   ? copy_out_partial(at, buf, n)
+               : d == GET ? copy_in_partial(buf, at, n)
+                          : clear_out_partial(at, n);
     if (d == PUT)
         memcpy((void *)(uintptr_t)at, buf, n);
     else if (d == GET)
@@ -20,8 +20,7 @@ static size_t copy_piece(const struct uio *u, uint64_t at, void *buf, size_t n, 
     return n;
 }
 
-static size_t transfer(struct uio *u, char *buf, size_t n, enum direction d)
-{
+static size_t transfer(struct uio *u, char *buf, size_t n, enum direction d) {
     size_t done = 0;
     n = MIN(n, u->left);
     while (done < n) {
@@ -42,8 +41,7 @@ static size_t transfer(struct uio *u, char *buf, size_t n, enum direction d)
     return done;
 }
 
-size_t uio_put(struct uio *u, const void *src, size_t n)
-{
+size_t uio_put(struct uio *u, const void *src, size_t n) {
     if (likely(u->user && n <= u->vec->len - u->vec_offset && n <= u->left)) { // one piece, as nearly always
         size_t done = copy_out_partial(u->vec->base + u->vec_offset, src, n);
         u->vec_offset += done;
@@ -53,8 +51,7 @@ size_t uio_put(struct uio *u, const void *src, size_t n)
     return transfer(u, (char *)(uintptr_t)src, n, PUT);
 }
 
-size_t uio_get(struct uio *u, void *dst, size_t n)
-{
+size_t uio_get(struct uio *u, void *dst, size_t n) {
     if (likely(u->user && n <= u->vec->len - u->vec_offset && n <= u->left)) {
         size_t done = copy_in_partial(dst, u->vec->base + u->vec_offset, n);
         u->vec_offset += done;
@@ -64,7 +61,4 @@ size_t uio_get(struct uio *u, void *dst, size_t n)
     return transfer(u, dst, n, GET);
 }
 
-size_t uio_put_zero(struct uio *u, size_t n)
-{
-    return transfer(u, NULL, n, ZERO);
-}
+size_t uio_put_zero(struct uio *u, size_t n) { return transfer(u, NULL, n, ZERO); }

@@ -8,8 +8,7 @@
 
 static struct slab_cache vma_cache = SLAB_CACHE("vma", sizeof(struct vma), 8);
 
-struct vma *vma_alloc(struct aspace *as)
-{
+struct vma *vma_alloc(struct aspace *as) {
     if (as->vma_count >= VMA_MAX)
         return NULL;
     struct vma *v = slab_zalloc(&vma_cache);
@@ -20,39 +19,27 @@ struct vma *vma_alloc(struct aspace *as)
     return v;
 }
 
-void vma_free(struct vma *v)
-{
-    slab_free(&vma_cache, v);
-}
+void vma_free(struct vma *v) { slab_free(&vma_cache, v); }
 
 // ---- balance and holes ------------------------------------------------------------------------------------------------
 
-static uint32_t height(const struct vma *v)
-{
-    return v ? v->height : 0;
-}
+static uint32_t height(const struct vma *v) { return v ? v->height : 0; }
 
 // The hole below v ends here: a mapping that grows down keeps a guard gap.
-static uaddr_t hole_end(const struct vma *v)
-{
+static uaddr_t hole_end(const struct vma *v) {
     if (!(v->flags & MAP_GROWSDOWN))
         return v->start;
     return v->start > STACK_GUARD_GAP ? v->start - STACK_GUARD_GAP : 0;
 }
 
-static uaddr_t hole_start(const struct vma *v)
-{
-    return v->prev ? v->prev->end : 0;
-}
+static uaddr_t hole_start(const struct vma *v) { return v->prev ? v->prev->end : 0; }
 
-static uint64_t own_gap(const struct vma *v)
-{
+static uint64_t own_gap(const struct vma *v) {
     uaddr_t start = hole_start(v), end = hole_end(v);
     return end > start ? end - start : 0;
 }
 
-static uint64_t subtree_gap(const struct vma *v)
-{
+static uint64_t subtree_gap(const struct vma *v) {
     uint64_t gap = own_gap(v);
     if (v->left)
         gap = MAX(gap, v->left->gap);
@@ -61,14 +48,12 @@ static uint64_t subtree_gap(const struct vma *v)
     return gap;
 }
 
-static void update(struct vma *v)
-{
+static void update(struct vma *v) {
     v->height = 1 + MAX(height(v->left), height(v->right));
     v->gap = subtree_gap(v);
 }
 
-static void replace_child(struct aspace *as, struct vma *parent, struct vma *old, struct vma *child)
-{
+static void replace_child(struct aspace *as, struct vma *parent, struct vma *old, struct vma *child) {
     if (!parent)
         as->tree = child;
     else if (parent->left == old)
@@ -79,8 +64,7 @@ static void replace_child(struct aspace *as, struct vma *parent, struct vma *old
         child->parent = parent;
 }
 
-static struct vma *rotate_left(struct aspace *as, struct vma *v)
-{
+static struct vma *rotate_left(struct aspace *as, struct vma *v) {
     struct vma *r = v->right;
     replace_child(as, v->parent, v, r);
     v->right = r->left;
@@ -93,8 +77,7 @@ static struct vma *rotate_left(struct aspace *as, struct vma *v)
     return r;
 }
 
-static struct vma *rotate_right(struct aspace *as, struct vma *v)
-{
+static struct vma *rotate_right(struct aspace *as, struct vma *v) {
     struct vma *l = v->left;
     replace_child(as, v->parent, v, l);
     v->left = l->right;
@@ -107,8 +90,7 @@ static struct vma *rotate_right(struct aspace *as, struct vma *v)
     return l;
 }
 
-static void rebalance_up(struct aspace *as, struct vma *v)
-{
+static void rebalance_up(struct aspace *as, struct vma *v) {
     while (v) {
         update(v);
         int balance = (int)height(v->left) - (int)height(v->right);
@@ -126,8 +108,7 @@ static void rebalance_up(struct aspace *as, struct vma *v)
 }
 
 // After a change of a mapping's own hole.
-static void update_gap_up(struct vma *v)
-{
+static void update_gap_up(struct vma *v) {
     while (v) {
         uint64_t gap = subtree_gap(v);
         if (gap == v->gap)
@@ -139,8 +120,7 @@ static void update_gap_up(struct vma *v)
 
 // ---- changes ----------------------------------------------------------------------------------------------------------
 
-void vma_insert(struct aspace *as, struct vma *v)
-{
+void vma_insert(struct aspace *as, struct vma *v) {
     struct vma *prev = vma_before(as, v->start);
     struct vma *next = prev ? prev->next : as->first;
     v->prev = prev;
@@ -167,8 +147,7 @@ void vma_insert(struct aspace *as, struct vma *v)
     rebalance_up(as, v);
 }
 
-void vma_remove(struct aspace *as, struct vma *v)
-{
+void vma_remove(struct aspace *as, struct vma *v) {
     struct vma *prev = v->prev, *next = v->next, *from;
     if (prev)
         prev->next = next;
@@ -199,8 +178,7 @@ void vma_remove(struct aspace *as, struct vma *v)
     update_gap_up(next);
 }
 
-void vma_set_bounds(struct vma *v, uaddr_t start, uaddr_t end)
-{
+void vma_set_bounds(struct vma *v, uaddr_t start, uaddr_t end) {
     if (v->backing) {
         spin_lock(&v->backing->lock);
         v->offset += start - v->start;
@@ -216,8 +194,7 @@ void vma_set_bounds(struct vma *v, uaddr_t start, uaddr_t end)
     update_gap_up(v->next);
 }
 
-void vma_attach(struct vma *v)
-{
+void vma_attach(struct vma *v) {
     struct backing *b = v->backing;
     if (!b)
         return;
@@ -227,8 +204,7 @@ void vma_attach(struct vma *v)
     spin_unlock(&b->lock);
 }
 
-void vma_detach(struct vma *v)
-{
+void vma_detach(struct vma *v) {
     struct backing *b = v->backing;
     if (!b)
         return;
@@ -241,8 +217,7 @@ void vma_detach(struct vma *v)
 
 // ---- searches ---------------------------------------------------------------------------------------------------------
 
-struct vma *vma_find(struct aspace *as, uaddr_t addr)
-{
+struct vma *vma_find(struct aspace *as, uaddr_t addr) {
     struct vma *v = READ_ONCE(as->last_found), *found = NULL;
     if (v && v->start <= addr && addr < v->end)
         return v;
@@ -261,13 +236,11 @@ struct vma *vma_find(struct aspace *as, uaddr_t addr)
     return found;
 }
 
-struct vma *vma_next(struct vma *v)
-{
+struct vma *vma_next(struct vma *v) {
     return v->next;
 }
 
-struct vma *vma_before(struct aspace *as, uaddr_t addr)
-{
+struct vma *vma_before(struct aspace *as, uaddr_t addr) {
     struct vma *found = NULL;
     for (struct vma *v = as->tree; v;) {
         if (v->end <= addr) {
@@ -280,16 +253,14 @@ struct vma *vma_before(struct aspace *as, uaddr_t addr)
     return found;
 }
 
-bool vma_range_free(struct aspace *as, uaddr_t start, uaddr_t end)
-{
+bool vma_range_free(struct aspace *as, uaddr_t start, uaddr_t end) {
     struct vma *before = vma_before(as, start);
     struct vma *next = before ? before->next : as->first;
     return !next || end <= hole_end(next);
 }
 
 // The place at the top of the hole [start, end), or 0.
-static uaddr_t place_in(uaddr_t start, uaddr_t end, uaddr_t low, uaddr_t high, size_t len, size_t align)
-{
+static uaddr_t place_in(uaddr_t start, uaddr_t end, uaddr_t low, uaddr_t high, size_t len, size_t align) {
     start = MAX(start, low);
     end = MIN(end, high);
     if (end < start || end - start < len)
@@ -298,8 +269,7 @@ static uaddr_t place_in(uaddr_t start, uaddr_t end, uaddr_t low, uaddr_t high, s
     return at >= start ? at : 0;
 }
 
-static uaddr_t find_below(const struct vma *v, size_t len, uaddr_t low, uaddr_t high, size_t align)
-{
+static uaddr_t find_below(const struct vma *v, size_t len, uaddr_t low, uaddr_t high, size_t align) {
     while (v && v->gap >= len) {
         if (v->right && v->end < high) {
             uaddr_t at = find_below(v->right, len, low, high, align);
@@ -314,8 +284,7 @@ static uaddr_t find_below(const struct vma *v, size_t len, uaddr_t low, uaddr_t 
     return 0;
 }
 
-uaddr_t vma_find_hole(struct aspace *as, size_t len, uaddr_t low, uaddr_t high, size_t align)
-{
+uaddr_t vma_find_hole(struct aspace *as, size_t len, uaddr_t low, uaddr_t high, size_t align) {
     struct vma *last = vma_before(as, ~0UL);
     uaddr_t at = place_in(last ? last->end : 0, high, low, high, len, align);
     return at ? at : find_below(as->tree, len, low, high, align);

@@ -5,8 +5,8 @@
 
 #include "kernel/aspace.h"
 
-#define VMA_MAX         65530          // as Linux' vm.max_map_count
-#define STACK_GUARD_GAP (256UL << 12)  // kept free below a mapping that grows down
+#define VMA_MAX 65530                 // as Linux' vm.max_map_count
+#define STACK_GUARD_GAP (256UL << 12) // kept free below a mapping that grows down
 
 struct vma *vma_alloc(struct aspace *as); // zeroed; NULL: no memory or VMA_MAX reached
 void vma_free(struct vma *v);             // neither in the tree nor on its backing's list any more
@@ -27,9 +27,6 @@ bool vma_range_free(struct aspace *as, uaddr_t start, uaddr_t end);
 // The highest address (a multiple of align) where len bytes are free within [low, high). 0: none.
 uaddr_t vma_find_hole(struct aspace *as, size_t len, uaddr_t low, uaddr_t high, size_t align);
 
-static inline uint64_t vma_pages(const struct vma *v)
-{
-    return (v->end - v->start) >> PAGE_SHIFT;
-}
+static inline uint64_t vma_pages(const struct vma *v) { return (v->end - v->start) >> PAGE_SHIFT; }
 
 #endif

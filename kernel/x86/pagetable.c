@@ -8,18 +8,18 @@
 #include "kernel/log.h"
 #include "kernel/x86/cpu.h"
 
-#define GIB          (1UL << 30)
+#define GIB (1UL << 30)
 #define BOOT_MAP_END GIB // what boot.S shows
 
 #define IMAGE_BASE KERNEL_IMAGE_BASE
 
 // A slot of the area for each stack: an unmapped half, and the stack in the upper half.
 #define STACK_SLOT_SIZE (2UL * KERNEL_STACK_SIZE)
-#define STACK_PAGES     (KERNEL_STACK_SIZE / PAGE_SIZE)
-#define STACK_SLOTS     (1UL << 20)
-#define STACKS_KEPT     32
-#define DEVICES_BASE    (KERNEL_AREA_BASE + (256UL << 30))
-#define DEVICES_END     (KERNEL_AREA_BASE + (512UL << 30))
+#define STACK_PAGES (KERNEL_STACK_SIZE / PAGE_SIZE)
+#define STACK_SLOTS (1UL << 20)
+#define STACKS_KEPT 32
+#define DEVICES_BASE (KERNEL_AREA_BASE + (256UL << 30))
+#define DEVICES_END (KERNEL_AREA_BASE + (512UL << 30))
 _Static_assert(STACK_SLOTS *STACK_SLOT_SIZE <= DEVICES_BASE - KERNEL_AREA_BASE, "slots fit");
 
 extern char text_start[], text_end[], rodata_start[], rodata_end[], kernel_end[];
@@ -29,13 +29,9 @@ phys_t kernel_root;
 static pte_t *direct_pdpt, *area_pdpt;
 static pte_t global; // PTE_GLOBAL when the processor has it
 
-static pte_t data_entry(phys_t pa)
-{
-    return pa | PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_NX | global;
-}
+static pte_t data_entry(phys_t pa) { return pa | PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_NX | global; }
 
-static bool overlaps_image(phys_t start, phys_t end)
-{
+static bool overlaps_image(phys_t start, phys_t end) {
     return start < virt_to_phys(rodata_end) && end > virt_to_phys(text_start);
 }
 
@@ -43,8 +39,7 @@ static bool overlaps_image(phys_t start, phys_t end)
 
 // The table behind an entry of `level`, made when missing; NULL when the entry maps a large page (or now does), with *done
 // set, or when there is no memory.
-static pte_t *direct_below(pte_t *table, phys_t pa, unsigned level, bool large_allowed, bool *done)
-{
+static pte_t *direct_below(pte_t *table, phys_t pa, unsigned level, bool large_allowed, bool *done) {
     phys_t span = 1UL << level_shift(level), base = ALIGN_DOWN(pa, span);
     pte_t *e = &table[level_index(pa, level)];
     *done = false;
@@ -63,16 +58,14 @@ static pte_t *direct_below(pte_t *table, phys_t pa, unsigned level, bool large_a
 }
 
 // The entries for [start, end), as far as they are not there yet.
-static void fill(pte_t *table, phys_t start, phys_t end, pte_t bits)
-{
+static void fill(pte_t *table, phys_t start, phys_t end, pte_t bits) {
     pte_t *e = &table[level_index(start, 1)];
     for (; start < end; start += PAGE_SIZE, e++)
         if (!*e)
             *e = start | bits;
 }
 
-bool direct_map(phys_t start, phys_t end)
-{
+bool direct_map(phys_t start, phys_t end) {
     if (!kernel_root)
         return end <= BOOT_MAP_END;
     for (phys_t pa = start; pa < end;) {
@@ -99,8 +92,7 @@ bool direct_map(phys_t start, phys_t end)
     return true;
 }
 
-const void *direct_map_firmware(phys_t pa, size_t len)
-{
+const void *direct_map_firmware(phys_t pa, size_t len) {
     if (pa >= 512 * GIB || len > GIB || pa + len > 512 * GIB)
         return NULL;
     return page_map_ram(pa, pa + len) ? phys_to_virt(pa) : NULL;
@@ -108,8 +100,7 @@ const void *direct_map_firmware(phys_t pa, size_t len)
 
 // ---- the final table --------------------------------------------------------------------------------------------------
 
-static pte_t *table_new(void)
-{
+static pte_t *table_new(void) {
     struct page *p = page_alloc(0, PA_ZERO);
     if (!p)
         panic("no memory for the kernel's page table");
@@ -117,15 +108,13 @@ static pte_t *table_new(void)
     return page_to_virt(p);
 }
 
-static pte_t *table_below(pte_t *e)
-{
+static pte_t *table_below(pte_t *e) {
     if (!*e)
         *e = virt_to_phys(table_new()) | PTE_TABLE;
     return phys_to_virt(pte_frame(*e));
 }
 
-static void map_image_part(pte_t *pdpt, const char *from, const char *to, pte_t without)
-{
+static void map_image_part(pte_t *pdpt, const char *from, const char *to, pte_t without) {
     uint64_t va = (uint64_t)from, end = (uint64_t)to;
     while (va < end) {
         uint64_t stop = MIN(end, (va | (HUGE_PAGE_SIZE - 1)) + 1);
@@ -135,15 +124,13 @@ static void map_image_part(pte_t *pdpt, const char *from, const char *to, pte_t 
     }
 }
 
-static void map_image(pte_t *pdpt)
-{
+static void map_image(pte_t *pdpt) {
     map_image_part(pdpt, text_start, text_end, PTE_NX | PTE_WRITE | PTE_DIRTY);
     map_image_part(pdpt, rodata_start, rodata_end, PTE_WRITE | PTE_DIRTY);
     map_image_part(pdpt, rodata_end, kernel_end, 0);
 }
 
-void pagetable_init(void)
-{
+void pagetable_init(void) {
     global = cpu_features.pge ? PTE_GLOBAL : 0;
     pte_t *root = table_new();
     pte_t *image_pdpt = table_new();
@@ -158,10 +145,7 @@ void pagetable_init(void)
     write_cr3(kernel_root);
 }
 
-void pagetable_init_cpu(void)
-{
-    write_cr3(kernel_root);
-}
+void pagetable_init_cpu(void) { write_cr3(kernel_root); }
 
 // ---- the area: device memory ------------------------------------------------------------------------------------------
 
@@ -174,8 +158,7 @@ static struct {
 static unsigned device_count;
 
 // The level 1 entry of an address of the area; NULL: no memory. area_lock held.
-static pte_t *area_entry(uint64_t va)
-{
+static pte_t *area_entry(uint64_t va) {
     pte_t *table = area_pdpt;
     for (unsigned level = 3; level > 1; level--) {
         pte_t *e = &table[level_index(va, level)];
@@ -191,14 +174,12 @@ static pte_t *area_entry(uint64_t va)
     return &table[level_index(va, 1)];
 }
 
-void *mmio_map(phys_t pa, size_t len)
-{
+void *mmio_map(phys_t pa, size_t len) {
     phys_t first = ALIGN_DOWN(pa, PAGE_SIZE);
     uint64_t pages = (ALIGN_UP(pa + len, PAGE_SIZE) - first) / PAGE_SIZE, va = 0;
     uint64_t irq = spin_lock_irqsave(&area_lock);
     for (unsigned i = 0; i < device_count && !va; i++)
-        if (devices[i].pa <= first &&
-            first + pages * PAGE_SIZE <= devices[i].pa + devices[i].pages * PAGE_SIZE)
+        if (devices[i].pa <= first && first + pages * PAGE_SIZE <= devices[i].pa + devices[i].pages * PAGE_SIZE)
             va = devices[i].va + (first - devices[i].pa);
     if (!va && pages <= (DEVICES_END - next_device) / PAGE_SIZE) {
         va = next_device;
@@ -227,21 +208,17 @@ void *mmio_map(phys_t pa, size_t len)
 // A freed stack is kept as it is for the next thread. Beyond STACKS_KEPT its pages are freed and its slot is stale: other CPUs may
 // still cache the translation. Nobody uses the address any more, so the flush may wait until the slots are wanted again.
 
-static struct kept_stack {
-    struct kept_stack *next;
-} *kept; // linked through the stacks' own memory
+static struct kept_stack { struct kept_stack *next; } * kept; // linked through the stacks' own memory
 static unsigned kept_count;
 static uint64_t next_slot;
 static uint16_t stale_count, clean_count;
 static uint32_t stale[256], clean[256]; // slots without pages
 
-static uint8_t *slot_stack(uint64_t slot)
-{
+static uint8_t *slot_stack(uint64_t slot) {
     return (uint8_t *)(KERNEL_AREA_BASE + slot * STACK_SLOT_SIZE + KERNEL_STACK_SIZE);
 }
 
-static void flush_all(void *arg)
-{
+static void flush_all(void *arg) {
     uint64_t cr4 = read_cr4();
     if (global) { // changing PGE flushes global entries, too
         write_cr4(cr4 ^ (1UL << 7));
@@ -251,8 +228,7 @@ static void flush_all(void *arg)
     }
 }
 
-static void unmap_stack(uint8_t *stack)
-{
+static void unmap_stack(uint8_t *stack) {
     for (unsigned i = 0; i < STACK_PAGES; i++) {
         uint64_t va = (uint64_t)stack + i * PAGE_SIZE;
         pte_t *e = area_entry(va);
@@ -265,8 +241,7 @@ static void unmap_stack(uint8_t *stack)
     }
 }
 
-static bool map_stack(uint8_t *stack)
-{
+static bool map_stack(uint8_t *stack) {
     for (unsigned i = 0; i < STACK_PAGES; i++) {
         pte_t *e = area_entry((uint64_t)stack + i * PAGE_SIZE);
         struct page *p = e ? page_alloc(0, 0) : NULL;
@@ -279,8 +254,7 @@ static bool map_stack(uint8_t *stack)
     return true;
 }
 
-void *kernel_stack_alloc(void)
-{
+void *kernel_stack_alloc(void) {
     uint8_t *stack = NULL;
     uint64_t irq = spin_lock_irqsave(&area_lock);
     if (kept) {
@@ -323,8 +297,7 @@ out:
     return stack;
 }
 
-void kernel_stack_free(void *stack)
-{
+void kernel_stack_free(void *stack) {
     uint64_t irq = spin_lock_irqsave(&area_lock);
     if (kept_count < STACKS_KEPT || stale_count == ARRAY_SIZE(stale)) {
         struct kept_stack *k = stack;
@@ -338,8 +311,7 @@ void kernel_stack_free(void *stack)
     spin_unlock_irqrestore(&area_lock, irq);
 }
 
-bool kernel_stack_guard(uint64_t va)
-{
+bool kernel_stack_guard(uint64_t va) {
     return va >= KERNEL_AREA_BASE && va < KERNEL_AREA_BASE + next_slot * STACK_SLOT_SIZE &&
            (va - KERNEL_AREA_BASE) % STACK_SLOT_SIZE < KERNEL_STACK_SIZE;
 }

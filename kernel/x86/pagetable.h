@@ -13,9 +13,9 @@
 // --- The kernel's half ---
 // The entries of the top-level table that all tables share.
 #define KERNEL_SLOT_DIRECT 256 // all RAM
-#define KERNEL_SLOT_AREA   384 // kernel stacks and device memory
-#define KERNEL_SLOT_IMAGE  511
-#define KERNEL_AREA_BASE   0xffffc00000000000UL
+#define KERNEL_SLOT_AREA 384   // kernel stacks and device memory
+#define KERNEL_SLOT_IMAGE 511
+#define KERNEL_AREA_BASE 0xffffc00000000000UL
 
 extern phys_t kernel_root; // the kernel's own table, with an empty lower half; every CPU starts on it after boot.S
 
@@ -37,15 +37,14 @@ void kernel_stack_free(void *stack);
 bool kernel_stack_guard(uint64_t va);
 
 // --- An application's half. table_lock held unless said otherwise. ---
-phys_t user_root_alloc(void);      // an empty one that shares the kernel's half; 0: no memory. No lock
-void user_root_free(phys_t root);  // with all tables below it; the pages they map are gone already. No lock
+phys_t user_root_alloc(void);     // an empty one that shares the kernel's half; 0: no memory. No lock
+void user_root_free(phys_t root); // with all tables below it; the pages they map are gone already. No lock
 
 // The entry for the page at va, with the tables above it made when they are missing; NULL: no memory, or (level 1) the
 // entry above is large. as->table_pages counts.
 pte_t *user_entry_make(struct aspace *as, uaddr_t va, unsigned level);
 // The same at level 1 where nothing is missing: NULL sends the caller to the other functions.
-static inline pte_t *user_entry_quick(const struct aspace *as, uaddr_t va)
-{
+static inline pte_t *user_entry_quick(const struct aspace *as, uaddr_t va) {
     const pte_t *table = phys_to_virt(as->root);
     pte_t e = table[level_index(va, 4)];
     if (unlikely(!e))
@@ -71,8 +70,7 @@ bool user_entry_split(struct aspace *as, pte_t *entry);
 // whole even when the range covers a part of it: `va` is its own start. fn returns false to stop the walk. Inlined, so that fn is too.
 #define WALK_INLINE static inline __attribute__((always_inline))
 typedef bool (*walk_fn)(void *ctx, pte_t *entry, uaddr_t va, unsigned level);
-WALK_INLINE bool user_walk(struct aspace *as, uaddr_t start, uaddr_t end, walk_fn fn, void *ctx)
-{
+WALK_INLINE bool user_walk(struct aspace *as, uaddr_t start, uaddr_t end, walk_fn fn, void *ctx) {
     uaddr_t va = start;
     while (va < end) {
         pte_t *table = phys_to_virt(as->root), e = 0;
@@ -105,18 +103,17 @@ struct tlb_batch;
 void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling);
 
 // --- TLB. Collects what a change of entries makes stale, and the pages that may be freed only after the flush. ---
-#define TLB_BATCH_PAGES  64
+#define TLB_BATCH_PAGES 64
 #define TLB_FLUSH_SINGLE 32 // more pages than this: the whole TLB
 struct tlb_batch {
     struct aspace *as;
-    unsigned flush_count;      // pages to flush, those of `flush`; above TLB_FLUSH_SINGLE: everything
+    unsigned flush_count; // pages to flush, those of `flush`; above TLB_FLUSH_SINGLE: everything
     unsigned page_count;
-    struct page *tables;       // page table pages, linked through page.private
+    struct page *tables; // page table pages, linked through page.private
     uaddr_t flush[TLB_FLUSH_SINGLE];
     struct page *pages[TLB_BATCH_PAGES];
 };
-static inline void tlb_batch_begin(struct tlb_batch *b, struct aspace *as)
-{
+static inline void tlb_batch_begin(struct tlb_batch *b, struct aspace *as) {
     b->as = as;
     b->flush_count = b->page_count = 0;
     b->tables = NULL;
@@ -126,13 +123,9 @@ void tlb_batch_flush(struct tlb_batch *b);
 
 // Clears or changes a present entry; `old` is what it was. A CPU that loads the table from here on sees the new value, which is
 // why the order of this exchange and the look at aspace.cpus matters.
-static inline pte_t pte_exchange(pte_t *entry, pte_t value)
-{
-    return atomic_xchg(entry, value);
-}
+static inline pte_t pte_exchange(pte_t *entry, pte_t value) { return atomic_xchg(entry, value); }
 
-static inline void tlb_batch_stale(struct tlb_batch *b, uaddr_t va)
-{
+static inline void tlb_batch_stale(struct tlb_batch *b, uaddr_t va) {
     if (b->flush_count < TLB_FLUSH_SINGLE)
         b->flush[b->flush_count] = va;
     b->flush_count++;
@@ -140,8 +133,7 @@ static inline void tlb_batch_stale(struct tlb_batch *b, uaddr_t va)
 
 // Drops the reference that a cleared entry held: at once when only this CPU can know the entry (it will not touch the address
 // before the flush), else after the flush.
-static inline void tlb_batch_release(struct tlb_batch *b, struct page *p)
-{
+static inline void tlb_batch_release(struct tlb_batch *b, struct page *p) {
     if (!(READ_ONCE(b->as->cpus) & ~(1UL << cpu_this()->id))) {
         page_unref(p);
         return;
@@ -150,7 +142,7 @@ static inline void tlb_batch_release(struct tlb_batch *b, struct page *p)
         tlb_batch_flush(b);
     b->pages[b->page_count++] = p;
 }
-void aspace_deactivate(struct aspace *as); // no CPU has it loaded afterwards: before its end. Interrupts on
+void aspace_deactivate(struct aspace *as);          // no CPU has it loaded afterwards: before its end. Interrupts on
 void tlb_flush_user(struct aspace *as, uaddr_t va); // one page, on every CPU that has it loaded
 
 #endif

@@ -7,8 +7,7 @@
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/pagetable.h"
 
-static void flush_this_cpu(const struct tlb_batch *b)
-{
+static void flush_this_cpu(const struct tlb_batch *b) {
     if (b->flush_count > TLB_FLUSH_SINGLE) {
         write_cr3(read_cr3());
         return;
@@ -19,15 +18,13 @@ static void flush_this_cpu(const struct tlb_batch *b)
         tlb_flush_page(0); // forgets cached tables, whatever the address
 }
 
-static void flush_remote(void *arg)
-{
+static void flush_remote(void *arg) {
     const struct tlb_batch *b = arg;
     if (cpu_this()->aspace == b->as)
         flush_this_cpu(b);
 }
 
-static __attribute__((noinline)) void free_tables(struct tlb_batch *b)
-{
+static __attribute__((noinline)) void free_tables(struct tlb_batch *b) {
     long n = 0;
     while (b->tables) {
         struct page *p = b->tables;
@@ -38,8 +35,7 @@ static __attribute__((noinline)) void free_tables(struct tlb_batch *b)
     page_count(PAGE_TABLE, -n);
 }
 
-void tlb_batch_flush(struct tlb_batch *b)
-{
+void tlb_batch_flush(struct tlb_batch *b) {
     if (b->flush_count || b->tables) {
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         struct cpu *cpu = cpu_this();
@@ -57,16 +53,14 @@ void tlb_batch_flush(struct tlb_batch *b)
         free_tables(b);
 }
 
-void tlb_flush_user(struct aspace *as, uaddr_t va)
-{
+void tlb_flush_user(struct aspace *as, uaddr_t va) {
     struct tlb_batch b;
     tlb_batch_begin(&b, as);
     tlb_batch_stale(&b, va);
     tlb_batch_flush(&b);
 }
 
-void aspace_activate(struct aspace *as)
-{
+void aspace_activate(struct aspace *as) {
     struct cpu *cpu = cpu_this();
     struct aspace *old = cpu->aspace;
     if (old == as)
@@ -79,16 +73,14 @@ void aspace_activate(struct aspace *as)
         atomic_and(&old->cpus, ~(1UL << cpu->id));
 }
 
-static void leave(void *as)
-{
+static void leave(void *as) {
     uint64_t irq = irq_save();
     if (cpu_this()->aspace == as)
         aspace_activate(NULL);
     irq_restore(irq);
 }
 
-void aspace_deactivate(struct aspace *as)
-{
+void aspace_deactivate(struct aspace *as) {
     leave(as);
     uint64_t others = load_acquire(&as->cpus);
     if (others)

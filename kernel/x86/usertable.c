@@ -3,22 +3,19 @@
 // Locks: aspace.table_lock, as pagetable.h says.
 #include "kernel/x86/pagetable.h"
 
-static void table_free(struct page *p)
-{
+static void table_free(struct page *p) {
     page_count(PAGE_TABLE, -1);
     page_unref(p);
 }
 
-static struct page *table_alloc(unsigned flags)
-{
+static struct page *table_alloc(unsigned flags) {
     struct page *p = page_alloc(0, flags);
     if (p)
         page_count(PAGE_TABLE, 1);
     return p;
 }
 
-phys_t user_root_alloc(void)
-{
+phys_t user_root_alloc(void) {
     struct page *p = table_alloc(PA_ZERO);
     if (!p)
         return 0;
@@ -33,13 +30,9 @@ phys_t user_root_alloc(void)
 }
 
 // Tables are nearly empty: eight entries are looked at at once.
-static inline bool eight_empty(const pte_t *e)
-{
-    return !(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]);
-}
+static inline bool eight_empty(const pte_t *e) { return !(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]); }
 
-static void free_below(pte_t *table, unsigned level, unsigned entries)
-{
+static void free_below(pte_t *table, unsigned level, unsigned entries) {
     for (unsigned i = 0; i < entries; i++) {
         if (i % 8 == 0 && eight_empty(&table[i])) {
             i += 7;
@@ -54,14 +47,12 @@ static void free_below(pte_t *table, unsigned level, unsigned entries)
     }
 }
 
-void user_root_free(phys_t root)
-{
+void user_root_free(phys_t root) {
     free_below(phys_to_virt(root), 4, TABLE_ENTRIES / 2);
     table_free(phys_to_page(root));
 }
 
-pte_t *user_entry_make(struct aspace *as, uaddr_t va, unsigned level)
-{
+pte_t *user_entry_make(struct aspace *as, uaddr_t va, unsigned level) {
     pte_t *table = phys_to_virt(as->root);
     for (unsigned l = 4; l > level; l--) {
         pte_t *e = &table[level_index(va, l)];
@@ -79,8 +70,7 @@ pte_t *user_entry_make(struct aspace *as, uaddr_t va, unsigned level)
     return &table[level_index(va, level)];
 }
 
-pte_t *user_entry_find(struct aspace *as, uaddr_t va, unsigned *level)
-{
+pte_t *user_entry_find(struct aspace *as, uaddr_t va, unsigned *level) {
     pte_t *table = phys_to_virt(as->root);
     for (unsigned l = 4; l > 2; l--) {
         pte_t e = table[level_index(va, l)];
@@ -97,8 +87,7 @@ pte_t *user_entry_find(struct aspace *as, uaddr_t va, unsigned *level)
     return &table[level_index(va, 1)];
 }
 
-bool user_entry_split(struct aspace *as, pte_t *entry)
-{
+bool user_entry_split(struct aspace *as, pte_t *entry) {
     struct page *p = table_alloc(PA_RESERVE); // unmapping a part of a large page frees memory in the end
     if (!p)
         return false;
@@ -110,9 +99,8 @@ bool user_entry_split(struct aspace *as, pte_t *entry)
     return true;
 }
 
-static void free_range(struct tlb_batch *b, pte_t *table, unsigned level, uaddr_t start, uaddr_t end,
-                       uaddr_t floor, uaddr_t ceiling)
-{
+static void free_range(struct tlb_batch *b, pte_t *table, unsigned level, uaddr_t start, uaddr_t end, uaddr_t floor,
+                       uaddr_t ceiling) {
     uaddr_t span = 1UL << level_shift(level), next;
     for (uaddr_t va = start; va < end; va = next) {
         uaddr_t base = ALIGN_DOWN(va, span);
@@ -132,8 +120,7 @@ static void free_range(struct tlb_batch *b, pte_t *table, unsigned level, uaddr_
     }
 }
 
-void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling)
-{
+void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling) {
     // Nothing to do for the common small range inside a table that others use, too.
     if (ALIGN_DOWN(start, HUGE_PAGE_SIZE) < floor && ALIGN_UP(end, HUGE_PAGE_SIZE) > ceiling &&
         end - start < HUGE_PAGE_SIZE)

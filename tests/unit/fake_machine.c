@@ -23,81 +23,48 @@ unsigned long fake_flushes;
 static struct cpu fake_cpu;
 static struct thread fake_thread;
 
-struct cpu *cpu_this(void)
-{
+struct cpu *cpu_this(void) {
     return &fake_cpu;
 }
 
-struct thread *thread_current(void)
-{
+struct thread *thread_current(void) {
     return &fake_thread;
 }
 
-uint64_t irq_save(void)
-{
-    return 0;
-}
+uint64_t irq_save(void) { return 0; }
 
-void irq_restore(uint64_t flags)
-{
-}
+void irq_restore(uint64_t flags) {}
 
-void spin_lock_slow(struct spinlock *l)
-{
-    panic("a lock is taken twice");
-}
+void spin_lock_slow(struct spinlock *l) { panic("a lock is taken twice"); }
 
-void mutex_init(struct mutex *m)
-{
-    m->owner = NULL;
-}
+void mutex_init(struct mutex *m) { m->owner = NULL; }
 
 /* The number of readers, or -1, lies in the lock's first bytes. */
-static int *state(struct rwmutex *m)
-{
-    return (int *)m;
-}
+static int *state(struct rwmutex *m) { return (int *)m; }
 
-void rwmutex_init(struct rwmutex *m)
-{
-    *state(m) = 0;
-}
+void rwmutex_init(struct rwmutex *m) { *state(m) = 0; }
 
-void rwmutex_read_lock(struct rwmutex *m)
-{
+void rwmutex_read_lock(struct rwmutex *m) {
     if (*state(m) < 0)
         panic("read lock while writing");
     ++*state(m);
 }
 
-void rwmutex_read_unlock(struct rwmutex *m)
-{
-    --*state(m);
-}
+void rwmutex_read_unlock(struct rwmutex *m) { --*state(m); }
 
-void rwmutex_write_lock(struct rwmutex *m)
-{
+void rwmutex_write_lock(struct rwmutex *m) {
     if (*state(m))
         panic("write lock while held");
     *state(m) = -1;
 }
 
-void rwmutex_write_unlock(struct rwmutex *m)
-{
-    *state(m) = 0;
-}
+void rwmutex_write_unlock(struct rwmutex *m) { *state(m) = 0; }
 
-bool fake_rwmutex_free(struct rwmutex *m)
-{
-    return *state(m) == 0;
-}
+bool fake_rwmutex_free(struct rwmutex *m) { return *state(m) == 0; }
 
-void sched_yield_now(void)
-{
-}
+void sched_yield_now(void) {}
 
-void panic(const char *fmt, ...)
-{
+void panic(const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
     vdprintf(2, fmt, ap);
@@ -105,22 +72,13 @@ void panic(const char *fmt, ...)
     abort();
 }
 
-void log_print(enum log_level level, const char *fmt, ...)
-{
-}
+void log_print(enum log_level level, const char *fmt, ...) {}
 
-bool oom_handle(const char *what)
-{
-    return false;
-}
+bool oom_handle(const char *what) { return false; }
 
-bool direct_map(phys_t start, phys_t end)
-{
-    return true;
-}
+bool direct_map(phys_t start, phys_t end) { return true; }
 
-size_t str_copy(char *dst, const char *src, size_t size)
-{
+size_t str_copy(char *dst, const char *src, size_t size) {
     size_t n = strlen(src);
     memcpy(dst, src, MIN(n, size - 1));
     dst[MIN(n, size - 1)] = 0;
@@ -128,8 +86,7 @@ size_t str_copy(char *dst, const char *src, size_t size)
 }
 
 /* One CPU which never caches a translation. */
-void tlb_batch_flush(struct tlb_batch *b)
-{
+void tlb_batch_flush(struct tlb_batch *b) {
     fake_flushes++;
     b->flush_count = 0;
     while (b->page_count)
@@ -142,16 +99,11 @@ void tlb_batch_flush(struct tlb_batch *b)
     }
 }
 
-void tlb_flush_user(struct aspace *as, uaddr_t va)
-{
-}
+void tlb_flush_user(struct aspace *as, uaddr_t va) {}
 
-void aspace_deactivate(struct aspace *as)
-{
-}
+void aspace_deactivate(struct aspace *as) {}
 
-void fake_machine_start(size_t ram)
-{
+void fake_machine_start(size_t ram) {
     if (!host_ram) {
         host_ram = mmap(NULL, ram, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (host_ram == (void *)-1)
@@ -164,8 +116,7 @@ void fake_machine_start(size_t ram)
 }
 
 /* xorshift: the same numbers in every run. */
-uint64_t fake_random(void)
-{
+uint64_t fake_random(void) {
     static uint64_t x = 0x9e3779b97f4a7c15;
     x ^= x << 13;
     x ^= x >> 7;

@@ -21,8 +21,7 @@
 #define BASE 0x10000000UL
 enum { PAGES = 3072, RW = PROT_READ | PROT_WRITE, ALL = PROT_READ | PROT_WRITE | PROT_EXEC };
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     fake_machine_start(256UL << 20);
     return 0;
 }
@@ -38,8 +37,7 @@ static struct {
     int refs, writes_heard;
 } file;
 
-static struct page *file_get(struct backing *b, uint64_t index, bool write)
-{
+static struct page *file_get(struct backing *b, uint64_t index, bool write) {
     if (index >= file.size)
         return ERR_PTR(-EFAULT);
     if (!file.pages[index]) {
@@ -52,8 +50,7 @@ static struct page *file_get(struct backing *b, uint64_t index, bool write)
     return file.pages[index];
 }
 
-static void file_peek(struct backing *b, uint64_t first, unsigned count, struct page **pages)
-{
+static void file_peek(struct backing *b, uint64_t first, unsigned count, struct page **pages) {
     for (unsigned i = 0; i < count; i++) {
         pages[i] = first + i < file.size ? file.pages[first + i] : NULL;
         if (pages[i])
@@ -61,21 +58,14 @@ static void file_peek(struct backing *b, uint64_t first, unsigned count, struct 
     }
 }
 
-static void file_ref(struct backing *b)
-{
-    file.refs++;
-}
+static void file_ref(struct backing *b) { file.refs++; }
 
-static void file_unref(struct backing *b)
-{
-    file.refs--;
-}
+static void file_unref(struct backing *b) { file.refs--; }
 
 static const struct backing_ops file_ops = {
     .get_page = file_get, .ref = file_ref, .unref = file_unref, .peek_pages = file_peek};
 
-static void file_truncate(uint64_t size)
-{
+static void file_truncate(uint64_t size) {
     for (uint64_t i = size; i < file.size; i++)
         if (file.pages[i]) {
             page_unref(file.pages[i]);
@@ -85,8 +75,7 @@ static void file_truncate(uint64_t size)
     backing_unmap(&file.backing, size, ~0UL);
 }
 
-static void file_open(uint64_t size)
-{
+static void file_open(uint64_t size) {
     backing_init(&file.backing, &file_ops);
     file.size = size;
 }
@@ -99,16 +88,14 @@ struct sums {
     struct vma *last;
 };
 
-static uint64_t hole_below(const struct vma *v)
-{
+static uint64_t hole_below(const struct vma *v) {
     uaddr_t start = v->prev ? v->prev->end : 0, end = v->start;
     if (v->flags & MAP_GROWSDOWN)
         end = end > STACK_GUARD_GAP ? end - STACK_GUARD_GAP : 0;
     return end > start ? end - start : 0;
 }
 
-static unsigned check_subtree(struct aspace *as, struct vma *v, struct vma *parent, struct sums *s)
-{
+static unsigned check_subtree(struct aspace *as, struct vma *v, struct vma *parent, struct sums *s) {
     if (!v)
         return 0;
     assert_ptr_equal(v->parent, parent);
@@ -141,8 +128,7 @@ static unsigned check_subtree(struct aspace *as, struct vma *v, struct vma *pare
     return height;
 }
 
-static void check_invariants(struct aspace *as)
-{
+static void check_invariants(struct aspace *as) {
     struct sums s = {0};
     check_subtree(as, as->tree, NULL, &s);
     assert_int_equal(as->vma_count, s.count);
@@ -163,30 +149,23 @@ struct model {
     uint8_t prot[PAGES], value[PAGES];
 };
 
-static uaddr_t at(unsigned page)
-{
-    return BASE + page * PAGE_SIZE;
-}
+static uaddr_t at(unsigned page) { return BASE + page * PAGE_SIZE; }
 
-static int read_byte(struct aspace *as, uaddr_t addr)
-{
+static int read_byte(struct aspace *as, uaddr_t addr) {
     uint8_t byte;
     return aspace_access(as, addr, &byte, 1, false, false) == 1 ? byte : -1;
 }
 
-static bool write_byte(struct aspace *as, uaddr_t addr, uint8_t byte)
-{
+static bool write_byte(struct aspace *as, uaddr_t addr, uint8_t byte) {
     return aspace_access(as, addr, &byte, 1, true, false) == 1;
 }
 
-static void check_page(struct aspace *as, const struct model *m, unsigned page)
-{
+static void check_page(struct aspace *as, const struct model *m, unsigned page) {
     int expected = m->mapped[page] && m->prot[page] ? m->value[page] : -1;
     assert_int_equal(read_byte(as, at(page) + 7), expected);
 }
 
-static void check_vmas(struct aspace *as, const struct model *m)
-{
+static void check_vmas(struct aspace *as, const struct model *m) {
     for (unsigned i = 0; i < PAGES; i++) {
         struct vma *v = vma_find(as, at(i));
         bool mapped = v && v->start <= at(i);
@@ -196,8 +175,7 @@ static void check_vmas(struct aspace *as, const struct model *m)
     }
 }
 
-static void pick_range(unsigned *first, unsigned *count)
-{
+static void pick_range(unsigned *first, unsigned *count) {
     unsigned most = fake_random() % 8 ? 40 : 1200;
     *first = fake_random() % PAGES;
     *count = 1 + fake_random() % most;
@@ -205,24 +183,22 @@ static void pick_range(unsigned *first, unsigned *count)
         *count = PAGES - *first;
 }
 
-static unsigned pick_prot(void)
-{
+static unsigned pick_prot(void) {
     static const unsigned prots[] = {RW, RW, RW, PROT_READ, PROT_NONE, PROT_READ | PROT_EXEC, ALL};
     return prots[fake_random() % 7];
 }
 
-static bool all_mapped(const struct model *m, unsigned first, unsigned count)
-{
+static bool all_mapped(const struct model *m, unsigned first, unsigned count) {
     for (unsigned i = first; i < first + count; i++)
         if (!m->mapped[i])
             return false;
     return true;
 }
 
-static void do_map(struct aspace *as, struct model *m, unsigned first, unsigned count)
-{
+static void do_map(struct aspace *as, struct model *m, unsigned first, unsigned count) {
     unsigned prot = pick_prot();
-    long r = aspace_map(as, at(first), count * PAGE_SIZE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0, ALL, 0);
+    long r =
+        aspace_map(as, at(first), count * PAGE_SIZE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0, ALL, 0);
     assert_int_equal(r, at(first));
     for (unsigned i = first; i < first + count; i++) {
         m->mapped[i] = true;
@@ -231,15 +207,13 @@ static void do_map(struct aspace *as, struct model *m, unsigned first, unsigned 
     }
 }
 
-static void do_unmap(struct aspace *as, struct model *m, unsigned first, unsigned count)
-{
+static void do_unmap(struct aspace *as, struct model *m, unsigned first, unsigned count) {
     assert_int_equal(aspace_unmap(as, at(first), count * PAGE_SIZE), 0);
     for (unsigned i = first; i < first + count; i++)
         m->mapped[i] = false;
 }
 
-static void do_protect(struct aspace *as, struct model *m, unsigned first, unsigned count)
-{
+static void do_protect(struct aspace *as, struct model *m, unsigned first, unsigned count) {
     unsigned prot = pick_prot();
     long r = aspace_protect(as, at(first), count * PAGE_SIZE, prot);
     assert_int_equal(r, all_mapped(m, first, count) ? 0 : -ENOMEM);
@@ -247,8 +221,7 @@ static void do_protect(struct aspace *as, struct model *m, unsigned first, unsig
         m->prot[i] = prot;
 }
 
-static void do_write(struct aspace *as, struct model *m, unsigned first, unsigned count)
-{
+static void do_write(struct aspace *as, struct model *m, unsigned first, unsigned count) {
     for (unsigned i = first; i < first + count; i++) {
         uint8_t byte = fake_random();
         bool may = m->mapped[i] && (m->prot[i] & PROT_WRITE);
@@ -258,8 +231,7 @@ static void do_write(struct aspace *as, struct model *m, unsigned first, unsigne
     }
 }
 
-static void do_discard(struct aspace *as, struct model *m, unsigned first, unsigned count)
-{
+static void do_discard(struct aspace *as, struct model *m, unsigned first, unsigned count) {
     int advice = fake_random() % 2 ? MADV_DONTNEED : MADV_FREE;
     long r = aspace_advise(as, at(first), count * PAGE_SIZE, advice);
     assert_int_equal(r, all_mapped(m, first, count) ? 0 : -ENOMEM);
@@ -267,8 +239,7 @@ static void do_discard(struct aspace *as, struct model *m, unsigned first, unsig
         m->value[i] = 0;
 }
 
-static void do_remap(struct aspace *as, struct model *m, unsigned first, unsigned count)
-{
+static void do_remap(struct aspace *as, struct model *m, unsigned first, unsigned count) {
     unsigned to = fake_random() % PAGES, new_count = fake_random() % 3 ? count : 1 + fake_random() % 64;
     if (to + new_count > PAGES)
         return;
@@ -277,7 +248,8 @@ static void do_remap(struct aspace *as, struct model *m, unsigned first, unsigne
     bool found = v && v->start <= at(first), one = found && v->end >= at(first + count);
     bool overlap = first + count > to && to + new_count > first;
     unsigned prot = m->prot[first];
-    long r = aspace_remap(as, at(first), count * PAGE_SIZE, new_count * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at(to));
+    long r =
+        aspace_remap(as, at(first), count * PAGE_SIZE, new_count * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at(to));
     if (overlap) {
         assert_int_equal(r, -EINVAL);
         return;
@@ -302,8 +274,7 @@ static void do_remap(struct aspace *as, struct model *m, unsigned first, unsigne
         m->mapped[i] = false;
 }
 
-static void do_place(struct aspace *as, struct model *m, unsigned first, unsigned count)
-{
+static void do_place(struct aspace *as, struct model *m, unsigned first, unsigned count) {
     /* without MAP_FIXED: a hint that is taken when free */
     bool free = true;
     for (unsigned i = first; i < first + count; i++)
@@ -326,15 +297,13 @@ static void do_place(struct aspace *as, struct model *m, unsigned first, unsigne
         assert_int_equal(aspace_unmap(as, r, len), 0);
 }
 
-static void do_flags(struct aspace *as, struct model *m, unsigned first, unsigned count)
-{
+static void do_flags(struct aspace *as, struct model *m, unsigned first, unsigned count) {
     static const int advices[] = {MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP};
     long r = aspace_advise(as, at(first), count * PAGE_SIZE, advices[fake_random() % 4]);
     assert_int_equal(r, all_mapped(m, first, count) ? 0 : -ENOMEM);
 }
 
-static void do_lock(struct aspace *as, struct model *m, unsigned first, unsigned count)
-{
+static void do_lock(struct aspace *as, struct model *m, unsigned first, unsigned count) {
     assert_int_equal(aspace_lock_pages(as, at(first), count * PAGE_SIZE, LOCK_ON_FAULT),
                      all_mapped(m, first, count) ? 0 : -ENOMEM);
     aspace_lock_pages(as, at(first), count * PAGE_SIZE, LOCK_OFF);
@@ -344,27 +313,24 @@ static void do_lock(struct aspace *as, struct model *m, unsigned first, unsigned
             aspace_lock_pages(as, at(i), PAGE_SIZE, LOCK_OFF);
 }
 
-static void check_model(struct aspace *as, const struct model *m)
-{
+static void check_model(struct aspace *as, const struct model *m) {
     check_vmas(as, m);
     for (unsigned i = 0; i < PAGES; i++)
         check_page(as, m, i);
 }
 
-static uint64_t free_now(void)
-{
+static uint64_t free_now(void) {
     struct page_stats s;
     page_stats(&s);
     return s.free;
 }
 
-static void run_model(unsigned steps, bool with_forks)
-{
+static void run_model(unsigned steps, bool with_forks) {
     struct model m = {0}, child_model;
     struct aspace *as = aspace_create(), *child = NULL;
     static void (*const ops[])(struct aspace *, struct model *, unsigned, unsigned) = {
-        do_map, do_map, do_unmap, do_protect, do_write, do_write, do_write,
-        do_discard, do_remap, do_place, do_flags, do_lock,
+        do_map,   do_map,     do_unmap, do_protect, do_write, do_write,
+        do_write, do_discard, do_remap, do_place,   do_flags, do_lock,
     };
     for (unsigned step = 0; step < steps; step++) {
         unsigned first, count;
@@ -410,16 +376,14 @@ static void run_model(unsigned steps, bool with_forks)
     aspace_unref(as);
 }
 
-static void model_alone(void **state)
-{
+static void model_alone(void **state) {
     run_model(64, false); /* slabs keep a few pages */
     uint64_t before = free_now();
     run_model(30000, false);
     assert_true(free_now() + 16 >= before);
 }
 
-static void model_with_forks(void **state)
-{
+static void model_with_forks(void **state) {
     uint64_t before = free_now();
     run_model(20000, true);
     assert_true(free_now() + 16 >= before);
@@ -427,13 +391,11 @@ static void model_with_forks(void **state)
 
 /* ---- single cases --------------------------------------------------------------------------------------------------- */
 
-static long map_at(struct aspace *as, uaddr_t addr, size_t pages, unsigned prot, unsigned flags)
-{
+static long map_at(struct aspace *as, uaddr_t addr, size_t pages, unsigned prot, unsigned flags) {
     return aspace_map(as, addr, pages * PAGE_SIZE, prot, flags | MAP_ANONYMOUS, NULL, 0, ALL, 0);
 }
 
-static void errors(void **state)
-{
+static void errors(void **state) {
     struct aspace *as = aspace_create();
     assert_int_equal(map_at(as, BASE, 0, RW, MAP_PRIVATE), -EINVAL);
     assert_int_equal(aspace_map(as, 0, ~0UL, RW, MAP_PRIVATE, NULL, 0, ALL, 0), -ENOMEM);
@@ -465,7 +427,7 @@ static void errors(void **state)
     assert_int_equal(aspace_remap(as, BASE, PAGE_SIZE, PAGE_SIZE, MREMAP_FIXED, BASE), -EINVAL);
     assert_int_equal(aspace_remap(as, BASE, PAGE_SIZE, PAGE_SIZE, 8, BASE), -EINVAL);
     assert_int_equal(aspace_remap(as, BASE - PAGE_SIZE, PAGE_SIZE, PAGE_SIZE, 0, 0), -EFAULT);
-    assert_int_equal(aspace_remap(as, BASE, PAGE_SIZE, 9 * PAGE_SIZE, 0, 0), -ENOMEM); /* in the middle */
+    assert_int_equal(aspace_remap(as, BASE, PAGE_SIZE, 9 * PAGE_SIZE, 0, 0), -ENOMEM);  /* in the middle */
     assert_int_equal(aspace_remap(as, BASE, 0, PAGE_SIZE, MREMAP_MAYMOVE, 0), -EINVAL); /* private */
     assert_int_equal(aspace_remap(as, BASE, 6 * PAGE_SIZE, 7 * PAGE_SIZE, MREMAP_MAYMOVE, 0), -EFAULT);
 
@@ -499,8 +461,7 @@ static void errors(void **state)
     aspace_unref(as);
 }
 
-static int fault(struct aspace *as, uaddr_t addr, enum fault_access access)
-{
+static int fault(struct aspace *as, uaddr_t addr, enum fault_access access) {
     int code = 0;
     int sig = aspace_fault(as, addr, access, 0, &code);
     return sig ? sig * 10 + code : 0;
@@ -508,8 +469,7 @@ static int fault(struct aspace *as, uaddr_t addr, enum fault_access access)
 
 enum { SEGV = 110, BUS = 70 }; /* signal * 10, plus the code */
 
-static void faults(void **state)
-{
+static void faults(void **state) {
     struct aspace *as = aspace_create();
     file_open(3);
     assert_int_equal(fault(as, BASE, FAULT_READ), SEGV + 1);
@@ -558,13 +518,13 @@ static void faults(void **state)
     file_truncate(0);
 }
 
-static void stack_grows(void **state)
-{
+static void stack_grows(void **state) {
     struct aspace *as = aspace_create();
     uaddr_t top = 0x7f0000000000;
     as->limit_stack = 1 << 20;
-    assert_int_equal(aspace_map(as, top - 4 * PAGE_SIZE, 4 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_GROWSDOWN | MAP_FIXED, NULL,
-                                0, ALL, VMA_STACK), top - 4 * PAGE_SIZE);
+    assert_int_equal(aspace_map(as, top - 4 * PAGE_SIZE, 4 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_GROWSDOWN | MAP_FIXED,
+                                NULL, 0, ALL, VMA_STACK),
+                     top - 4 * PAGE_SIZE);
     assert_true(write_byte(as, top - 100 * PAGE_SIZE, 1));
     assert_int_equal(as->mapped_pages, 100);
     assert_false(write_byte(as, top - 300 * PAGE_SIZE, 1)); /* RLIMIT_STACK */
@@ -584,8 +544,7 @@ static void stack_grows(void **state)
     aspace_unref(as);
 }
 
-static void heap(void **state)
-{
+static void heap(void **state) {
     struct aspace *as = aspace_create();
     as->brk_start = as->brk = BASE + 100;
     assert_int_equal(aspace_brk(as, 0), BASE + 100);
@@ -607,8 +566,7 @@ static void heap(void **state)
     aspace_unref(as);
 }
 
-static void shared_memory(void **state)
-{
+static void shared_memory(void **state) {
     struct aspace *as = aspace_create();
     size_t len = 3000 * PAGE_SIZE;
     uint64_t before = free_now();
@@ -645,8 +603,7 @@ static void shared_memory(void **state)
     assert_true(s.free + 8 >= before);
 }
 
-static void copy_on_write(void **state)
-{
+static void copy_on_write(void **state) {
     struct aspace *as = aspace_create();
     assert_int_equal(map_at(as, BASE, 100, RW, MAP_PRIVATE | MAP_FIXED), BASE);
     for (int i = 0; i < 50; i++)
@@ -679,8 +636,7 @@ static void copy_on_write(void **state)
     assert_int_equal(s.anon, 0);
 }
 
-static void large_pages(void **state)
-{
+static void large_pages(void **state) {
     struct aspace *as = aspace_create();
     struct aspace_usage u;
     uaddr_t base = 0x40000000;
@@ -720,14 +676,12 @@ static void large_pages(void **state)
     assert_int_equal(s.anon, 0);
 }
 
-static bool count_maps(void *ctx, const struct vma_info *info)
-{
+static bool count_maps(void *ctx, const struct vma_info *info) {
     ++*(int *)ctx;
     return true;
 }
 
-static void description(void **state)
-{
+static void description(void **state) {
     struct aspace *as = aspace_create();
     int count = 0;
     map_at(as, BASE, 1, RW, MAP_PRIVATE | MAP_FIXED);
@@ -737,13 +691,13 @@ static void description(void **state)
     aspace_unref(as);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors),         cmocka_unit_test(faults),      cmocka_unit_test(stack_grows),
-        cmocka_unit_test(heap),           cmocka_unit_test(shared_memory), cmocka_unit_test(copy_on_write),
-        cmocka_unit_test(large_pages),    cmocka_unit_test(description), cmocka_unit_test(model_alone),
-        cmocka_unit_test(model_with_forks),
+        cmocka_unit_test(errors),        cmocka_unit_test(faults),
+        cmocka_unit_test(stack_grows),   cmocka_unit_test(heap),
+        cmocka_unit_test(shared_memory), cmocka_unit_test(copy_on_write),
+        cmocka_unit_test(large_pages),   cmocka_unit_test(description),
+        cmocka_unit_test(model_alone),   cmocka_unit_test(model_with_forks),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -12,16 +12,14 @@
 
 enum { RAM = 64 << 20 };
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     fake_machine_start(RAM);
     return 0;
 }
 
 static uint8_t owner[RAM >> PAGE_SHIFT]; /* of each frame: 0 nobody, else the slot of the block + 1 */
 
-static void claim(const struct page *p, unsigned order, uint8_t who)
-{
+static void claim(const struct page *p, unsigned order, uint8_t who) {
     uint64_t pfn = page_to_phys(p) >> PAGE_SHIFT;
     assert_int_equal(pfn & ((1u << order) - 1), 0);
     for (uint64_t i = pfn; i < pfn + (1u << order); i++) {
@@ -34,22 +32,19 @@ static void claim(const struct page *p, unsigned order, uint8_t who)
     assert_true(page_to_phys(p) > 0);
 }
 
-static void release(const struct page *p, unsigned order)
-{
+static void release(const struct page *p, unsigned order) {
     uint64_t pfn = page_to_phys(p) >> PAGE_SHIFT;
     for (uint64_t i = pfn; i < pfn + (1u << order); i++)
         owner[i] = 0;
 }
 
-static uint64_t free_now(void)
-{
+static uint64_t free_now(void) {
     struct page_stats s;
     page_stats(&s);
     return s.free;
 }
 
-static void random_blocks(void **state)
-{
+static void random_blocks(void **state) {
     struct {
         struct page *p;
         unsigned order;
@@ -82,8 +77,7 @@ static void random_blocks(void **state)
     assert_int_equal(s.anon, 0);
 }
 
-static void exhaustion_and_reserve(void **state)
-{
+static void exhaustion_and_reserve(void **state) {
     static struct page *all[RAM >> PAGE_SHIFT];
     unsigned n = 0, more = 0;
     uint64_t before = free_now();
@@ -111,8 +105,7 @@ static void exhaustion_and_reserve(void **state)
     assert_int_equal(free_now(), before);
 }
 
-static void references(void **state)
-{
+static void references(void **state) {
     uint64_t before = free_now();
     struct page *p = page_alloc(3, PA_ANON);
     struct page_stats s;
@@ -132,8 +125,7 @@ static void references(void **state)
     assert_int_equal(free_now(), before);
 }
 
-static void reserved_ranges(void **state)
-{
+static void reserved_ranges(void **state) {
     uint64_t before = free_now();
     struct page *p = phys_to_page(0x100000);
     assert_true(p->flags & PAGE_RESERVED);
@@ -151,8 +143,7 @@ static void reserved_ranges(void **state)
     assert_false(ram_contains(0x90000, 0x101000));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_blocks),
         cmocka_unit_test(exhaustion_and_reserve),

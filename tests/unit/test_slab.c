@@ -12,20 +12,17 @@
 #include "kernel/slab.h"
 #include "tests/unit/fake_machine.h"
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     fake_machine_start(32 << 20);
     return 0;
 }
 
-static void check(const unsigned char *p, size_t size, unsigned char byte)
-{
+static void check(const unsigned char *p, size_t size, unsigned char byte) {
     for (size_t i = 0; i < size; i++)
         assert_int_equal(p[i], byte);
 }
 
-static void random_objects(void **state)
-{
+static void random_objects(void **state) {
     struct {
         unsigned char *p;
         size_t size;
@@ -62,8 +59,7 @@ static void random_objects(void **state)
 static struct slab_cache odd = SLAB_CACHE("odd", 24, 8), aligned = SLAB_CACHE("aligned", 200, 64),
                          big = SLAB_CACHE("big", 9000, 64);
 
-static void caches(void **state)
-{
+static void caches(void **state) {
     struct slab_cache *all[] = {&odd, &aligned, &big};
     for (int c = 0; c < 3; c++) {
         void *p[100];
@@ -82,8 +78,7 @@ static void caches(void **state)
     slab_free(&odd, NULL);
 }
 
-static void sizes(void **state)
-{
+static void sizes(void **state) {
     for (size_t size = 0; size < 9000; size++) {
         unsigned char *p = kzalloc(size);
         check(p, size, 0);
@@ -96,8 +91,7 @@ static void sizes(void **state)
     kfree(p);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_objects),
         cmocka_unit_test(caches),

@@ -16,36 +16,31 @@
 static unsigned char memory[4096];
 static size_t good_end = sizeof(memory);
 
-static size_t good_part(uaddr_t addr, size_t n)
-{
+static size_t good_part(uaddr_t addr, size_t n) {
     size_t at = addr - (uintptr_t)memory;
     return at >= good_end ? 0 : at + n > good_end ? good_end - at : n;
 }
 
-size_t copy_out_partial(uaddr_t dst, const void *src, size_t n)
-{
+size_t copy_out_partial(uaddr_t dst, const void *src, size_t n) {
     size_t m = good_part(dst, n);
     memcpy((void *)(uintptr_t)dst, src, m);
     return m;
 }
 
-size_t copy_in_partial(void *dst, uaddr_t src, size_t n)
-{
+size_t copy_in_partial(void *dst, uaddr_t src, size_t n) {
     size_t m = good_part(src, n);
     memcpy(dst, (void *)(uintptr_t)src, m);
     return m;
 }
 
-size_t clear_out_partial(uaddr_t dst, size_t n)
-{
+size_t clear_out_partial(uaddr_t dst, size_t n) {
     size_t m = good_part(dst, n);
     memset((void *)(uintptr_t)dst, 0, m);
     return m;
 }
 
 /* Buffers that lie one after another, empty ones among them: the whole is memory[0, total). */
-static size_t make(struct uio_vec *vec, unsigned count, struct uio *u, int user)
-{
+static size_t make(struct uio_vec *vec, unsigned count, struct uio *u, int user) {
     size_t at = 0;
     for (unsigned i = 0; i < count; i++) {
         vec[i].base = (uintptr_t)memory + at;
@@ -56,8 +51,7 @@ static size_t make(struct uio_vec *vec, unsigned count, struct uio *u, int user)
     return at;
 }
 
-static void random_lists(void **state)
-{
+static void random_lists(void **state) {
     srand(1);
     for (int round = 0; round < 3000; round++) {
         struct uio_vec vec[12];
@@ -94,8 +88,7 @@ static void random_lists(void **state)
     }
 }
 
-static void faults(void **state)
-{
+static void faults(void **state) {
     struct uio_vec vec[3] = {{(uintptr_t)memory, 100}, {(uintptr_t)memory + 100, 100}, {(uintptr_t)memory + 200, 100}};
     struct uio u = {.vec = vec, .left = 300, .user = 1};
     unsigned char text[300] = {1};
@@ -109,16 +102,14 @@ static void faults(void **state)
     assert_int_equal(u.left, 0);
 }
 
-static void one_buffer(void **state)
-{
+static void one_buffer(void **state) {
     struct uio_vec one;
     struct uio u = uio_one(&one, (uintptr_t)memory, 10, 0);
     assert_int_equal(uio_put(&u, "0123456789abc", 13), 10);
     assert_memory_equal(memory, "0123456789", 10);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_lists),
         cmocka_unit_test(faults),
