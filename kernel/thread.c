@@ -21,7 +21,6 @@ static struct thread *thread_alloc(struct process *p, const char *name)
     t->process = p;
     t->cpu = (int)cpu_this()->id;
     t->affinity = ~0UL;
-    t->syscall_nr = ~0u;
     t->start_time = time_monotonic();
     list_init(&t->run_link);
     list_init(&t->process_link);

@@ -39,7 +39,6 @@ struct thread {
     // The entry code uses these; their offsets are asserted in kernel/x86/.
     struct thread_context context; // saved stack pointer, FPU area, FS and GS base
     uint32_t work;                 // WORK_*
-    uint32_t syscall_nr;           // of the system call in progress, ~0 for none
 
     uint8_t *stack;                // lowest address of the kernel stack
     struct trapframe *frame;       // the application's registers, at the stack's top (valid for application threads)
