@@ -32,7 +32,7 @@ static nsec_t thread_cpu_time(struct thread *t)
 
 static int dynamic_cpu_clock(int clock, nsec_t *ns)
 {
-    int id = ~(clock >> 3);
+    int id = ~(clock >> 3); // cppcheck-suppress shiftNegativeLHS; gcc defines it
     if ((clock & 3) == 3) // a file descriptor's
         return -EINVAL;
     if (clock & 4) {
