@@ -1,5 +1,5 @@
-// Address spaces: their life, and mapping and unmapping. Protection and advice are in aspace_change.c, mremap in aspace_remap.c,
-// faults in fault.c, reports in aspace_info.c; the tree in vma.c, the pages in aspace_pages.c.
+// Address spaces: their life, and mapping and unmapping. Protection and advice are in aspace_change.c, mremap in
+// aspace_remap.c, faults in fault.c, reports in aspace_info.c; the tree in vma.c, the pages in aspace_pages.c.
 //
 // Locks: aspace.h. Functions of aspace_ops.h run with aspace.lock held for writing.
 #include "kernel/aspace.h"
@@ -56,7 +56,8 @@ void aspace_unref(struct aspace *as) {
     slab_free(&aspace_cache, as);
 }
 
-// ---- accounting -------------------------------------------------------------------------------------------------------
+// ---- accounting
+// -------------------------------------------------------------------------------------------------------
 
 static bool is_data(const struct vma *v) {
     return (v->prot & PROT_WRITE) && !(v->flags & (MAP_SHARED | MAP_GROWSDOWN));
@@ -86,7 +87,8 @@ int check_commit(const struct vma *kind, uint64_t pages) {
     return pages > page_total() ? -ENOMEM : 0;
 }
 
-// ---- splitting and joining --------------------------------------------------------------------------------------------
+// ---- splitting and joining
+// --------------------------------------------------------------------------------------------
 
 // A new mapping in the tree that is like `kind`. NULL: no memory.
 static struct vma *vma_add(struct aspace *as, const struct vma *kind) {
@@ -164,7 +166,8 @@ bool range_mapped(struct aspace *as, uaddr_t start, uaddr_t end) {
     return v && v->start <= start;
 }
 
-// ---- unmapping --------------------------------------------------------------------------------------------------------
+// ---- unmapping
+// --------------------------------------------------------------------------------------------------------
 
 int unmap_range(struct aspace *as, uaddr_t start, uaddr_t end) {
     struct vma *v = vma_find(as, start);
@@ -212,7 +215,8 @@ long aspace_unmap(struct aspace *as, uaddr_t addr, size_t len) {
     return err;
 }
 
-// ---- mapping ----------------------------------------------------------------------------------------------------------
+// ---- mapping
+// ----------------------------------------------------------------------------------------------------------
 
 long find_place(struct aspace *as, uaddr_t hint, size_t len, unsigned flags, size_t align) {
     if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
@@ -326,7 +330,8 @@ long aspace_map(struct aspace *as, uaddr_t addr, size_t len, unsigned prot, unsi
     return at;
 }
 
-// ---- brk --------------------------------------------------------------------------------------------------------------
+// ---- brk
+// --------------------------------------------------------------------------------------------------------------
 
 static bool brk_grow(struct aspace *as, uaddr_t from, uaddr_t to) {
     struct vma kind = {
@@ -367,13 +372,14 @@ long aspace_brk(struct aspace *as, uaddr_t new_brk) {
     return result;
 }
 
-// ---- fork -------------------------------------------------------------------------------------------------------------
+// ---- fork
+// -------------------------------------------------------------------------------------------------------------
 
 static int fork_vma(struct aspace *child, struct aspace *as, const struct vma *v) {
     struct vma kind = *v;
     kind.flags &= ~MAP_LOCKED; // mlock(2): not inherited
-    // Listed behind the parent's mapping of the same object: backing_unmap, which may run at any time, then comes to the
-    // child's pages after those that they are copied from.
+    // Listed behind the parent's mapping of the same object: backing_unmap, which may run at any time, then comes to
+    // the child's pages after those that they are copied from.
     if (!vma_add(child, &kind))
         return -ENOMEM;
     account(child, &kind, vma_pages(&kind));

@@ -1,7 +1,8 @@
 // Address spaces: the application's half of a page table and the mappings (VMAs) that say what belongs there.
-// Locks: aspace.lock (readers: page faults; writers: mmap and friends) > backing.lock > aspace.table_lock > the page allocator's.
-// A backing object's functions are called with aspace.lock held and may take the object's own (sleeping) lock; so that lock
-// must never be held while user memory is touched, or a fault in a mapping of the same object would wait for itself.
+// Locks: aspace.lock (readers: page faults; writers: mmap and friends) > backing.lock > aspace.table_lock > the page
+// allocator's. A backing object's functions are called with aspace.lock held and may take the object's own (sleeping)
+// lock; so that lock must never be held while user memory is touched, or a fault in a mapping of the same object
+// would wait for itself.
 #ifndef KERNEL_ASPACE_H
 #define KERNEL_ASPACE_H
 
@@ -17,8 +18,8 @@ struct trapframe;
 // What a mapping shows when it is not anonymous: a file (fs/ fills this in), or a special page (vDSO).
 struct backing;
 struct backing_ops {
-    // The page at `index` of the object, with a reference for the caller; may sleep. `write`: for a shared writable mapping.
-    // ERR_PTR(-EFAULT) beyond the end (the application gets SIGBUS), ERR_PTR(-ENOMEM), ERR_PTR(-EIO).
+    // The page at `index` of the object, with a reference for the caller; may sleep. `write`: for a shared writable
+    // mapping. ERR_PTR(-EFAULT) beyond the end (the application gets SIGBUS), ERR_PTR(-ENOMEM), ERR_PTR(-EIO).
     struct page *(*get_page)(struct backing *b, uint64_t index, bool write);
     void (*ref)(struct backing *b);
     void (*unref)(struct backing *b);
@@ -26,8 +27,8 @@ struct backing_ops {
     void (*describe)(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino);
     // msync and the end of a shared writable mapping; may be NULL.
     int (*sync)(struct backing *b, uint64_t index, uint64_t count);
-    // Fault-around: fills in those of the `count` pages from `first` on that are present, each with a reference, and NULL for
-    // the others (and beyond the end). Must be cheap: no I/O, no allocation. May be NULL.
+    // Fault-around: fills in those of the `count` pages from `first` on that are present, each with a reference, and
+    // NULL for the others (and beyond the end). Must be cheap: no I/O, no allocation. May be NULL.
     void (*peek_pages)(struct backing *b, uint64_t first, unsigned count, struct page **pages);
     // MADV_REMOVE: makes the pages a hole that reads as zeroes. May be NULL (-EOPNOTSUPP).
     int (*punch)(struct backing *b, uint64_t first, uint64_t count);
@@ -122,13 +123,14 @@ long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mo
 // buf NULL with `write`: zeroes.
 long aspace_access(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force);
 
-// A page fault at `addr`: 0 when the access may be tried again; otherwise the signal that the application gets, with its
-// si_code in *code (SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR), or -ENOMEM. Called with interrupts on, in thread context.
+// A page fault at `addr`: 0 when the access may be tried again; otherwise the signal that the application gets, with
+// its si_code in *code (SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR), or -ENOMEM. Called with interrupts on, in thread
+// context.
 enum fault_access { FAULT_READ = 0, FAULT_WRITE = 1, FAULT_EXEC = 2 };
 int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uaddr_t user_sp, int *code);
 
-// The file of /proc/PID/maps: calls fn for each mapping in order, until it returns false. fn runs with aspace.lock held for
-// reading and must not touch user memory.
+// The file of /proc/PID/maps: calls fn for each mapping in order, until it returns false. fn runs with aspace.lock
+// held for reading and must not touch user memory.
 struct vma_info {
     uaddr_t start, end;
     unsigned prot, flags, vm_flags; // as in struct vma
@@ -136,7 +138,8 @@ struct vma_info {
     char name[256]; // path, "[heap]", "[stack]", "[vdso]" or ""
 };
 void aspace_each(struct aspace *as, bool (*fn)(void *ctx, const struct vma_info *info), void *ctx);
-// Pages of a range, for smaps: aspace.lock held or called from aspace_each's fn (which may not know the aspace otherwise).
+// Pages of a range, for smaps: aspace.lock held or called from aspace_each's fn (which may not know the aspace
+// otherwise).
 struct aspace_usage {
     uint64_t resident, anonymous, file, shared, huge; // pages; shared: mapped or held more than once
 };
@@ -152,7 +155,8 @@ struct vma *vma_next(struct vma *v);
 
 // mlockall(2) (flags MCL_*), munlockall(2) (flags 0). 0 or -ENOMEM.
 long aspace_lock_all(struct aspace *as, unsigned flags);
-// A new zero-filled object for MAP_SHARED|MAP_ANONYMOUS and shared mappings of /dev/zero, with a reference; ERR_PTR(-ENOMEM).
+// A new zero-filled object for MAP_SHARED|MAP_ANONYMOUS and shared mappings of /dev/zero, with a reference;
+// ERR_PTR(-ENOMEM).
 struct backing *shared_memory_create(uint64_t size);
 
 // A file shrank or pages of it went away: unmap the pages [first, first+count) of the backing from every mapping.

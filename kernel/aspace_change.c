@@ -23,7 +23,8 @@ static struct vma *isolate(struct aspace *as, struct vma *v, uaddr_t start, uadd
     return v;
 }
 
-// ---- mprotect ---------------------------------------------------------------------------------------------------------
+// ---- mprotect
+// ---------------------------------------------------------------------------------------------------------
 
 static struct vma *protect_one(struct aspace *as, struct vma *v, uaddr_t start, uaddr_t end, unsigned prot) {
     if (v->prot == prot)
@@ -94,7 +95,8 @@ long aspace_protect(struct aspace *as, uaddr_t addr, size_t len, unsigned prot) 
     return err;
 }
 
-// ---- madvise ----------------------------------------------------------------------------------------------------------
+// ---- madvise
+// ----------------------------------------------------------------------------------------------------------
 
 static long set_vm_flags(struct aspace *as, uaddr_t start, uaddr_t end, unsigned set, unsigned clear) {
     bool hole = false;
@@ -224,7 +226,8 @@ long aspace_advise(struct aspace *as, uaddr_t addr, size_t len, int advice) {
     }
 }
 
-// ---- mlock ------------------------------------------------------------------------------------------------------------
+// ---- mlock
+// ------------------------------------------------------------------------------------------------------------
 // Nothing is ever paged out, so locking is filling in, and the accounting.
 
 static int lock_one(struct aspace *as, struct vma **vp, uaddr_t start, uaddr_t end, bool lock) {
@@ -302,7 +305,8 @@ long aspace_lock_all(struct aspace *as, unsigned flags) {
     return 0;
 }
 
-// ---- msync ------------------------------------------------------------------------------------------------------------
+// ---- msync
+// ------------------------------------------------------------------------------------------------------------
 
 long aspace_sync(struct aspace *as, uaddr_t addr, size_t len, int flags) {
     if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) || !IS_ALIGNED(addr, PAGE_SIZE) ||

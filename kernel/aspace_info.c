@@ -1,5 +1,5 @@
-// What others want to know of an address space: its mappings (/proc/PID/maps), pages (smaps, mincore), the identity of a futex
-// word, and its contents (ptrace-like access, core reports).
+// What others want to know of an address space: its mappings (/proc/PID/maps), pages (smaps, mincore), the identity
+// of a futex word, and its contents (ptrace-like access, core reports).
 //
 // Locks: aspace.lock for reading, and table_lock for the looks at entries.
 #include "kernel/aspace_ops.h"
@@ -150,8 +150,8 @@ static bool may_access(pte_t e, bool write, bool force) {
     return (p->flags & PAGE_ANON) && load_acquire(&p->refs) == 1;
 }
 
-// One page's worth, under table_lock: the page cannot go away, and kernel memory does not fault. 0 or -EAGAIN (not there,
-// or not with the right that is needed).
+// One page's worth, under table_lock: the page cannot go away, and kernel memory does not fault. 0 or -EAGAIN (not
+// there, or not with the right that is needed).
 static int access_page(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force) {
     int err = -EAGAIN;
     spin_lock(&as->table_lock);

@@ -9,8 +9,8 @@
 void account(struct aspace *as, const struct vma *v, long pages);
 // May so many more pages of this kind be mapped? 0 or -ENOMEM (RLIMIT_AS, RLIMIT_DATA).
 int check_limits(const struct aspace *as, const struct vma *kind, uint64_t pages);
-// Overcommit as Linux' mode 0: one request for more than all RAM is refused, unless it need not be backed (MAP_NORESERVE,
-// read-only, files). 0 or -ENOMEM.
+// Overcommit as Linux' mode 0: one request for more than all RAM is refused, unless it need not be backed
+// (MAP_NORESERVE, read-only, files). 0 or -ENOMEM.
 int check_commit(const struct vma *kind, uint64_t pages);
 
 // Cuts v in two at addr; the new, upper part is returned; ERR_PTR(-ENOMEM).

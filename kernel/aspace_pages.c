@@ -1,5 +1,5 @@
-// The pages of ranges of an address space: unmapping, protecting, moving, sharing them. All loops are cut into pieces, between
-// which table_lock is free and other threads may run.
+// The pages of ranges of an address space: unmapping, protecting, moving, sharing them. All loops are cut into
+// pieces, between which table_lock is free and other threads may run.
 #include "kernel/aspace_pages.h"
 #include "kernel/log.h"
 #include "kernel/page.h"
@@ -43,7 +43,8 @@ WALK_INLINE void walk_pieces(struct aspace *as, struct walk *w, uaddr_t start, u
     } while (more && !w->err && start < end);
 }
 
-// ---- unmapping --------------------------------------------------------------------------------------------------------
+// ---- unmapping
+// --------------------------------------------------------------------------------------------------------
 
 static inline bool unmap_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
@@ -88,7 +89,8 @@ void pages_flush_all(struct aspace *as) {
     spin_unlock(&as->table_lock);
 }
 
-// ---- splitting large pages --------------------------------------------------------------------------------------------
+// ---- splitting large pages
+// --------------------------------------------------------------------------------------------
 
 static int split_at(struct aspace *as, uaddr_t va) {
     int err = 0;
@@ -138,7 +140,8 @@ static int split_all(struct aspace *as, uaddr_t start, uaddr_t end) {
     return w.err;
 }
 
-// ---- protecting -------------------------------------------------------------------------------------------------------
+// ---- protecting
+// -------------------------------------------------------------------------------------------------------
 
 static inline bool protect_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
@@ -164,7 +167,8 @@ void pages_protect(struct aspace *as, const struct vma *v, uaddr_t start, uaddr_
     walk_pieces(as, &w, start, end, false, protect_entry);
 }
 
-// ---- moving -----------------------------------------------------------------------------------------------------------
+// ---- moving
+// -----------------------------------------------------------------------------------------------------------
 
 static inline bool prepare_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
@@ -200,7 +204,8 @@ int pages_move(struct aspace *as, uaddr_t from, uaddr_t to, size_t len) {
     return 0;
 }
 
-// ---- fork -------------------------------------------------------------------------------------------------------------
+// ---- fork
+// -------------------------------------------------------------------------------------------------------------
 
 static inline bool fork_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;

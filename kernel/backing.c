@@ -1,4 +1,5 @@
-// Objects that mappings show: their reverse mapping (backing_unmap), and the zero-filled object behind shared anonymous memory.
+// Objects that mappings show: their reverse mapping (backing_unmap), and the zero-filled object behind shared
+// anonymous memory.
 //
 // Locks: backing.lock > aspace.table_lock. A shared object's tree of pages is protected by its own spinlock.
 #include "kernel/aspace.h"
@@ -24,8 +25,9 @@ void backing_unmap(struct backing *b, uint64_t first, uint64_t count) {
     spin_unlock(&b->lock);
 }
 
-// ---- shared anonymous memory ------------------------------------------------------------------------------------------
-// Pages in a radix tree of page-sized nodes with 512 pointers each, as deep as the size asks for.
+// ---- shared anonymous memory
+// ------------------------------------------------------------------------------------------ Pages in a radix tree of
+// page-sized nodes with 512 pointers each, as deep as the size asks for.
 
 #define NODE_SHIFT 9
 #define NODE_SLOTS (1UL << NODE_SHIFT)

@@ -1,12 +1,13 @@
 // Page faults: what the page at an address is to be, and putting it there.
 //
-// Anonymous memory: zero-filled on demand; a read is shown the shared zero page. Private pages that several hold (fork, a file's
-// cache) are mapped read-only and copied at the first write. Shared mappings show the object's own pages, read-only until the
-// first write, so that the object hears of it. A read of a file's page brings its neighbours along that are there already.
+// Anonymous memory: zero-filled on demand; a read is shown the shared zero page. Private pages that several hold
+// (fork, a file's cache) are mapped read-only and copied at the first write. Shared mappings show the object's own
+// pages, read-only until the first write, so that the object hears of it. A read of a file's page brings its
+// neighbours along that are there already.
 //
-// Locks: aspace.lock for reading keeps the mappings and the tables as they are; table_lock makes the look at an entry and its
-// change one step. A file's page is got before table_lock is taken, as that may sleep; backing.unmaps tells whether it was taken
-// away in the meantime.
+// Locks: aspace.lock for reading keeps the mappings and the tables as they are; table_lock makes the look at an entry
+// and its change one step. A file's page is got before table_lock is taken, as that may sleep; backing.unmaps tells
+// whether it was taken away in the meantime.
 #include "kernel/aspace_ops.h"
 #include "kernel/huge.h"
 #include "kernel/oom.h"
@@ -55,8 +56,8 @@ static void replace_page(struct aspace *as, pte_t *entry, uaddr_t va, struct pag
         as->resident_pages++;
 }
 
-// A write to a page that is there, in a private mapping. table_lock held. `fresh` is a page to copy to, or NULL. 0, or -EAGAIN
-// when one is needed. *used tells whether it was used.
+// A write to a page that is there, in a private mapping. table_lock held. `fresh` is a page to copy to, or NULL. 0,
+// or -EAGAIN when one is needed. *used tells whether it was used.
 static int write_private(struct aspace *as, const struct vma *v, pte_t *entry, uaddr_t va, struct page *fresh,
                          bool *used) {
     pte_t e = *entry;
@@ -89,7 +90,8 @@ static __attribute__((noinline)) pte_t *entry_or_large(struct aspace *as, uaddr_
 }
 
 static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, bool write) {
-    // The page is got and zeroed before the lock is taken. After a fork a copy is likely wanted instead: then look first.
+    // The page is got and zeroed before the lock is taken. After a fork a copy is likely wanted instead: then look
+    // first.
     bool look_first = as->forked, copy = false, used = false;
     struct page *fresh = NULL;
     int err;

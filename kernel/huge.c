@@ -1,6 +1,6 @@
-// Large pages for anonymous memory: made at a write fault, either at once (MADV_HUGEPAGE) or by collecting the small pages of a
-// 2 MiB place of which enough have been touched. They are private to one address space: fork, partial unmapping and the like split
-// them again first.
+// Large pages for anonymous memory: made at a write fault, either at once (MADV_HUGEPAGE) or by collecting the small
+// pages of a 2 MiB place of which enough have been touched. They are private to one address space: fork, partial
+// unmapping and the like split them again first.
 //
 // Locks: aspace.lock held for reading; the exchange is made under table_lock.
 #include "kernel/huge.h"

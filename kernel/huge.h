@@ -1,5 +1,6 @@
-// 2 MiB pages for anonymous memory. A program gets one where it has shown by touching small pages that it uses the place (or asked
-// with MADV_HUGEPAGE), so that a few touched bytes never cost 2 MiB; and only while plenty of memory is free.
+// 2 MiB pages for anonymous memory. A program gets one where it has shown by touching small pages that it uses the
+// place (or asked with MADV_HUGEPAGE), so that a few touched bytes never cost 2 MiB; and only while plenty of memory
+// is free.
 #ifndef KERNEL_HUGE_H
 #define KERNEL_HUGE_H
 
@@ -8,7 +9,8 @@
 
 #define HUGE_MIN_FREE ((64UL << 20) / PAGE_SIZE) // and an eighth of all RAM
 
-// A write fault at va, where huge_possible: true when the page at va is there now, as part of a large one. aspace.lock held.
+// A write fault at va, where huge_possible: true when the page at va is there now, as part of a large one.
+// aspace.lock held.
 bool huge_fault(struct aspace *as, const struct vma *v, uaddr_t va);
 
 // Could the page at va be a large one, by the bounds of the mapping?

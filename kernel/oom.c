@@ -1,7 +1,7 @@
 // The end of memory: says once who uses what, and kills the process that uses most.
 //
-// Locks: oom_lock, so that there is one victim at a time > process_table_lock while it is chosen. Called without any lock by a
-// thread that wants a page for the application.
+// Locks: oom_lock, so that there is one victim at a time > process_table_lock while it is chosen. Called without any
+// lock by a thread that wants a page for the application.
 #include "kernel/oom.h"
 #include "kernel/aspace.h"
 #include "kernel/boot.h"
@@ -47,8 +47,8 @@ static void report(const char *what, const struct row *rows, unsigned count) {
                 kib(rows[i].mapped));
 }
 
-// Looks at all processes: fills in rows for the report, and returns the process to kill, with a reference: the one that was
-// killed already and is still dying, with *dying set; else the largest. NULL: none.
+// Looks at all processes: fills in rows for the report, and returns the process to kill, with a reference: the one
+// that was killed already and is still dying, with *dying set; else the largest. NULL: none.
 static struct process *choose(struct row *rows, unsigned *count, bool *dying) {
     struct process *best = NULL, *p;
     uint64_t most = 0;

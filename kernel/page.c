@@ -1,9 +1,10 @@
 // Physical pages: a buddy allocator over all RAM, with a small cache of single pages for each CPU in front.
 //
-// RAM is opened in chunks of 4 MiB, the largest block, when the free lists run dry: only then are the chunk's page descriptors
-// written and the chunk is shown in the direct map. A chunk that is free as a whole is opened by writing one descriptor.
-// That is sound because of the allocator's invariant: a descriptor is read only where it heads a block (free or allocated), or
-// is the buddy of such a block at the same order, and then the split that made the two has written it.
+// RAM is opened in chunks of 4 MiB, the largest block, when the free lists run dry: only then are the chunk's page
+// descriptors written and the chunk is shown in the direct map. A chunk that is free as a whole is opened by writing
+// one descriptor. That is sound because of the allocator's invariant: a descriptor is read only where it heads a
+// block (free or allocated), or is the buddy of such a block at the same order, and then the split that made the two
+// has written it.
 //
 // Locks: `lock` (interrupt-safe) protects lists, chunks and the pool; a CPU's cache is its own, with interrupts off.
 #include "kernel/page.h"
@@ -48,7 +49,8 @@ static unsigned cache_order;             // a cache is filled by blocks of this 
 static struct page *pool[POOL_SIZE];
 static unsigned pool_count;
 
-// ---- ranges -----------------------------------------------------------------------------------------------------------
+// ---- ranges
+// -----------------------------------------------------------------------------------------------------------
 
 static void ranges_insert(struct range_list *l, unsigned at, phys_t start, phys_t end) {
     if (l->count == MAX_RANGES) {
@@ -111,7 +113,8 @@ static uint64_t ranges_pages(const struct range_list *l) {
 
 bool ram_contains(phys_t start, phys_t end) { return ranges_contain(&ram, start, end); }
 
-// ---- the buddy allocator; `lock` held ---------------------------------------------------------------------------------
+// ---- the buddy allocator; `lock` held
+// ---------------------------------------------------------------------------------
 
 static void list_insert_free(struct page *p, unsigned order) {
     p->refs = 0;
@@ -261,7 +264,8 @@ static void buddy_free(struct page *p, unsigned order) {
     buddy_insert(p, order);
 }
 
-// ---- the CPUs' caches -------------------------------------------------------------------------------------------------
+// ---- the CPUs' caches
+// -------------------------------------------------------------------------------------------------
 
 static struct page_cache *my_cache(void) { return &caches[cpu_this()->id]; }
 
@@ -273,7 +277,8 @@ static void cache_push(struct page_cache *c, struct page *p) {
     c->count++;
 }
 
-// Interrupts off. Fills the empty cache, by a whole block where there is one; returns its first page, taken out, or NULL.
+// Interrupts off. Fills the empty cache, by a whole block where there is one; returns its first page, taken out, or
+// NULL.
 static __attribute__((noinline)) struct page *cache_refill(struct page_cache *c, unsigned flags) {
     spin_lock(&lock);
     struct page *p = buddy_alloc(cache_order, 0);
@@ -407,7 +412,8 @@ void page_split(struct page *p, unsigned order) {
     }
 }
 
-// ---- boot -------------------------------------------------------------------------------------------------------------
+// ---- boot
+// -------------------------------------------------------------------------------------------------------------
 
 void page_reserve(phys_t start, phys_t end) {
     ranges_add(&reserved, ALIGN_DOWN(start, PAGE_SIZE), ALIGN_UP(end, PAGE_SIZE));

@@ -1,8 +1,8 @@
-// Small objects: a slab is a block of pages cut into objects of one cache. The free objects of a slab are a list through the
-// objects themselves; its page descriptor holds the list's head and the count. Slabs with free objects are on their cache's
-// `partial` list, linked by frame numbers in page.private; full slabs are on no list. The objects of a new slab are not put into a
-// list one by one: slab_cache.fresh moves over them as they are wanted. A new slab is made only when all others are full, so that at
-// most one of a cache is not used up.
+// Small objects: a slab is a block of pages cut into objects of one cache. The free objects of a slab are a list
+// through the objects themselves; its page descriptor holds the list's head and the count. Slabs with free objects
+// are on their cache's `partial` list, linked by frame numbers in page.private; full slabs are on no list. The
+// objects of a new slab are not put into a list one by one: slab_cache.fresh moves over them as they are wanted. A
+// new slab is made only when all others are full, so that at most one of a cache is not used up.
 //
 // Locks: slab_cache.lock (interrupt-safe) > the page allocator's. `caches_lock` for the list of caches.
 #include "kernel/slab.h"
@@ -16,7 +16,8 @@
 static struct spinlock caches_lock;
 static struct slab_cache *all_caches;
 
-// ---- the list of partial slabs: two frame numbers in page.private -----------------------------------------------------
+// ---- the list of partial slabs: two frame numbers in page.private
+// -----------------------------------------------------
 
 static uint32_t frame_of(const struct page *p) { return p - page_array; }
 
@@ -43,7 +44,8 @@ static void partial_remove(struct slab_cache *c, struct page *p) {
         set_links(&page_array[next], prev, next_of(&page_array[next]));
 }
 
-// ---- slabs ------------------------------------------------------------------------------------------------------------
+// ---- slabs
+// ------------------------------------------------------------------------------------------------------------
 
 // Fixes the layout; called with c->lock held at the first use.
 static void cache_setup(struct slab_cache *c) {
@@ -156,7 +158,8 @@ void slab_each(void (*fn)(void *ctx, const struct slab_cache *c), void *ctx) {
         fn(ctx, c);
 }
 
-// ---- kmalloc ----------------------------------------------------------------------------------------------------------
+// ---- kmalloc
+// ----------------------------------------------------------------------------------------------------------
 
 static struct slab_cache sizes[] = {
     SLAB_CACHE("kmalloc-16", 16, 16),     SLAB_CACHE("kmalloc-32", 32, 16),   SLAB_CACHE("kmalloc-48", 48, 16),

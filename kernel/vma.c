@@ -1,8 +1,9 @@
-// The tree of mappings. An AVL tree by address; each node also knows the largest hole directly below any mapping of its subtree, so
-// that the search for a place takes one way down. Why AVL: the tree is small and searched far more often than changed, and a
-// change must walk up to the root for the holes anyway.
+// The tree of mappings. An AVL tree by address; each node also knows the largest hole directly below any mapping of
+// its subtree, so that the search for a place takes one way down. Why AVL: the tree is small and searched far more
+// often than changed, and a change must walk up to the root for the holes anyway.
 //
-// Locks: aspace.lock, as vma.h says. The hint `last_found` is written by readers, too: any mapping of the tree will do.
+// Locks: aspace.lock, as vma.h says. The hint `last_found` is written by readers, too: any mapping of the tree will
+// do.
 #include "kernel/vma.h"
 #include "kernel/slab.h"
 
@@ -21,7 +22,8 @@ struct vma *vma_alloc(struct aspace *as) {
 
 void vma_free(struct vma *v) { slab_free(&vma_cache, v); }
 
-// ---- balance and holes ------------------------------------------------------------------------------------------------
+// ---- balance and holes
+// ------------------------------------------------------------------------------------------------
 
 static uint32_t height(const struct vma *v) { return v ? v->height : 0; }
 
@@ -118,7 +120,8 @@ static void update_gap_up(struct vma *v) {
     }
 }
 
-// ---- changes ----------------------------------------------------------------------------------------------------------
+// ---- changes
+// ----------------------------------------------------------------------------------------------------------
 
 void vma_insert(struct aspace *as, struct vma *v) {
     struct vma *prev = vma_before(as, v->start);
@@ -215,7 +218,8 @@ void vma_detach(struct vma *v) {
     b->ops->unref(b);
 }
 
-// ---- searches ---------------------------------------------------------------------------------------------------------
+// ---- searches
+// ---------------------------------------------------------------------------------------------------------
 
 struct vma *vma_find(struct aspace *as, uaddr_t addr) {
     struct vma *v = READ_ONCE(as->last_found), *found = NULL;

@@ -1,5 +1,6 @@
-// The set of mappings of an address space: a tree by address with the neighbours linked, searched for addresses and for holes.
-// Inside kernel/ for the address space code only. aspace.lock is held for writing by whoever changes, by readers for reading.
+// The set of mappings of an address space: a tree by address with the neighbours linked, searched for addresses and
+// for holes. Inside kernel/ for the address space code only. aspace.lock is held for writing by whoever changes, by
+// readers for reading.
 #ifndef KERNEL_VMA_H
 #define KERNEL_VMA_H
 

@@ -1,5 +1,5 @@
-// Zeroing and copying whole pages: by string instructions, eight bytes a step; zeroing by vector stores where the processor does
-// not claim that its string instructions are fast.
+// Zeroing and copying whole pages: by string instructions, eight bytes a step; zeroing by vector stores where the
+// processor does not claim that its string instructions are fast.
 #ifndef KERNEL_X86_PAGEOPS_H
 #define KERNEL_X86_PAGEOPS_H
 

@@ -1,8 +1,9 @@
-// The kernel's half of every page table: the direct map of RAM, the kernel's image with W^X, kernel stacks, device memory.
-// The three top-level entries are made at boot and never change, so that every application's table can copy them.
+// The kernel's half of every page table: the direct map of RAM, the kernel's image with W^X, kernel stacks, device
+// memory. The three top-level entries are made at boot and never change, so that every application's table can copy
+// them.
 //
-// Locks: area_lock (interrupt-safe) protects the tables of the area of stacks and devices; the direct map's tables change
-// under the page allocator's lock alone, which calls direct_map.
+// Locks: area_lock (interrupt-safe) protects the tables of the area of stacks and devices; the direct map's tables
+// change under the page allocator's lock alone, which calls direct_map.
 #include "kernel/x86/pagetable.h"
 #include "kernel/irq.h"
 #include "kernel/log.h"
@@ -35,10 +36,11 @@ static bool overlaps_image(phys_t start, phys_t end) {
     return start < virt_to_phys(rodata_end) && end > virt_to_phys(text_start);
 }
 
-// ---- direct map -------------------------------------------------------------------------------------------------------
+// ---- direct map
+// -------------------------------------------------------------------------------------------------------
 
-// The table behind an entry of `level`, made when missing; NULL when the entry maps a large page (or now does), with *done
-// set, or when there is no memory.
+// The table behind an entry of `level`, made when missing; NULL when the entry maps a large page (or now does), with
+// *done set, or when there is no memory.
 static pte_t *direct_below(pte_t *table, phys_t pa, unsigned level, bool large_allowed, bool *done) {
     phys_t span = 1UL << level_shift(level), base = ALIGN_DOWN(pa, span);
     pte_t *e = &table[level_index(pa, level)];
@@ -98,7 +100,8 @@ const void *direct_map_firmware(phys_t pa, size_t len) {
     return page_map_ram(pa, pa + len) ? phys_to_virt(pa) : NULL;
 }
 
-// ---- the final table --------------------------------------------------------------------------------------------------
+// ---- the final table
+// --------------------------------------------------------------------------------------------------
 
 static pte_t *table_new(void) {
     struct page *p = page_alloc(0, PA_ZERO);
@@ -147,7 +150,8 @@ void pagetable_init(void) {
 
 void pagetable_init_cpu(void) { write_cr3(kernel_root); }
 
-// ---- the area: device memory ------------------------------------------------------------------------------------------
+// ---- the area: device memory
+// ------------------------------------------------------------------------------------------
 
 static struct spinlock area_lock;
 static uint64_t next_device = DEVICES_BASE;
@@ -204,9 +208,10 @@ void *mmio_map(phys_t pa, size_t len) {
     return va ? (void *)(va + (pa - first)) : NULL;
 }
 
-// ---- the area: kernel stacks ------------------------------------------------------------------------------------------
-// A freed stack is kept as it is for the next thread. Beyond STACKS_KEPT its pages are freed and its slot is stale: other CPUs may
-// still cache the translation. Nobody uses the address any more, so the flush may wait until the slots are wanted again.
+// ---- the area: kernel stacks
+// ------------------------------------------------------------------------------------------ A freed stack is kept as
+// it is for the next thread. Beyond STACKS_KEPT its pages are freed and its slot is stale: other CPUs may still cache
+// the translation. Nobody uses the address any more, so the flush may wait until the slots are wanted again.
 
 static struct kept_stack { struct kept_stack *next; } * kept; // linked through the stacks' own memory
 static unsigned kept_count;

@@ -1,5 +1,5 @@
-// Page tables: the kernel's own (upper half: direct map of RAM, kernel image, stacks, device memory) and the mechanics of the
-// application's (lower half), whose policy is kernel/aspace*.c's.
+// Page tables: the kernel's own (upper half: direct map of RAM, kernel image, stacks, device memory) and the
+// mechanics of the application's (lower half), whose policy is kernel/aspace*.c's.
 // Locks: kernel_table_lock inside for the upper half; aspace.table_lock for a lower half.
 #ifndef KERNEL_X86_PAGETABLE_H
 #define KERNEL_X86_PAGETABLE_H
@@ -27,7 +27,8 @@ void pagetable_init_cpu(void); // every other CPU: loads it
 bool direct_map(phys_t start, phys_t end);
 // Direct-maps what firmware left in RAM or beside it (ACPI and MP tables) for reading. NULL: no memory.
 const void *direct_map_firmware(phys_t pa, size_t len);
-// Device memory: uncached, not executable, for good. The same page asked for again gives the same address. NULL: no memory.
+// Device memory: uncached, not executable, for good. The same page asked for again gives the same address. NULL: no
+// memory.
 void *mmio_map(phys_t pa, size_t len);
 // A kernel stack (KERNEL_STACK_SIZE bytes) with an unmapped guard area below it: its lowest address. NULL: no memory.
 // Freed stacks are kept mapped, for the next thread.
@@ -59,15 +60,16 @@ static inline pte_t *user_entry_quick(const struct aspace *as, uaddr_t va) {
         return NULL;
     return (pte_t *)phys_to_virt(pte_frame(e)) + level_index(va, 1);
 }
-// The entry that maps va and its level (1, or 2 when it is large), or the level 2 entry (level 2, not used) when there is no
-// table below; NULL when not even that exists.
+// The entry that maps va and its level (1, or 2 when it is large), or the level 2 entry (level 2, not used) when
+// there is no table below; NULL when not even that exists.
 pte_t *user_entry_find(struct aspace *as, uaddr_t va, unsigned *level);
-// Turns a large entry into a table of 512 small ones with the same rights. The caller has split the page block (page_split)
-// and flushes. False: no memory.
+// Turns a large entry into a table of 512 small ones with the same rights. The caller has split the page block
+// (page_split) and flushes. False: no memory.
 bool user_entry_split(struct aspace *as, pte_t *entry);
 
-// Calls fn for every used entry of level 1 or large entry of level 2 in [start, end), in order. A large entry is passed as a
-// whole even when the range covers a part of it: `va` is its own start. fn returns false to stop the walk. Inlined, so that fn is too.
+// Calls fn for every used entry of level 1 or large entry of level 2 in [start, end), in order. A large entry is
+// passed as a whole even when the range covers a part of it: `va` is its own start. fn returns false to stop the
+// walk. Inlined, so that fn is too.
 #define WALK_INLINE static inline __attribute__((always_inline))
 typedef bool (*walk_fn)(void *ctx, pte_t *entry, uaddr_t va, unsigned level);
 WALK_INLINE bool user_walk(struct aspace *as, uaddr_t start, uaddr_t end, walk_fn fn, void *ctx) {
@@ -97,8 +99,8 @@ WALK_INLINE bool user_walk(struct aspace *as, uaddr_t start, uaddr_t end, walk_f
     return true;
 }
 
-// Frees the tables that lie wholly between floor and ceiling and serve only [start, end), which is empty by now. They go to
-// the batch, which frees them after its flush.
+// Frees the tables that lie wholly between floor and ceiling and serve only [start, end), which is empty by now. They
+// go to the batch, which frees them after its flush.
 struct tlb_batch;
 void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling);
 
@@ -121,8 +123,8 @@ static inline void tlb_batch_begin(struct tlb_batch *b, struct aspace *as) {
 // Flushes on every CPU that has the address space loaded, then frees. Under the table_lock that covered the changes.
 void tlb_batch_flush(struct tlb_batch *b);
 
-// Clears or changes a present entry; `old` is what it was. A CPU that loads the table from here on sees the new value, which is
-// why the order of this exchange and the look at aspace.cpus matters.
+// Clears or changes a present entry; `old` is what it was. A CPU that loads the table from here on sees the new
+// value, which is why the order of this exchange and the look at aspace.cpus matters.
 static inline pte_t pte_exchange(pte_t *entry, pte_t value) { return atomic_xchg(entry, value); }
 
 static inline void tlb_batch_stale(struct tlb_batch *b, uaddr_t va) {
@@ -131,8 +133,8 @@ static inline void tlb_batch_stale(struct tlb_batch *b, uaddr_t va) {
     b->flush_count++;
 }
 
-// Drops the reference that a cleared entry held: at once when only this CPU can know the entry (it will not touch the address
-// before the flush), else after the flush.
+// Drops the reference that a cleared entry held: at once when only this CPU can know the entry (it will not touch the
+// address before the flush), else after the flush.
 static inline void tlb_batch_release(struct tlb_batch *b, struct page *p) {
     if (!(READ_ONCE(b->as->cpus) & ~(1UL << cpu_this()->id))) {
         page_unref(p);

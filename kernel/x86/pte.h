@@ -65,8 +65,8 @@ static inline bool pte_allows(pte_t e, bool write, bool exec) {
     return (e & PTE_PRESENT) && (!write || (e & PTE_WRITE)) && (!exec || !(e & PTE_NX));
 }
 
-// The same frame with other rights. A page that is not written through this entry now stays so: the next write faults, and the
-// fault decides whether it must be copied.
+// The same frame with other rights. A page that is not written through this entry now stays so: the next write
+// faults, and the fault decides whether it must be copied.
 static inline pte_t pte_change(pte_t e, unsigned prot) {
     pte_t keep = e & (PTE_FRAME | PTE_NOREF | PTE_LARGE | PTE_WRITE | PTE_DIRTY);
     if (prot & PROT_WRITE)

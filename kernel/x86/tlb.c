@@ -1,8 +1,8 @@
 // Translation caches: which CPU has which address space loaded, and what must be flushed where.
 //
-// aspace.cpus has a bit for each CPU whose CR3 holds the table. A CPU sets its bit before it loads CR3 and clears it after it has
-// loaded another; whoever changes an entry does that with a locked instruction before it reads the bits. So either the
-// changer sees the bit and calls that CPU, or the CPU's load of CR3 comes after the change.
+// aspace.cpus has a bit for each CPU whose CR3 holds the table. A CPU sets its bit before it loads CR3 and clears it
+// after it has loaded another; whoever changes an entry does that with a locked instruction before it reads the bits.
+// So either the changer sees the bit and calls that CPU, or the CPU's load of CR3 comes after the change.
 #include "kernel/irq.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/pagetable.h"

@@ -1,5 +1,5 @@
-// The application's half of page tables: makes, finds, splits and frees tables. No policy, and no privileged instruction, so
-// that the unit tests run it as it is.
+// The application's half of page tables: makes, finds, splits and frees tables. No policy, and no privileged
+// instruction, so that the unit tests run it as it is.
 // Locks: aspace.table_lock, as pagetable.h says.
 #include "kernel/x86/pagetable.h"
 
