@@ -327,6 +327,7 @@ static void epoll_release(struct file *f) {
 
 static const struct file_ops epoll_ops = {
     .name = "[eventpoll]",
+    .seek = file_seek_nowhere,
     .poll = epoll_poll,
     .release = epoll_release,
 };

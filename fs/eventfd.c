@@ -79,6 +79,7 @@ static void eventfd_release(struct file *f) { kfree(f->data); }
 
 static const struct file_ops eventfd_ops = {
     .name = "[eventfd]",
+    .seek = file_seek_nowhere,
     .read = eventfd_read,
     .write = eventfd_write,
     .poll = eventfd_poll,

@@ -100,6 +100,7 @@ int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *p
 int64_t file_seek(struct file *f, int64_t offset, int whence);                      // lseek(2)
 // The default for files with a size: SEEK_SET, SEEK_CUR, SEEK_END, and SEEK_DATA, SEEK_HOLE as for a file without holes.
 int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size);
+int64_t file_seek_nowhere(struct file *f, int64_t offset, int whence);              // for streams on which lseek(2) answers 0
 int file_iterate(struct file *f, struct dir_context *ctx);                          // the next entries of a directory
 uint32_t file_poll(struct file *f, struct poll_table *pt);                          // POLL* bits
 

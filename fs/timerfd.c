@@ -5,6 +5,8 @@
 #include "kernel/time.h"
 #include <linux/time.h>
 
+#define MIN_GAP (50 * NSEC_PER_USEC) // between two expiries that make an interrupt
+
 struct timerfd {
     struct waitq wait;
     struct timer timer;
@@ -21,9 +23,10 @@ static void catch_up(struct timerfd *t, nsec_t now) {
     if (!t->deadline || now < t->deadline)
         return;
     if (t->interval) {
-        uint64_t n = (now - t->deadline) / t->interval + 1;
+        nsec_t n = (now - t->deadline) / t->interval + 1;
         t->ticks += n;
-        t->deadline += n * t->interval;
+        if (__builtin_add_overflow(t->deadline, n * t->interval, &t->deadline))
+            t->deadline = NSEC_MAX;
     } else {
         t->ticks++;
         t->deadline = 0;
@@ -34,14 +37,17 @@ static void expired(struct timer *timer) {
     struct timerfd *t = container_of(timer, struct timerfd, timer);
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
     catch_up(t, time_monotonic());
+    // An interval may be a nanosecond: that must leave time for something else than its interrupts. catch_up counts them all.
     if (t->deadline)
-        timer_add(&t->timer, t->deadline);
+        timer_add(&t->timer, MAX(t->deadline, time_monotonic() + MIN_GAP));
     spin_unlock_irqrestore(&t->wait.lock, flags);
     waitq_wake_key(&t->wait, ~0u, POLLIN | POLLRDNORM);
 }
 
 static uint64_t take(struct timerfd *t) {
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
+    if (t->interval && t->ticks)
+        catch_up(t, time_monotonic());
     uint64_t ticks = t->ticks;
     t->ticks = 0;
     spin_unlock_irqrestore(&t->wait.lock, flags);
@@ -94,6 +100,7 @@ static void timerfd_release(struct file *f) {
 
 static const struct file_ops timerfd_ops = {
     .name = "[timerfd]",
+    .seek = file_seek_nowhere,
     .read = timerfd_read,
     .poll = timerfd_poll,
     .release = timerfd_release,
