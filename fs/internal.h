@@ -90,7 +90,7 @@ struct walk {
     char *buffer;     // holds the expanded names of symbolic links
     struct path jail; // RESOLVE_BENEATH, RESOLVE_IN_ROOT: where the walk began, referenced; otherwise not used
 };
-#define WALK_JAILED(w) unlikely((w)->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT))
+#define WALK_JAILED(w) unlikely((w)->resolve &(RESOLVE_BENEATH | RESOLVE_IN_ROOT))
 int walk_start(struct walk *w, int at, const char *name,
                unsigned flags); // and goes: 0 or -errno (then nothing is held)
 // LOOKUP_PARENT stopped before a symbolic link: follows it, up to the last component of its target.

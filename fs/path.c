@@ -88,7 +88,8 @@ static int walk_up(struct walk *w) {
 
 // As Linux with protected_symlinks: somebody else's link in a directory like /tmp may be a trap.
 static bool may_follow(struct inode *dir, struct inode *link) {
-    return (dir->mode & (S_ISVTX | 002)) != (S_ISVTX | 002) || link->uid == process_current()->cred.fsuid || link->uid == dir->uid;
+    return (dir->mode & (S_ISVTX | 002)) != (S_ISVTX | 002) || link->uid == process_current()->cred.fsuid ||
+           link->uid == dir->uid;
 }
 
 // Goes to where the symbolic link points; *rest is what is still to be walked from there. `slash`: the link's name ended in one.

@@ -26,8 +26,8 @@ struct poller {
     struct poll_table table; // first
     struct waitq wait;       // where the thread sleeps
     uint32_t triggered;
-    bool registered;         // the first round is over
-    int error;               // -ENOMEM: not all files could be registered
+    bool registered; // the first round is over
+    int error;       // -ENOMEM: not all files could be registered
     unsigned count;
     struct poll_entry entries[6];
     struct poll_block *more;
@@ -42,8 +42,7 @@ int poller_wait(struct poller *p, nsec_t deadline);
 void poller_done(struct poller *p);
 
 // For file_ops.poll: the readiness depends on this queue.
-static inline void poll_on(struct poll_table *pt, struct file *f, struct waitq *wq)
-{
+static inline void poll_on(struct poll_table *pt, struct file *f, struct waitq *wq) {
     if (pt)
         pt->add(pt, f, wq);
 }
@@ -56,11 +55,11 @@ struct epoll_request { // as the ABI's struct epoll_event, which is packed
 struct file *epoll_create(unsigned flags);
 int epoll_control(struct file *epoll, int op, int fd, struct file *target, const struct epoll_request *request);
 // Up to `max` events through `emit`, which returns false when it could not store one (-EFAULT). The number stored, or -errno.
-int epoll_wait(struct file *epoll, int max, nsec_t deadline, bool (*emit)(void *arg, int i, const struct epoll_request *ev),
-               void *arg);
-void epoll_file_released(struct file *f); // file_release: forget it
+int epoll_wait(struct file *epoll, int max, nsec_t deadline,
+               bool (*emit)(void *arg, int i, const struct epoll_request *ev), void *arg);
+void epoll_file_released(struct file *f);                    // file_release: forget it
 struct file *eventfd_create(uint32_t count, unsigned flags); // EFD_*
-struct file *timerfd_create(int clock, unsigned flags);       // CLOCK_*, O_NONBLOCK
+struct file *timerfd_create(int clock, unsigned flags);      // CLOCK_*, O_NONBLOCK
 struct timer_setting {
     nsec_t value, interval; // value 0: not armed
 };
@@ -68,9 +67,9 @@ int timerfd_get(struct file *f, struct timer_setting *out); // value: what is le
 int timerfd_set(struct file *f, const struct timer_setting *new, bool absolute, struct timer_setting *old);
 
 // --- Pipes ---
-int pipe_create(unsigned flags, struct file *ends[2]); // read end, write end
+int pipe_create(unsigned flags, struct file *ends[2]);       // read end, write end
 struct file *fifo_open(struct inode *inode, unsigned flags); // open(2) of a FIFO: waits for the other side. ERR_PTR
-long pipe_set_size(struct file *f, unsigned size); // F_SETPIPE_SZ. The size, or -errno (-EBADF: not a pipe)
+long pipe_set_size(struct file *f, unsigned size);           // F_SETPIPE_SZ. The size, or -errno (-EBADF: not a pipe)
 long pipe_get_size(struct file *f);
 
 // --- Locks of files ---

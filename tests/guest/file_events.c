@@ -22,8 +22,7 @@
 #define F_GET_SEALS 1034
 #endif
 
-static void show_events(int ep, int timeout)
-{
+static void show_events(int ep, int timeout) {
     struct epoll_event ev[8];
     int n = epoll_wait(ep, ev, 8, timeout);
     printf("epoll_wait %d:", n);
@@ -32,22 +31,19 @@ static void show_events(int ep, int timeout)
     printf("\n");
 }
 
-static int add(int ep, int op, int fd, unsigned events, int data)
-{
+static int add(int ep, int op, int fd, unsigned events, int data) {
     struct epoll_event ev = {.events = events, .data.u32 = data};
     return epoll_ctl(ep, op, fd, &ev);
 }
 
-static void *write_later(void *arg)
-{
+static void *write_later(void *arg) {
     usleep(20000);
     if (write(*(int *)arg, "late", 4) != 4)
         printf("late write failed\n");
     return NULL;
 }
 
-static void epolls(void)
-{
+static void epolls(void) {
     int ep = epoll_create1(EPOLL_CLOEXEC), p[2], q[2];
     char buf[64];
     if (ep < 0 || pipe(p) || pipe(q))
@@ -90,8 +86,7 @@ static void epolls(void)
     show_events(ep, 10);
 }
 
-static void counters(void)
-{
+static void counters(void) {
     uint64_t v = 7;
     int e = eventfd(3, EFD_NONBLOCK), s = eventfd(2, EFD_SEMAPHORE | EFD_NONBLOCK);
     SHOW(write(e, &v, 8));
@@ -110,8 +105,7 @@ static void counters(void)
     printf("%x\n", pf.revents);
 }
 
-static void timers(void)
-{
+static void timers(void) {
     uint64_t v = 0;
     struct itimerspec set = {{0, 20000000}, {0, 30000000}}, got;
     int t = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
@@ -132,8 +126,7 @@ static void timers(void)
     SHOW(poll(&pf, 1, 50));
 }
 
-static void memory_files(void)
-{
+static void memory_files(void) {
     int m = memfd_create("secret", MFD_ALLOW_SEALING | MFD_CLOEXEC), n = memfd_create("plain", 0);
     char link[64], buf[8];
     SHOW(fcntl(m, F_GET_SEALS));
@@ -160,8 +153,7 @@ static void memory_files(void)
     SHOW(memfd_create("x", 0x1000));
 }
 
-static void locks(void)
-{
+static void locks(void) {
     int a = open("locked", O_RDWR | O_CREAT, 0644), b = open("locked", O_RDWR);
     SHOW(flock(a, LOCK_SH));
     SHOW(flock(b, LOCK_SH | LOCK_NB));
@@ -181,7 +173,8 @@ static void locks(void)
         l = (struct flock){.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 15, .l_len = 100};
         SHOW(fcntl(b, F_SETLK, &l));
         SHOW(fcntl(b, F_GETLK, &l));
-        printf("%d start %d len %d parent %d\n", l.l_type == F_WRLCK, (int)l.l_start, (int)l.l_len, l.l_pid == getppid());
+        printf("%d start %d len %d parent %d\n", l.l_type == F_WRLCK, (int)l.l_start, (int)l.l_len,
+               l.l_pid == getppid());
         l = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 20, .l_len = 0};
         SHOW(fcntl(b, F_SETLK, &l));
         fflush(stdout);
@@ -196,8 +189,7 @@ static void locks(void)
     SHOW(fcntl(a, F_SETLK, &l));
 }
 
-static void copies(void)
-{
+static void copies(void) {
     int in = open("from", O_RDWR | O_CREAT, 0644), out = open("to", O_RDWR | O_CREAT, 0644), p[2];
     char buf[64] = {0};
     off_t at = 2, to = 5;
@@ -224,8 +216,7 @@ static void copies(void)
     unlink("locked");
 }
 
-int main(void)
-{
+int main(void) {
     epolls();
     counters();
     timers();
