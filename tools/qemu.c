@@ -57,11 +57,15 @@ static void add_machine(struct strings *command, const struct qemu_setup *setup)
     strings_add(command, "max");
     strings_add(command, "-smp");
     strings_add(command, "%u", options->cpus);
+    bool whole = options->memory % (1 << 20) == 0;
+    uintmax_t size = whole ? options->memory >> 20 : (options->memory + 1023) >> 10;
     strings_add(command, "-m");
-    if (options->memory % (1 << 20) == 0)
-        strings_add(command, "%juM", (uintmax_t)(options->memory >> 20));
-    else
-        strings_add(command, "%juK", (uintmax_t)((options->memory + 1023) >> 10));
+    strings_add(command, "%ju%c", size, whole ? 'M' : 'K');
+    /* The host gives memory as the guest touches it: a guest may be promised more than the host has free now. */
+    strings_add(command, "-object");
+    strings_add(command, "memory-backend-ram,id=ram,size=%ju%c,reserve=off", size, whole ? 'M' : 'K');
+    strings_add(command, "-machine");
+    strings_add(command, "memory-backend=ram");
 }
 
 static void add_channel(struct strings *command, const char *id, int fd, const char *plain) {
