@@ -12,7 +12,7 @@ def says_hello(*options):
           f"{' '.join(options)}: status {got.status}, {got.stdout!r}, {harness.tail(got.stderr)}")
 
 
-for size in ["5M", "6M", "16M", "100M", "4G", "16G"]:
+for size in ["5M", "6M", "16M", "100M", "4G", "16G", "64G"]:
     test(f"memory/{size}")(lambda size=size: says_hello("-m", size))
 test("memory/3G-q35")(lambda: says_hello("-m", "3G", "--machine", "q35"))
 test("memory/5G-q35")(lambda: says_hello("-m", "5G", "--machine", "q35", "--cpus", "2"))
