@@ -2,4 +2,4 @@
 #include "kernel/x86/cpu.h"
 void host_yield(void);
 #define cpu_pause host_yield
-#define spin_wait(i) host_yield()
+#define spin_wait(i) ((void)(i), host_yield())
