@@ -1,9 +1,13 @@
 // The clock. Time is a line through (cycles, ns): mono_base + (tsc - tsc_base) * mult, kept in the page that the vDSO reads.
 // When the machine tells the rate of its cycles the line stands from the boot on (mode 1). Otherwise the clock starts on a
 // slower counter of known rate (mode 0: the vDSO makes system calls), which also measures the cycles: nothing waits for that.
-// The first reading after 250 us makes the cycles take over, and the measurement is repeated from 10 ms on over ever longer
+// The first reading after 250 us makes the cycles take over, and the measurement is repeated from 5 ms on over ever longer
 // baselines. What is then found wrong is put right by running a little faster or slower until the next measurement, so that
 // time never jumps or goes back.
+//
+// A virtual CPU may be put aside for longer than the counter takes to wrap, unseen, before the rate is known. Wraps that were
+// missed make the cycles look too fast, never too slow. So a later stretch in which they are slower says that the beginning
+// of the measurement was such a case, and the measurement begins anew behind it.
 //
 // Locks: time_lock (interrupt-safe, a leaf) for all writers and for reading the reference; readers use the page's sequence.
 #include "kernel/clock_event.h"
@@ -14,8 +18,9 @@
 #include "kernel/time.h"
 
 #define SHORTEST_BASELINE (250 * NSEC_PER_USEC) // right to within half a percent
-#define FIRST_BASELINE (10 * NSEC_PER_MSEC)
+#define FIRST_BASELINE (5 * NSEC_PER_MSEC)
 #define LAST_BASELINE (256 * NSEC_PER_SEC) // and every so often from then on
+#define MAX_HZ_PER_NS 6    // no TSC is faster than 6 GHz
 #define MAX_SLEW 20 // the clock runs at most a 20th faster or slower than it should
 
 struct vdso_data *vdso_data;
@@ -24,15 +29,21 @@ static struct spinlock time_lock;
 static uint64_t cycles_per_ns = 1UL << 32; // 32 binary places
 static uint64_t true_mult = 1UL << 32;     // ns a cycle as measured, without the slewing
 
-// Where the measurement began, and the reference counter's state.
-static uint64_t start_cycles;
+// A moment by all clocks: cycles, the reference, and the time that was shown.
+struct moment {
+    uint64_t cycles;
+    nsec_t reference, shown;
+};
+static struct moment start;  // where the measurement began
+static struct moment before; // the previous look
+
+// The reference counter's state.
 static uint64_t reference_last;  // its last raw value
-static uint64_t reference_ticks; // since the start, wraps included
+static uint64_t reference_ticks; // since the boot, wraps included
 static uint64_t reference_seen_at; // cycles at reference_last
 static uint64_t sample_width;      // cycles that the last reading took: how far off the pair may be
 
 static struct timer measure_timer;
-static nsec_t baseline;
 
 uint64_t time_cycles(void)
 {
@@ -88,14 +99,13 @@ static void line_set(uint64_t cycles, nsec_t ns, uint64_t mult)
 
 // --- The reference ---
 
-// Nanoseconds since the start by the reference. time_lock held. Where it may have wrapped since it was last read, the
-// cycles tell how often: their rate is known well enough for that from the first 10 ms on, and before that the measuring
-// timer reads it in time.
+// Nanoseconds since the boot by the reference. time_lock held. Where it may have wrapped since it was last read, the cycles
+// tell how often, once their rate is known.
 static nsec_t reference_now(uint64_t *cycles)
 {
-    uint64_t before = clock_cycles(), raw = clock_reference->read(), after = clock_cycles();
-    sample_width = after - before;
-    *cycles = before + sample_width / 2;
+    uint64_t first = clock_cycles(), raw = clock_reference->read();
+    sample_width = clock_cycles() - first;
+    *cycles = first + sample_width / 2;
     uint64_t ticks = (raw - reference_last) & clock_reference->mask;
     if (vdso_data->mode == 1) {
         uint64_t passed = mul_shift32(*cycles - reference_seen_at, true_mult); // ns
@@ -127,39 +137,58 @@ static nsec_t reference_monotonic(void)
         return now;
     }
     nsec_t ns = reference_now(&cycles);
-    if (ns >= SHORTEST_BASELINE && sample_width < (cycles - start_cycles) / 128) {
-        set_rates(ns, cycles - start_cycles);
+    uint64_t passed = cycles - start.cycles, passed_ns = (uint64_t)(ns - start.reference);
+    bool dead = !reference_ticks && passed > 1UL << 28;
+    if (unlikely(dead)) {
         line_set(cycles, ns, true_mult);
+    } else if (reference_ticks && passed > passed_ns * MAX_HZ_PER_NS + (1UL << 20)) { // it must have wrapped
+        start = (struct moment){cycles, ns, ns};
+    } else if (passed_ns >= (uint64_t)SHORTEST_BASELINE && sample_width < passed / 128) {
+        set_rates(ns - start.reference, passed);
+        line_set(cycles, ns, true_mult);
+        before = (struct moment){cycles, ns, ns};
     }
-    bool dead = !reference_ticks && !vdso_data->mode && cycles - start_cycles > 1UL << 28;
-    if (unlikely(dead))
-        line_set(start_cycles, 0, true_mult);
     spin_unlock_irqrestore(&time_lock, flags);
     if (unlikely(dead))
         log_warn("clock: the %s does not count; taking 1 GHz for the time stamp counter", clock_reference->name);
     return ns;
 }
 
-// Another measurement: from the start until now. Interrupt context.
+// A measurement, from its start until now; then the line is bent so that it is right when the next one comes. time_lock held.
+// Returns how long until then.
+static nsec_t measure_now(struct moment now)
+{
+    nsec_t since = now.reference - before.reference, next;
+    uint64_t expected = time_ns_to_cycles(since);
+    if (now.cycles - before.cycles < expected - expected / 64)
+        start = before;
+    before = now;
+    nsec_t ns = now.reference - start.reference;
+    if (ns < FIRST_BASELINE / 2)
+        return FIRST_BASELINE;
+    next = ns >= LAST_BASELINE ? LAST_BASELINE : ns * 9; // until ten times as much has passed
+    set_rates(ns, now.cycles - start.cycles);
+    // The clock shall be right when the next measurement comes: the error is spread over the time until then.
+    nsec_t error = start.shown + ns - now.shown;
+    uint64_t slew = mul_div(true_mult, (uint64_t)(error < 0 ? -error : error), (uint64_t)next);
+    slew = MIN(slew, true_mult / MAX_SLEW);
+    line_set(now.cycles, now.shown, error < 0 ? true_mult - slew : true_mult + slew);
+    return next;
+}
+
 static void measure(struct timer *timer)
 {
-    uint64_t cycles, flags = spin_lock_irqsave(&time_lock);
-    nsec_t ns = reference_now(&cycles), next = baseline;
-    uint64_t passed = cycles - start_cycles;
-    if (ns >= FIRST_BASELINE && passed) {
-        nsec_t shown = vdso_data->mode ? line_at(vdso_data, cycles) : ns, error = ns - shown;
-        next = ns >= LAST_BASELINE ? LAST_BASELINE : ns * 9; // until ten times as much has passed
-        set_rates(ns, passed);
-        // The clock shall be right when the next measurement comes: the error is spread over the time until then.
-        uint64_t slew = mul_div(true_mult, (uint64_t)(error < 0 ? -error : error), (uint64_t)next);
-        slew = MIN(slew, true_mult / MAX_SLEW);
-        line_set(cycles, shown, error < 0 ? true_mult - slew : true_mult + slew);
-    }
-    nsec_t now = vdso_data->mode ? line_at(vdso_data, cycles) : ns;
+    struct moment now;
+    uint64_t flags = spin_lock_irqsave(&time_lock);
+    now.reference = reference_now(&now.cycles);
+    now.shown = vdso_data->mode ? line_at(vdso_data, now.cycles) : now.reference;
+    bool steady = sample_width < (now.cycles - before.cycles) / 128; // else somebody came in between: another time
+    nsec_t next = steady ? measure_now(now) : FIRST_BASELINE;
     spin_unlock_irqrestore(&time_lock, flags);
-    log_debug("clock: TSC %lu kHz by the %s over %ld us", time_tsc_khz(), clock_reference->name, (long)(ns / NSEC_PER_USEC));
+    log_debug("clock: TSC %lu kHz by the %s over %ld us", time_tsc_khz(), clock_reference->name,
+              (long)((now.reference - start.reference) / NSEC_PER_USEC));
     if (reference_ticks)
-        timer_add(timer, now + next);
+        timer_add(timer, now.shown + next);
 }
 
 // --- Reading ---
@@ -203,7 +232,8 @@ int time_set_realtime(nsec_t ns)
 void time_init_for_test(void) // as after a reset
 {
     cycles_per_ns = true_mult = 1UL << 32;
-    reference_last = reference_ticks = reference_seen_at = sample_width = start_cycles = 0;
+    reference_last = reference_ticks = reference_seen_at = sample_width = 0;
+    start = before = (struct moment){0};
 }
 #endif
 
@@ -221,26 +251,26 @@ void time_init(void)
     vdso_data->shift = 32;
     struct clock_cycles_info info = {0};
     clock_init(&info);
-    start_cycles = clock_cycles();
+    start.cycles = clock_cycles();
     if (info.hz) {
         true_mult = mul_div(NSEC_PER_SEC, 1UL << 32, info.hz);
         cycles_per_ns = mul_div(info.hz, 1UL << 32, NSEC_PER_SEC);
     }
     if (clock_reference) {
         reference_last = clock_reference->read();
-        start_cycles += (clock_cycles() - start_cycles) / 2;
+        start.cycles += (clock_cycles() - start.cycles) / 2;
     }
-    reference_seen_at = start_cycles;
+    before = start;
+    reference_seen_at = start.cycles;
     if (info.hz || !clock_reference) {
-        line_set(start_cycles, 0, true_mult);
+        line_set(start.cycles, 0, true_mult);
         if (!info.hz)
             log_warn("clock: nothing tells the rate of the time stamp counter; taking 1 GHz");
     }
     time_init_cpu();
     if (clock_reference && !info.exact) {
-        baseline = FIRST_BASELINE;
         timer_init(&measure_timer, measure);
-        timer_add(&measure_timer, baseline);
+        timer_add(&measure_timer, FIRST_BASELINE);
     }
     nsec_t real = info.realtime ? info.realtime : rtc_read() * NSEC_PER_SEC;
     vdso_data->real_offset = real - time_monotonic();
