@@ -113,3 +113,11 @@ def noise_calls():
     for seed in range(1, 4):
         got = knarr("--cpus", "2", "-m", "64M", compiled("wild_table"), "noise", str(seed), timeout=60)
         check(got.status != 125, f"seed {seed}: status {got.status}: {harness.tail(got.stderr)}")
+
+
+@test("machine/leaks")
+def leaks():
+    """Memory comes back after files, mappings, threads and processes."""
+    for cpus in ["1", "2"]:
+        got = knarr("--cpus", cpus, "-m", "128M", compiled("leaks"))
+        check((got.status, got.stdout) == (0, b"done\n"), f"status {got.status}: {harness.tail(got.stdout)} {harness.tail(got.stderr)}")
