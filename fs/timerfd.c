@@ -33,6 +33,8 @@ static void catch_up(struct timerfd *t, nsec_t now) {
     }
 }
 
+// Does not arm the timer again: until somebody reads there is nothing new to tell, and a reader counts what came meanwhile. So
+// an interval of a nanosecond costs no more than its readers ask for.
 static void expired(struct timer *timer) {
     struct timerfd *t = container_of(timer, struct timerfd, timer);
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
@@ -48,8 +50,11 @@ static uint64_t take(struct timerfd *t) {
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
     if (t->interval && t->ticks)
         catch_up(t, time_monotonic());
+    catch_up(t, time_monotonic());
     uint64_t ticks = t->ticks;
     t->ticks = 0;
+    if (ticks && t->deadline)
+        timer_add(&t->timer, t->deadline);
     spin_unlock_irqrestore(&t->wait.lock, flags);
     return ticks;
 }
@@ -86,7 +91,7 @@ static void read_setting(struct timerfd *t, struct timer_setting *s) {
 static void disarm(struct timerfd *t, struct timer_setting *old) {
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
     read_setting(t, old);
-    t->deadline = 0; // so that the function, should it run now, does not arm it again
+    t->deadline = 0; // so that no reader arms it again
     spin_unlock_irqrestore(&t->wait.lock, flags);
     timer_cancel_sync(&t->timer);
 }
