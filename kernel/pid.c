@@ -1,5 +1,5 @@
-// The table of numbers: pages of entries that are allocated when their first number is. A number is reused only after all
-// others have been, so that a stale one does not soon mean somebody else.
+// The table of numbers: pages of entries that are allocated when their first number is, and freed after their last. A number
+// is reused only after all others have been, so that a stale one does not soon mean somebody else.
 #include "kernel/pid.h"
 #include "kernel/lock.h"
 #include "kernel/process.h"
@@ -53,18 +53,33 @@ static int find_free(int from)
     return 0;
 }
 
+// Takes an empty chunk out of the table, to be freed. The one that numbers come from just now stays, else each short-lived
+// thread would allocate it again.
+static struct pid_chunk *take_empty(int pid)
+{
+    struct pid_chunk **at = &chunks[pid / PER_CHUNK], *chunk = *at;
+    if (!chunk || chunk->used || pid / PER_CHUNK == last_pid / PER_CHUNK)
+        return NULL;
+    *at = NULL;
+    return chunk;
+}
+
 int pid_alloc(void)
 {
     uint64_t flags = spin_lock_irqsave(&pid_lock);
+    struct pid_chunk *empty = NULL;
     int pid = find_free(last_pid + 1);
     if (!pid)
         pid = find_free(FIRST_AGAIN);
     if (pid) {
+        int left = last_pid;
         chunks[pid / PER_CHUNK]->used++;
         entry_of(pid)->used = true;
         last_pid = pid;
+        empty = take_empty(left);
     }
     spin_unlock_irqrestore(&pid_lock, flags);
+    kfree(empty);
     return pid ? pid : -EAGAIN;
 }
 
@@ -73,7 +88,9 @@ void pid_free(int pid)
     uint64_t flags = spin_lock_irqsave(&pid_lock);
     *entry_of(pid) = (struct pid_entry){0};
     chunks[pid / PER_CHUNK]->used--;
+    struct pid_chunk *empty = take_empty(pid);
     spin_unlock_irqrestore(&pid_lock, flags);
+    kfree(empty);
 }
 
 void pid_set_process(int pid, struct process *p)

@@ -13,8 +13,10 @@
 
 void *calloc(size_t n, size_t size);
 void abort(void) __attribute__((noreturn));
+void free(void *p);
 
 void *kzalloc(size_t size) { return calloc(1, size); }
+void kfree(void *p) { free(p); }
 void process_ref(struct process *p) { p->refs++; }
 void thread_ref(struct thread *t) { t->refs++; }
 uint64_t irq_save(void) { return 0; }
