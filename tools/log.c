@@ -40,6 +40,18 @@ static void keep(struct log *log, const char *text, size_t length) {
     log->length += length;
 }
 
+/* Prints the whole lines of what is kept: the program's own messages come between lines, not in their midst. */
+static void print_lines(struct log *log) {
+    const char *feed = memrchr(log->kept, '\n', log->length);
+    size_t whole = feed ? (size_t)(feed + 1 - log->kept) : 0;
+
+    if (log->length >= LOG_KEPT / 2)
+        whole = log->length;
+    print(log->kept, whole);
+    log->length -= whole;
+    memmove(log->kept, log->kept + whole, log->length);
+}
+
 bool log_read(struct log *log, int fd) {
     char buffer[4096];
 
@@ -50,21 +62,18 @@ bool log_read(struct log *log, int fd) {
             return false;
         if (got < 0)
             return errno == EAGAIN || errno == EINTR;
+        keep(log, buffer, (size_t)got);
         if (log->show)
-            print(buffer, (size_t)got);
-        else
-            keep(log, buffer, (size_t)got);
+            print_lines(log);
     }
     return true;
 }
 
-void log_print_last(const struct log *log) {
-    size_t start = log->length;
+void log_finish(const struct log *log) {
+    size_t start = log->show ? 0 : log->length;
     int lines = 0;
 
-    if (log->show)
-        return;
-    while (start > 0 && (log->kept[start - 1] != '\n' || lines < LINES_LAST)) {
+    while (log->failed && start > 0 && (log->kept[start - 1] != '\n' || lines < LINES_LAST)) {
         lines += log->kept[start - 1] == '\n';
         start--;
     }

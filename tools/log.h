@@ -10,7 +10,7 @@
 enum { LOG_KEPT = 16 << 10 };
 
 struct log {
-    bool show;     /* print on stderr as it comes */
+    bool show;     /* print on stderr line by line as it comes */
     bool failed;   /* Knarr failed: what was kept is of interest */
     size_t length; /* of the kept text */
     char kept[LOG_KEPT];
@@ -19,5 +19,5 @@ struct log {
 /* Reads what there is from a non-blocking descriptor. False at its end. */
 bool log_read(struct log *log, int fd);
 
-/* Prints the last lines on stderr, unless they were printed as they came. */
-void log_print_last(const struct log *log);
+/* At the end: prints a last line without its end, or, when Knarr failed, the last lines unless they were printed already. */
+void log_finish(const struct log *log);

@@ -424,7 +424,6 @@ int relay_run(struct qemu *qemu, const struct relay_options *options) {
         relay.log.failed = true;
         relay.status = STATUS_FAILED;
     }
-    if (relay.log.failed)
-        log_print_last(&relay.log);
+    log_finish(&relay.log);
     return relay.status;
 }
