@@ -158,9 +158,9 @@ def raw_mode():
 @test("terminal/restored")
 def restored():
     """The person's terminal is as it was, also when the program is killed."""
+    harness.WORK.mkdir(parents=True, exist_ok=True)
     with Terminal(["sh", "-c", 'stty -a >"$2"; "$0" run "$1" sh -c "stty raw -echo; kill -9 \\$\\$"; stty -a >"$3"; echo AFTER',
                    harness.KNARR, busybox(), harness.WORK / "before", harness.WORK / "after"]) as t:
-        harness.WORK.mkdir(parents=True, exist_ok=True)
         t.expect("AFTER")
         check((harness.WORK / "before").read_text() == (harness.WORK / "after").read_text(), "the terminal has changed")
 
