@@ -118,6 +118,7 @@ static const struct device devices[] = {
     {MAKE_DEV(1, 7), "full", 0666, &full_ops, NULL},       {MAKE_DEV(1, 8), "random", 0666, &random_ops, NULL},
     {MAKE_DEV(1, 9), "urandom", 0666, &urandom_ops, NULL}, {MAKE_DEV(1, 11), "kmsg", 0644, &kmsg_ops, NULL},
     {MAKE_DEV(5, 0), "tty", 0666, NULL, tty_open_current}, {MAKE_DEV(5, 1), "console", 0600, NULL, tty_open_console},
+    {MAKE_DEV(5, 2), "ptmx", 0666, NULL, pty_open_master},
 };
 
 const struct device *device_find(uint64_t rdev) {

@@ -1,6 +1,7 @@
 // open(2): the walk, creation, permission checks, and what kind of file an inode becomes.
 #include "fs/internal.h"
 #include "fs/poll.h"
+#include "fs/tty.h"
 #include "kernel/string.h"
 
 // A device's or a FIFO's file, with the node's inode and path in place of what the driver used.
@@ -15,6 +16,8 @@ static struct file *open_special(struct inode *inode, unsigned flags) {
     }
     if (S_ISFIFO(inode->mode))
         return fifo_open(inode, flags);
+    if (pty_is_slave(inode))
+        return pty_open_slave(inode, flags);
     const struct device *dev = S_ISCHR(inode->mode) ? device_find(inode->rdev) : NULL;
     if (!dev)
         return ERR_PTR(-ENXIO);

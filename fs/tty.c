@@ -181,6 +181,8 @@ static int64_t tty_read(struct file *f, struct uio *u, uint64_t *pos) {
         if (n < 0)
             return got ? got : n;
         got += n;
+        if (t->hung_up && waited && !got)
+            return -EIO; // who was waiting is told; later reads find the end
         if (end || u->left == 0 || t->hung_up)
             return got;
         bool canonical = ldisc_canonical(t);
@@ -253,7 +255,12 @@ static uint32_t tty_poll(struct file *f, struct poll_table *pt) {
     return ready;
 }
 
-static void tty_file_release(struct file *f) { tty_unref(f->data); }
+static void tty_file_release(struct file *f) {
+    struct tty *t = f->data;
+    if (atomic_sub(&t->files, 1) == 1 && t->ops->closed)
+        t->ops->closed(t);
+    tty_unref(t);
+}
 
 const struct file_ops tty_file_ops = {
     .read = tty_read,
@@ -273,6 +280,8 @@ struct file *tty_open(struct tty *t, struct inode *inode, unsigned flags) {
         return f;
     f->data = tty_ref(t);
     f->stream = true;
+    atomic_add(&t->files, 1);
+    WRITE_ONCE(t->opened, true);
     if (!(flags & O_NOCTTY) && f->readable && READ_ONCE(t->session) == 0)
         tty_acquire(t, false); // only a session's leader without a terminal gets it; it is no error for others
     return f;

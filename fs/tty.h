@@ -24,8 +24,9 @@ struct tty_ops {
     size_t (*write)(struct tty *t, const void *data, size_t len);
     // A reader made room for input, or a flush did: tty_accepts() may be true again. tty.lock is not held. May be NULL.
     void (*input_room)(struct tty *t);
-    // The state changed in a way that the other side shows (packet mode). Not used by the console; may be NULL.
+    // The state changed in a way that the other side shows (packet mode): TIOCPKT_*. Called with tty.lock held. May be NULL.
     void (*changed)(struct tty *t, unsigned what);
+    void (*closed)(struct tty *t);  // the last file on it was closed. May be NULL
     void (*release)(struct tty *t); // the last reference is gone. NULL: the tty is never freed
 };
 
@@ -33,6 +34,8 @@ struct tty {
     const struct tty_ops *ops;
     void *data; // the owner's
     uint32_t refs;
+    uint32_t files; // open on it
+    bool opened;    // at least once
     uint64_t rdev;
     struct spinlock lock;
     struct mutex change_lock;
@@ -105,6 +108,7 @@ void ldisc_push(struct tty *t);  // what was typed of a line becomes readable as
 void ldisc_flush_input(struct tty *t);
 void ldisc_flush_output(struct tty *t);
 void ldisc_set_termios(struct tty *t, const struct ktermios *k);
+void ldisc_set_stopped(struct tty *t, bool stopped);
 static inline bool ldisc_canonical(const struct tty *t) { return t->termios.c_lflag & ICANON; }
 
 // --- Controlling terminals and job control (fs/tty_job.c); no lock held ---
@@ -115,7 +119,10 @@ int tty_acquire(struct tty *t, bool steal);      // TIOCSCTTY of the current pro
 int tty_release_session(struct tty *t);          // TIOCNOTTY. 0, -ENOTTY
 int tty_set_foreground(struct tty *t, int pgid); // TIOCSPGRP
 struct tty *tty_current(void);                   // the current process's controlling terminal, referenced; NULL
-long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg); // fs/tty_ioctl.c
+long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg);  // fs/tty_ioctl.c
+long tty_control(struct tty *t, unsigned cmd, uint64_t arg); // the same, for a master that has no file on the terminal
+void tty_forget_session(
+    struct tty *t); // nobody has it open any more: its session is without a terminal, and is not told
 // For process_hooks.stop_tty: a session's leader that ends takes the terminal from its session, with SIGHUP and SIGCONT to
 // the foreground. (Children inherit process.tty by copying the pointer, setsid(2) clears it: the session has the reference.)
 void tty_process_exit(struct process *p);
@@ -134,6 +141,10 @@ struct file *console_open_stdio(int fd);
 // /dev/console and /dev/tty: called by devfs when they are opened. ERR_PTR(-ENXIO) without a controlling terminal.
 struct file *tty_open_console(unsigned flags);
 struct file *tty_open_current(unsigned flags);
+// Pseudo-terminals (fs/pty.c): opening /dev/ptmx and the nodes of devpts. ERR_PTR.
+struct file *pty_open_master(unsigned flags);
+bool pty_is_slave(const struct inode *inode);
+struct file *pty_open_slave(struct inode *inode, unsigned flags);
 struct tty *tty_console(void);           // NULL: the console is no terminal
 int tty_foreground_group(struct tty *t); // process group, for /proc/PID/stat; 0: none
 uint64_t tty_device(struct tty *t);      // its device number, for the same

@@ -89,7 +89,7 @@ static long flow(struct tty *t, uint64_t action) {
     uint64_t flags = spin_lock_irqsave(&t->lock);
     switch (action) {
     case TCOOFF:
-    case TCOON: t->stopped = action == TCOOFF; break;
+    case TCOON: ldisc_set_stopped(t, action == TCOOFF); break;
     case TCIOFF:
     case TCION: { // asks the other side to stop and to go on
         uint8_t c = t->termios.c_cc[action == TCIOFF ? VSTOP : VSTART];
@@ -138,8 +138,9 @@ static long job_ioctl(struct tty *t, unsigned cmd, uint64_t arg) {
     }
 }
 
-long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg) {
-    struct tty *t = f->data;
+long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg) { return tty_control(f->data, cmd, arg); }
+
+long tty_control(struct tty *t, unsigned cmd, uint64_t arg) {
     if (t->hung_up)
         return cmd == TIOCSPGRP ? -ENOTTY : -EIO;
     switch (cmd) {

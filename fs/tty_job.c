@@ -89,6 +89,14 @@ static void end_session(struct tty *t) {
         tty_unref(t);
 }
 
+void tty_forget_session(struct tty *t) {
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    bool was = detach_session(t);
+    spin_unlock_irqrestore(&process_table_lock, flags);
+    if (was)
+        tty_unref(t);
+}
+
 int tty_acquire(struct tty *t, bool steal) {
     struct process *p = process_current();
     bool may_steal = steal && capable(CAP_SYS_ADMIN);

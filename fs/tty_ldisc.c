@@ -7,6 +7,7 @@
 #include "fs/tty.h"
 
 #include "kernel/signal.h"
+#include <asm/ioctls.h>
 
 #define SLOT(pos) ((pos) % TTY_INPUT_SIZE)
 #define INPUT_RESERVE 2 // a byte may take two places (PARMRK), and a line's end must always find one
@@ -19,6 +20,11 @@ static bool is_control(uint8_t c) { return c < 32 || c == 127; }
 static bool is_continuation(const struct tty *t, uint8_t c) { return flag_i(t, IUTF8) && (c & 0xc0) == 0x80; }
 static bool is_word(uint8_t c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0xc0;
+}
+
+static void changed(struct tty *t, unsigned what) {
+    if (t->ops->changed)
+        t->ops->changed(t, what);
 }
 
 // --- Output ---
@@ -106,7 +112,17 @@ void ldisc_drain(struct tty *t) {
     }
 }
 
-void ldisc_flush_output(struct tty *t) { t->output_tail = t->output_head; }
+void ldisc_flush_output(struct tty *t) {
+    t->output_tail = t->output_head;
+    changed(t, TIOCPKT_FLUSHWRITE);
+}
+
+void ldisc_set_stopped(struct tty *t, bool stopped) {
+    if (t->stopped == stopped)
+        return;
+    t->stopped = stopped;
+    changed(t, stopped ? TIOCPKT_STOP : TIOCPKT_START);
+}
 
 // --- Echo. Without room for it, it is lost: a keyboard cannot wait. ---
 
@@ -340,15 +356,15 @@ bool ldisc_receive(struct tty *t, uint8_t c, int *signal) {
     }
     if (flag_i(t, IXON)) {
         if (is_key(t, c, VSTART)) {
-            t->stopped = false;
+            ldisc_set_stopped(t, false);
             return true;
         }
         if (is_key(t, c, VSTOP)) {
-            t->stopped = true;
+            ldisc_set_stopped(t, true);
             return true;
         }
         if (t->stopped && flag_i(t, IXANY))
-            t->stopped = false;
+            ldisc_set_stopped(t, false);
     }
     *signal = signal_of_key(t, c);
     if (*signal) {
@@ -357,7 +373,7 @@ bool ldisc_receive(struct tty *t, uint8_t c, int *signal) {
             ldisc_flush_input(t);
         }
         if (flag_i(t, IXON))
-            t->stopped = false;
+            ldisc_set_stopped(t, false);
         if (flag_l(t, ECHO))
             echo_char(t, c);
         return true;
@@ -426,10 +442,16 @@ void ldisc_push(struct tty *t) {
 void ldisc_flush_input(struct tty *t) {
     t->tail = t->line_head = t->head;
     t->literal_next = t->erasing = false;
+    changed(t, TIOCPKT_FLUSHREAD);
+}
+
+// The usual keys stop and start output: the other side may then do it by itself.
+static bool flow_keys(const struct tty *t) {
+    return flag_i(t, IXON) && t->termios.c_cc[VSTOP] == 023 && t->termios.c_cc[VSTART] == 021;
 }
 
 void ldisc_set_termios(struct tty *t, const struct ktermios *k) {
-    bool was_canonical = ldisc_canonical(t);
+    bool was_canonical = ldisc_canonical(t), had_flow_keys = flow_keys(t);
     t->termios = *k;
     if (ldisc_canonical(t) && !was_canonical && t->head != t->tail) {
         // What was typed so far becomes a line, as if it had been pushed by EOF.
@@ -443,5 +465,7 @@ void ldisc_set_termios(struct tty *t, const struct ktermios *k) {
     if (!ldisc_canonical(t))
         t->literal_next = t->erasing = false;
     if (!flag_i(t, IXON))
-        t->stopped = false;
+        ldisc_set_stopped(t, false);
+    if (flow_keys(t) != had_flow_keys)
+        changed(t, had_flow_keys ? TIOCPKT_NOSTOP : TIOCPKT_DOSTOP);
 }
