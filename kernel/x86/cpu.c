@@ -79,7 +79,7 @@ static void read_features(void) {
     f->pge = r.edx >> 13 & 1;
     f->x2apic = r.ecx >> 21 & 1;
     f->tsc_deadline = r.ecx >> 24 & 1;
-    f->xsave = r.ecx >> 26 & 1;
+    f->xsave = (r.ecx >> 26 & 1) && f->max_leaf >= 0xd;
     f->rdrand = r.ecx >> 30 & 1;
     f->hypervisor = r.ecx >> 31;
 
@@ -96,7 +96,7 @@ static void read_features(void) {
         f->umip = r.ecx >> 2 & 1;
         f->rdpid = r.ecx >> 22 & 1;
     }
-    if (f->xsave && f->max_leaf >= 0xd)
+    if (f->xsave)
         f->xsaveopt = cpuid(0xd, 1).eax & 1;
 
     f->max_extended_leaf = cpuid(0x80000000, 0).eax;
@@ -148,6 +148,8 @@ static void load_tables(struct cpu *c, struct cpu_tables *t) {
     __asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq; 1: ltr %w1" ::"i"(KERNEL_CS),
                      "r"(TSS_SELECTOR)
                      : "rax", "memory");
+    // A reset leaves a local table of 64 KiB at address 0, which is the application's: it could make call gates there.
+    __asm__ volatile("lldt %w0" ::"r"(0));
 }
 
 static void load_protection(void) {
