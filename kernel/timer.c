@@ -52,12 +52,13 @@ void timer_add(struct timer *t, nsec_t deadline)
     spin_unlock_irqrestore(&q->lock, flags);
 }
 
-bool timer_cancel(struct timer *t)
+// Takes the timer out of its heap: that CPU's number, or a negative one when it is in none.
+static int take_back(struct timer *t)
 {
     for (;;) {
         int cpu = READ_ONCE(t->cpu);
         if (cpu < 0)
-            return false;
+            return cpu;
         struct timer_queue *q = &queues[cpu];
         uint64_t flags = spin_lock_irqsave(&q->lock);
         bool here = t->cpu == cpu;
@@ -67,23 +68,32 @@ bool timer_cancel(struct timer *t)
         }
         spin_unlock_irqrestore(&q->lock, flags);
         if (here)
-            return true;
+            return cpu;
     }
+}
+
+bool timer_cancel(struct timer *t)
+{
+    return take_back(t) >= 0;
+}
+
+static void wait_for_function(struct timer *t, int cpu)
+{
+    while (load_acquire(&queues[cpu].running) == t)
+        cpu_pause();
 }
 
 bool timer_cancel_sync(struct timer *t)
 {
     for (;;) {
-        if (timer_cancel(t))
+        int cpu = take_back(t);
+        if (cpu >= 0) {
+            wait_for_function(t, cpu); // which may have added it again, in its CPU's heap, before it is done with it
             return true;
-        int cpu = READ_ONCE(t->cpu);
+        }
         if (cpu == NOT_ARMED)
             return false;
-        if (cpu >= 0)
-            continue; // its function has added it again
-        struct timer_queue *q = &queues[TAKEN_BY(cpu)];
-        while (load_acquire(&q->running) == t)
-            cpu_pause();
+        wait_for_function(t, TAKEN_BY(cpu));
         if (READ_ONCE(t->cpu) == cpu)
             return false;
     }
