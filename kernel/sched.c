@@ -97,13 +97,14 @@ static void finish_switch(void)
     struct cpu *cpu = cpu_this();
     struct thread *prev = cpu->dead;
     cpu->dead = NULL;
+    // One that had to leave this CPU may be woken by others as soon as the lock is free, run, and end.
+    bool leaving = unlikely(prev) && prev->state != THREAD_DEAD;
     spin_unlock(&runqueues[cpu->id].lock);
     if (likely(!prev))
         return;
-    if (prev->state == THREAD_DEAD)
-        thread_unref(prev);
-    else
-        thread_wake(prev); // it had to leave this CPU: a wake-up chooses another one
+    if (leaving)
+        thread_wake(prev); // which chooses another CPU
+    thread_unref(prev);
 }
 
 void sched_first_run(void)
@@ -174,6 +175,7 @@ static void migrate_away(struct cpu *cpu, struct runqueue *rq)
 {
     struct thread *t = cpu->current;
     t->state = THREAD_SLEEPING;
+    thread_ref(t);
     cpu->dead = t;
     switch_to(cpu, rq, next_thread(cpu, rq));
 }

@@ -73,9 +73,11 @@ struct thread *thread_create_user(struct process *p)
 
 void thread_start(struct thread *t)
 {
+    thread_ref(t); // from when it is known, somebody else may wake it, and it may end
     if (!t->kernel)
         process_add_thread(t->process, t);
     thread_wake(t);
+    thread_unref(t);
 }
 
 void thread_ref(struct thread *t)
