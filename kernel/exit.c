@@ -137,9 +137,7 @@ static void machine_end(struct process *p)
 // What the last thread does.
 static void process_end(struct process *p)
 {
-    timer_cancel_sync(&p->itimer_real);
-    timer_cancel_sync(&p->cpu_timer);
-    posix_timers_release(p);
+    process_timers_end(p);
     if (p->sid == p->pid && hooks->stop_tty)
         hooks->stop_tty(p);
     if (hooks->release_files)

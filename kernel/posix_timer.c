@@ -1,23 +1,42 @@
 // Interval timers (setitimer) and timers of timer_create(2). Real-time ones are timers of the kernel whose function sends the
 // signal. Those on CPU time are looked after by one kernel timer a process: nobody runs faster than the clock, so it is set
 // for the time that is left divided by the number of threads, and looks again.
-// Locks: process.signal_lock protects the values and the list.
+// Locks: timer_calls (mutex): one call at a time, also of setitimer, looks at timers or changes them, since a timer must not be
+// added twice at once > process.signal_lock, which protects the list.
 #include "kernel/posix_timer.h"
 #include "kernel/process.h"
 #include "kernel/signal.h"
 #include "kernel/slab.h"
 #include <linux/time.h>
 
+static struct mutex timer_calls = MUTEX_INIT(timer_calls);
+
 // --- setitimer(2) ---
+
+// No two expiries of a timer come closer than this: an interval of a nanosecond would leave time for nothing but its interrupts.
+// Those in between are overruns.
+#define MIN_GAP (50 * NSEC_PER_USEC)
+
+static nsec_t saturating_add(nsec_t a, nsec_t b)
+{
+    nsec_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? NSEC_MAX : sum;
+}
+
+// RLIMIT_CPU as nanoseconds.
+static nsec_t seconds_to_nsec(uint64_t seconds)
+{
+    return seconds >= (uint64_t)(NSEC_MAX / NSEC_PER_SEC) ? NSEC_MAX : (nsec_t)seconds * NSEC_PER_SEC;
+}
 
 static nsec_t next_expiry(nsec_t deadline, nsec_t interval, nsec_t now, int *missed)
 {
-    nsec_t next = deadline + interval;
+    nsec_t next = saturating_add(deadline, interval), soonest = now + MIN(interval, MIN_GAP);
     *missed = 0;
-    if (next <= now) { // late by more than an interval: rare, so a division is fine
-        nsec_t n = (now - next) / interval + 1;
+    if (next < soonest) { // late by an interval, or a short one: rare, so a division is fine
+        nsec_t n = (soonest - next - 1) / interval + 1;
         *missed = n > INT32_MAX ? INT32_MAX : (int)n;
-        next += n * interval;
+        next = saturating_add(next, n * interval);
     }
     return next;
 }
@@ -49,23 +68,23 @@ static void cpu_timer_arm(struct process *p, const nsec_t now[2])
     for (int i = 0; i < 2; i++)
         if (p->itimer_cpu_deadline[i])
             left = MIN(left, p->itimer_cpu_deadline[i] - now[i]);
-    uint64_t limit = p->limits[RLIMIT_CPU].rlim_cur;
-    if (limit < RLIM_INFINITY / NSEC_PER_SEC)
-        left = MIN(left, (nsec_t)limit * NSEC_PER_SEC - now[1]);
+    nsec_t limit = seconds_to_nsec(p->limits[RLIMIT_CPU].rlim_cur);
+    if (limit != NSEC_MAX)
+        left = MIN(left, limit - now[1]);
     if (left == NSEC_MAX)
         return;
     unsigned threads = MAX(READ_ONCE(p->thread_count), 1u);
     if (threads > 1)
         left /= threads;
-    timer_add(&p->cpu_timer, time_monotonic() + MAX(left, NSEC_PER_MSEC));
+    timer_add(&p->cpu_timer, saturating_add(time_monotonic(), MAX(left, NSEC_PER_MSEC)));
 }
 
 static void cpu_limit(struct process *p, nsec_t used)
 {
     struct rlimit *l = &p->limits[RLIMIT_CPU];
-    if (l->rlim_max != RLIM_INFINITY && used >= (nsec_t)l->rlim_max * NSEC_PER_SEC) {
+    if (used >= seconds_to_nsec(l->rlim_max)) {
         signal_send_process(p, SIGKILL, NULL);
-    } else if (l->rlim_cur < RLIM_INFINITY / NSEC_PER_SEC && used >= (nsec_t)l->rlim_cur * NSEC_PER_SEC) {
+    } else if (used >= seconds_to_nsec(l->rlim_cur)) {
         signal_send_process(p, SIGXCPU, NULL);
         l->rlim_cur++; // and again every second
     }
@@ -91,10 +110,14 @@ static void cpu_expired(struct timer *timer)
 void process_cpu_limit_changed(struct process *p)
 {
     nsec_t now[2];
-    p->cpu_timer.fn = cpu_expired;
-    cpu_times(p, now);
-    timer_cancel_sync(&p->cpu_timer);
-    cpu_timer_arm(p, now);
+    mutex_lock(&timer_calls);
+    if (!p->timers_over) {
+        timer_cancel_sync(&p->cpu_timer);
+        p->cpu_timer.fn = cpu_expired;
+        cpu_times(p, now);
+        cpu_timer_arm(p, now);
+    }
+    mutex_unlock(&timer_calls);
 }
 
 static void itimer_set_real(struct process *p, const struct itimer_value *new_value, struct itimer_value *old)
@@ -111,17 +134,11 @@ static void itimer_set_real(struct process *p, const struct itimer_value *new_va
     p->itimer_real.fn = real_expired;
     p->itimer_real_interval = new_value->interval;
     if (new_value->value)
-        timer_add(&p->itimer_real, now + new_value->value);
+        timer_add(&p->itimer_real, saturating_add(now, new_value->value));
 }
 
-void itimer_set(int which, const struct itimer_value *new_value, struct itimer_value *old)
+static void itimer_set_cpu(struct process *p, int i, const struct itimer_value *new_value, struct itimer_value *old)
 {
-    struct process *p = process_current();
-    if (which == ITIMER_REAL) {
-        itimer_set_real(p, new_value, old);
-        return;
-    }
-    int i = which == ITIMER_PROF;
     nsec_t now[2];
     cpu_times(p, now);
     if (old) {
@@ -132,9 +149,20 @@ void itimer_set(int which, const struct itimer_value *new_value, struct itimer_v
         return;
     timer_cancel_sync(&p->cpu_timer);
     p->cpu_timer.fn = cpu_expired;
-    p->itimer_cpu_deadline[i] = new_value->value ? now[i] + new_value->value : 0;
+    p->itimer_cpu_deadline[i] = new_value->value ? saturating_add(now[i], new_value->value) : 0;
     p->itimer_cpu_interval[i] = new_value->interval;
     cpu_timer_arm(p, now);
+}
+
+void itimer_set(int which, const struct itimer_value *new_value, struct itimer_value *old)
+{
+    struct process *p = process_current();
+    mutex_lock(&timer_calls);
+    if (which == ITIMER_REAL)
+        itimer_set_real(p, new_value, old);
+    else
+        itimer_set_cpu(p, which == ITIMER_PROF, new_value, old);
+    mutex_unlock(&timer_calls);
 }
 
 // --- timer_create(2) ---
@@ -217,7 +245,16 @@ long posix_timer_create(const struct posix_timer_spec *spec)
         }
     }
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    if (p->posix_timer_count >= p->limits[RLIMIT_SIGPENDING].rlim_cur) {
+        spin_unlock_irqrestore(&p->signal_lock, flags);
+        if (t->thread)
+            thread_unref(t->thread);
+        kfree(t);
+        return -EAGAIN;
+    }
+    p->posix_timer_count++;
     t->id = p->next_timer_id++;
+    p->next_timer_id &= INT32_MAX;
     if (spec->value_is_id)
         t->spec.value = (uint64_t)t->id;
     list_push_back(&p->posix_timers, &t->link);
@@ -225,14 +262,14 @@ long posix_timer_create(const struct posix_timer_spec *spec)
     return t->id;
 }
 
-// The process's timers are changed by its own threads only; two at once on the same timer are the application's mistake, but
-// must not hurt the kernel: a timer that is worked on is out of the list.
-static struct posix_timer *take_timer(int id)
+// Taken out of the list by those that set or delete one, because the timer's function, for whose end they wait, takes
+// signal_lock; what is delivered meanwhile does not matter to them.
+static struct posix_timer *look_up(int id, bool take)
 {
     struct process *p = process_current();
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     struct posix_timer *t = find_timer(p, id);
-    if (t)
+    if (t && take)
         list_remove(&t->link);
     spin_unlock_irqrestore(&p->signal_lock, flags);
     return t;
@@ -251,46 +288,52 @@ static void read_timer(struct posix_timer *t, struct itimer_value *v)
     *v = (struct itimer_value){armed ? MAX(t->timer.deadline - time_monotonic(), 1) : 0, t->interval};
 }
 
-long posix_timer_set(int id, bool absolute, const struct itimer_value *new_value, struct itimer_value *old)
+static void set_timer(struct posix_timer *t, bool absolute, const struct itimer_value *new_value)
 {
-    struct posix_timer *t = take_timer(id);
-    if (!t)
-        return -EINVAL;
-    read_timer(t, old);
     t->interval = 0;
     timer_cancel_sync(&t->timer);
     t->interval = new_value->interval;
     t->overrun = 0;
     t->pending = false;
-    if (new_value->value) {
-        nsec_t deadline = new_value->value;
-        if (!absolute)
-            deadline += time_monotonic();
-        else if (t->spec.clock == CLOCK_REALTIME)
-            deadline -= time_realtime() - time_monotonic();
-        timer_add(&t->timer, deadline);
+    if (!new_value->value)
+        return;
+    nsec_t deadline = new_value->value;
+    if (!absolute)
+        deadline = saturating_add(deadline, time_monotonic());
+    else if (t->spec.clock == CLOCK_REALTIME && deadline != NSEC_MAX)
+        deadline -= time_realtime() - time_monotonic();
+    timer_add(&t->timer, deadline);
+}
+
+long posix_timer_set(int id, bool absolute, const struct itimer_value *new_value, struct itimer_value *old)
+{
+    mutex_lock(&timer_calls);
+    struct posix_timer *t = look_up(id, true);
+    if (t) {
+        read_timer(t, old);
+        set_timer(t, absolute, new_value);
+        put_timer(t);
     }
-    put_timer(t);
-    return 0;
+    mutex_unlock(&timer_calls);
+    return t ? 0 : -EINVAL;
 }
 
 long posix_timer_get(int id, struct itimer_value *v)
 {
-    struct posix_timer *t = take_timer(id);
-    if (!t)
-        return -EINVAL;
-    read_timer(t, v);
-    put_timer(t);
-    return 0;
+    mutex_lock(&timer_calls);
+    struct posix_timer *t = look_up(id, false);
+    if (t)
+        read_timer(t, v);
+    mutex_unlock(&timer_calls);
+    return t ? 0 : -EINVAL;
 }
 
 long posix_timer_overrun(int id)
 {
-    struct posix_timer *t = take_timer(id);
-    if (!t)
-        return -EINVAL;
-    long n = t->overrun_last;
-    put_timer(t);
+    mutex_lock(&timer_calls);
+    struct posix_timer *t = look_up(id, false);
+    long n = t ? READ_ONCE(t->overrun_last) : -EINVAL;
+    mutex_unlock(&timer_calls);
     return n;
 }
 
@@ -298,6 +341,9 @@ static void free_timer(struct posix_timer *t)
 {
     t->interval = 0;
     timer_cancel_sync(&t->timer);
+    uint64_t flags = spin_lock_irqsave(&t->process->signal_lock);
+    t->process->posix_timer_count--;
+    spin_unlock_irqrestore(&t->process->signal_lock, flags);
     if (t->thread)
         thread_unref(t->thread);
     kfree(t);
@@ -305,11 +351,23 @@ static void free_timer(struct posix_timer *t)
 
 long posix_timer_delete(int id)
 {
-    struct posix_timer *t = take_timer(id);
+    mutex_lock(&timer_calls);
+    struct posix_timer *t = look_up(id, true);
+    mutex_unlock(&timer_calls);
     if (!t)
         return -EINVAL;
     free_timer(t);
     return 0;
+}
+
+void process_timers_end(struct process *p)
+{
+    mutex_lock(&timer_calls); // another process may be changing the limit of this one's CPU time
+    p->timers_over = true;
+    mutex_unlock(&timer_calls);
+    timer_cancel_sync(&p->itimer_real);
+    timer_cancel_sync(&p->cpu_timer);
+    posix_timers_release(p);
 }
 
 void posix_timers_release(struct process *p)

@@ -23,7 +23,8 @@ long posix_timer_set(int id, bool absolute, const struct itimer_value *new_value
 long posix_timer_get(int id, struct itimer_value *v);
 long posix_timer_overrun(int id);
 long posix_timer_delete(int id);
-void posix_timers_release(struct process *p); // exec, exit
+void posix_timers_release(struct process *p); // exec
+void process_timers_end(struct process *p);   // exit: those, and what setitimer(2) and RLIMIT_CPU have set
 void process_cpu_limit_changed(struct process *p); // RLIMIT_CPU of the current process was set
 // A signal of a timer is being delivered: its count of overruns goes to si_overrun and starts anew. signal_lock held.
 void posix_timer_delivered(struct process *p, siginfo_t *info);

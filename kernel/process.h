@@ -66,9 +66,11 @@ struct process {
     nsec_t itimer_real_interval;
     nsec_t itimer_cpu_deadline[2], itimer_cpu_interval[2]; // ITIMER_VIRTUAL, ITIMER_PROF; on CPU time
     struct timer cpu_timer;   // looks after itimer_cpu_deadline and RLIMIT_CPU
+    bool timers_over;         // the process has ended: none is set any more
     uint64_t dead_user_cycles, dead_system_cycles; // of threads that have ended
     uint64_t dead_minor_faults, dead_major_faults, dead_voluntary_switches, dead_involuntary_switches;
     struct list posix_timers; // timer_create(2), under signal_lock
+    unsigned posix_timer_count;
     int next_timer_id;
     nsec_t children_user_ns, children_system_ns;
     nsec_t start_time;
