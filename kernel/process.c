@@ -161,7 +161,7 @@ bool process_remove_thread(struct thread *t)
     p->dead_voluntary_switches += t->voluntary_switches;
     p->dead_involuntary_switches += t->involuntary_switches;
     unsigned left = atomic_sub(&p->thread_count, 1) - 1;
-    signal_queue_flush(&t->pending);
+    signal_queue_discard(p, &t->pending, ~0UL); // they count against the process's limit no more
     // Signals that were meant for it and that others could take.
     if (left && (p->pending.set & ~t->signal_mask))
         signal_wake_any(p);

@@ -70,6 +70,8 @@ static int send_locked(struct process *p, struct thread *t, int sig, const sigin
 {
     if (!p->handlers || !p->thread_count || p->exiting)
         return 0; // nobody is left to take it
+    if (t && list_empty(&t->process_link))
+        return 0; // it has just ended: what is queued for it now would never be freed
     if (sig == SIGKILL) {
         process_begin_exit(p, SIGKILL);
         return 0;
