@@ -57,16 +57,21 @@ static struct process *choose(struct row *rows, unsigned *count, bool *dying) {
     *dying = false;
     uint64_t irq = spin_lock_irqsave(&process_table_lock);
     list_for_each (p, &process_list, all_link) {
-        const struct aspace *as = READ_ONCE(p->aspace);
+        struct row row = {.pid = p->pid};
+        spin_lock(&p->signal_lock); // keeps its address space and its first thread
+        const struct aspace *as = p->aspace;
+        if (as) {
+            row.resident = as->resident_pages;
+            row.mapped = as->mapped_pages;
+        }
+        if (p->leader)
+            str_copy(row.name, p->leader->name, sizeof(row.name));
+        spin_unlock(&p->signal_lock);
         if (!as || p->zombie || p->pid == 0)
             continue;
-        uint64_t resident = READ_ONCE(as->resident_pages);
-        if (*count < ROWS) {
-            struct row *r = &rows[(*count)++];
-            *r = (struct row){.pid = p->pid, .resident = resident, .mapped = as->mapped_pages};
-            if (p->leader)
-                str_copy(r->name, p->leader->name, sizeof(r->name));
-        }
+        uint64_t resident = row.resident;
+        if (*count < ROWS)
+            rows[(*count)++] = row;
         if (p->pid == victim_pid && patient) {
             best = p;
             *dying = true;
