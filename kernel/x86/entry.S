@@ -74,6 +74,7 @@ syscall_entry:
     pushq %r11 # RFLAGS
     pushq $USER_CS
     pushq %rcx # RIP
+    movl %eax, %eax # the number is an int, as in Linux: the upper half does not count
     pushq %rax # error_code: the number
     pushq $-1  # vector: a system call
     sti
