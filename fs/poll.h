@@ -59,6 +59,8 @@ int epoll_wait(struct file *epoll, int max, nsec_t deadline,
                bool (*emit)(void *arg, int i, const struct epoll_request *ev), void *arg);
 void epoll_file_released(struct file *f);                    // file_release: forget it
 struct file *eventfd_create(uint32_t count, unsigned flags); // EFD_*
+struct file *signalfd_create(uint64_t mask, unsigned flags); // O_NONBLOCK
+int signalfd_set(struct file *f, uint64_t mask);             // other signals. -EINVAL: no signalfd
 struct file *timerfd_create(int clock, unsigned flags);      // CLOCK_*, O_NONBLOCK
 struct timer_setting {
     nsec_t value, interval; // value 0: not armed

@@ -1,4 +1,4 @@
-// epoll(7), eventfd(2), timerfd(2).
+// epoll(7), eventfd(2), timerfd(2), signalfd(2).
 #include "fs/poll.h"
 #include "kernel/time.h"
 #include "kernel/usercopy.h"
@@ -86,6 +86,28 @@ long sys_eventfd2(uint64_t count, uint64_t flags) {
 long sys_eventfd(uint64_t count) { return sys_eventfd2(count, 0); }
 
 // --- timerfd ---
+
+long sys_signalfd4(uint64_t fd, uint64_t uset, uint64_t size, uint64_t flags) {
+    uint64_t mask;
+    if (flags & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
+        return -EINVAL;
+    if (size != sizeof(mask))
+        return -EINVAL;
+    if (copy_in_obj(&mask, uset) < 0)
+        return -EFAULT;
+    if ((int)fd == -1) {
+        struct file *f = signalfd_create(mask, flags);
+        return IS_ERR(f) ? PTR_ERR(f) : fd_install(f, flags);
+    }
+    struct file *f = fd_get((int)fd);
+    if (!f)
+        return -EBADF;
+    int err = signalfd_set(f, mask);
+    file_unref(f);
+    return err < 0 ? err : (int)fd;
+}
+
+long sys_signalfd(uint64_t fd, uint64_t uset, uint64_t size) { return sys_signalfd4(fd, uset, size, 0); }
 
 #define TFD_TIMER_ABSTIME 1
 
