@@ -59,7 +59,7 @@ long sys_rt_sigreturn(void)
 {
     struct thread *t = thread_current();
     if (sigframe_pop() < 0) {
-        signal_fault(SIGSEGV, SI_KERNEL, t->frame->rsp, 0, 0);
+        signal_fault(SIGSEGV, SI_KERNEL, t->frame->rsp, (int)t->fault_trap, t->fault_error);
         return 0;
     }
     return (long)t->frame->rax;

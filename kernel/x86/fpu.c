@@ -69,6 +69,13 @@ void fpu_load(const void *area) {
 
 void fpu_clear_exceptions(void) { __asm__ volatile("fnclex"); }
 
+bool fpu_area_valid(const void *area) {
+    const uint64_t *header = (const uint64_t *)((const char *)area + LEGACY_SIZE);
+    if (*(const uint32_t *)((const char *)area + 24) & ~mxcsr_mask)
+        return false;
+    return !cpu_features.xsave || (!(header[0] & ~fpu_features) && !header[1] && !header[2]);
+}
+
 void fpu_area_sanitize(void *area) {
     *(uint32_t *)((char *)area + 24) &= mxcsr_mask;
     if (cpu_features.xsave) {

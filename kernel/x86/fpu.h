@@ -12,7 +12,9 @@ void fpu_init_cpu(void);             // CR4, XCR0: every CPU
 void fpu_area_reset(void *area);     // the state that a new program finds
 void fpu_save(void *area);           // registers -> area
 void fpu_load(const void *area);     // area -> registers; the area is the kernel's own work
-// For areas that the application had in its hands (sigreturn): makes header and MXCSR valid, so that fpu_load cannot fault.
+// Areas that the application had in its hands (sigreturn). Would the processor take it?
+bool fpu_area_valid(const void *area);
+// Makes header and MXCSR valid, so that fpu_load cannot fault.
 void fpu_area_sanitize(void *area);
 void fpu_clear_exceptions(void); // x87 ones that are pending, after they have been saved
 

@@ -121,8 +121,14 @@ static int pop_fpu(struct thread *t, uaddr_t from)
     int err = copy_in(copy, from, extended ? sw.xstate_size : LEGACY_SIZE);
     if (err == 0) {
         uint64_t *present = (uint64_t *)(copy + XSTATE_HEADER);
-        if (fpu_features)
-            *present = extended ? *present & sw.xfeatures : XFEATURE_FPSSE;
+        if (!extended && fpu_features)
+            *present = XFEATURE_FPSSE;
+        if (!fpu_area_valid(copy)) {
+            kfree(copy);
+            return -EFAULT;
+        }
+        if (extended)
+            *present &= sw.xfeatures;
         uint64_t flags = irq_save();
         memcpy(t->context.fpu, copy, fpu_area_size);
         fpu_area_sanitize(t->context.fpu);
