@@ -31,7 +31,7 @@ static nsec_t seconds_to_nsec(uint64_t seconds)
 
 static nsec_t next_expiry(nsec_t deadline, nsec_t interval, nsec_t now, int *missed)
 {
-    nsec_t next = saturating_add(deadline, interval), soonest = now + MIN(interval, MIN_GAP);
+    nsec_t next = saturating_add(deadline, interval), soonest = now + (interval < MIN_GAP ? MIN_GAP : 1);
     *missed = 0;
     if (next < soonest) { // late by an interval, or a short one: rare, so a division is fine
         nsec_t n = (soonest - next - 1) / interval + 1;
