@@ -144,8 +144,12 @@ int initrd_build(const struct run_options *options, const struct stdio_kinds *st
     setvbuf(initrd.cpio.file, NULL, _IOFBF, BUFFER);
     tree_node(&initrd.tree, "")->mode = S_IFDIR | 0755;
 
-    if (options->root)
+    if (options->root) {
         fill_root(&initrd, options->root);
+    } else { /* nothing but the program: the one directory that any program may count on */
+        struct cpio_member tmp = {.path = "tmp", .mode = S_IFDIR | 01777, .nlink = 2};
+        initrd_begin(&initrd, &tmp, NULL);
+    }
     char *executable = program_find(&initrd, options);
     add_config(&initrd, options, stdio, executable);
     free(executable);
