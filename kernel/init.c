@@ -193,11 +193,18 @@ static NORETURN void start_program(struct init_config *c) {
     context_enter_user(thread_current()->frame);
 }
 
-// crash and crash=fault on the command line: so that the report of a panic can be looked at.
-__attribute__((noinline)) static void fail_for_test(bool fault) {
-    volatile uint64_t *nowhere = (volatile uint64_t *)0xffffffffdead0000;
-    if (fault)
+__attribute__((noinline)) static uint64_t recurse(const volatile uint64_t *above) {
+    volatile uint64_t here[32] = {above[0] + 1};
+    return here[0] ? recurse(here) + here[0] : 0; // until the stack is full
+}
+
+// crash, crash=fault and crash=stack on the command line: so that the report of a panic can be looked at.
+__attribute__((noinline)) static void fail_for_test(const char *how) {
+    volatile uint64_t *nowhere = (volatile uint64_t *)0xffffffffdead0000, zero = 0;
+    if (strcmp(how, "fault") == 0)
         *nowhere = 1;
+    if (strcmp(how, "stack") == 0)
+        *nowhere = recurse(&zero);
     panic("asked for on the command line");
 }
 
@@ -218,7 +225,7 @@ static void init_main(void *unused) {
         machine_exit(EXIT_CODE, 0);
     const char *crash = cmdline_get("crash");
     if (crash)
-        fail_for_test(strcmp(crash, "fault") == 0);
+        fail_for_test(crash);
     if (err)
         fail(STATUS_FAILED, "initrd", err == -ENOMEM ? error_text(err) : "the archive is damaged");
     if (!parsed || console_err)

@@ -75,7 +75,7 @@ static NORETURN void die(const struct trapframe *f, const char *what) {
     log_err("%s: %s (vector %lu, error code %#lx) at address %#lx", what, name, f->vector, f->error_code, read_cr2());
     backtrace_print_registers(f);
     backtrace_print_caller(f);
-    panic_at(f->rip, f->rbp, "%s in the kernel", name);
+    panic_at(f->rip, f->rbp, "%s in the kernel (%s)", what, name);
 }
 
 static enum fault_access fault_access(const struct trapframe *f) {

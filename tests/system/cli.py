@@ -308,12 +308,16 @@ def term():
 @test("crash/kernel")
 def kernel_crash():
     """A panic of the kernel is status 125, one line for the person, and a backtrace with names in the log."""
-    for word, reason in [("crash", r"panic"), ("crash=fault", r"0xffffffffdead0000|ffffffffdead0000")]:
+    for word, reason, where in [
+        ("crash", r"panic", [r"fail_for_test", r"init_main"]),
+        ("crash=fault", r"0xffffffffdead0000|ffffffffdead0000", [r"fail_for_test", r"init_main"]),
+        ("crash=stack", r"kernel stack overflow", [r"recurse"]),
+    ]:
         got = knarr("--kernel-arg", word, compiled("hello"))
         text = got.stderr.decode()
         check(got.status == 125 and got.stdout == b"", f"{word}: status {got.status} {got.stdout!r}")
         check(text.startswith("knarr: "), f"{word}: {text!r}")
         got = knarr("-v", "--kernel-arg", word, compiled("hello"))
         text = got.stderr.decode()
-        for pattern in [reason, r"fail_for_test", r"init_main"]:
+        for pattern in [reason, *where]:
             check(re.search(pattern, text), f"{word}: no {pattern} in {text!r}")
