@@ -1,11 +1,13 @@
 // Timers: the pairing heap against a sorted model, and arming, taking back and expiry on one CPU.
 // link: kernel/timer.c
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "kernel/clock_event.h"
@@ -130,12 +132,47 @@ static void later_timers_touch_no_hardware(void **state)
     assert_int_equal(fired[0], 1);
 }
 
+// A function that adds its timer again and goes on: who takes the timer back on another CPU waits for the function's end.
+static struct timer again;
+static volatile int in_function, function_over, over_at_return;
+
+static void adds_again(struct timer *t)
+{
+    timer_add(t, now + 1000);
+    in_function = 1;
+    usleep(20000);
+    function_over = 1;
+}
+
+static void *take_back(void *arg)
+{
+    while (!in_function)
+        usleep(100);
+    assert_true(timer_cancel_sync(&again));
+    over_at_return = function_over;
+    return arg;
+}
+
+static void cancel_waits_for_a_function_that_adds_again(void **state)
+{
+    pthread_t other;
+    now = 10000000;
+    timer_init(&again, adds_again);
+    timer_add(&again, now);
+    assert_int_equal(pthread_create(&other, NULL, take_back, NULL), 0);
+    timer_interrupt();
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_true(over_at_return);
+    assert_false(timer_cancel(&again));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heap_follows_a_model),
         cmocka_unit_test(expire_in_order_and_once),
         cmocka_unit_test(later_timers_touch_no_hardware),
+        cmocka_unit_test(cancel_waits_for_a_function_that_adds_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
