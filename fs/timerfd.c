@@ -5,8 +5,6 @@
 #include "kernel/time.h"
 #include <linux/time.h>
 
-#define MIN_GAP (50 * NSEC_PER_USEC) // between two expiries that make an interrupt
-
 struct timerfd {
     struct waitq wait;
     struct timer timer;
@@ -39,17 +37,12 @@ static void expired(struct timer *timer) {
     struct timerfd *t = container_of(timer, struct timerfd, timer);
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
     catch_up(t, time_monotonic());
-    // An interval may be a nanosecond: that must leave time for something else than its interrupts. catch_up counts them all.
-    if (t->deadline)
-        timer_add(&t->timer, MAX(t->deadline, time_monotonic() + MIN_GAP));
     spin_unlock_irqrestore(&t->wait.lock, flags);
     waitq_wake_key(&t->wait, ~0u, POLLIN | POLLRDNORM);
 }
 
 static uint64_t take(struct timerfd *t) {
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
-    if (t->interval && t->ticks)
-        catch_up(t, time_monotonic());
     catch_up(t, time_monotonic());
     uint64_t ticks = t->ticks;
     t->ticks = 0;

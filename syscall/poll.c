@@ -81,7 +81,7 @@ long sys_ppoll(uint64_t fds, uint64_t count, uint64_t timeout, uint64_t mask, ui
     if (err < 0 || (err = sigmask_begin(mask, mask_size)) < 0)
         return err;
     long result = poll_user(fds, count, deadline);
-    deadline_left_to_user(timeout, deadline, result);
+    result = deadline_left_to_user(timeout, deadline, result);
     return sigmask_end(mask, result);
 }
 
@@ -183,7 +183,7 @@ long sys_select(uint64_t count, uint64_t in, uint64_t out, uint64_t ex, uint64_t
     if (err < 0)
         return err;
     long result = select_user(count, sets, deadline);
-    deadline_left_to_user_timeval(timeout, deadline, result);
+    result = deadline_left_to_user_timeval(timeout, deadline, result);
     return result;
 }
 
@@ -197,6 +197,6 @@ long sys_pselect6(uint64_t count, uint64_t in, uint64_t out, uint64_t ex, uint64
     if (err < 0 || (err = sigmask_begin(mask[0], mask[1])) < 0)
         return err;
     long result = select_user(count, sets, deadline);
-    deadline_left_to_user(timeout, deadline, result);
+    result = deadline_left_to_user(timeout, deadline, result);
     return sigmask_end(mask[0], result);
 }

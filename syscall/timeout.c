@@ -48,19 +48,24 @@ static nsec_t left(nsec_t deadline) {
     return deadline > now ? deadline - now : 0;
 }
 
-// Nothing is written for a wait without an end. A fault is ignored, as on Linux: the wait is over all the same.
-void deadline_left_to_user(uaddr_t addr, nsec_t deadline, long result) {
-    if (!addr || deadline == NSEC_MAX || result == -ERESTARTNOHAND)
-        return;
+// Also when a signal ends the call: select(2) is asked how much was left. A fault is ignored, as on Linux, but such a call cannot be
+// made again with what is left, so it is not.
+static long after_update(int fault, long result) { return fault < 0 && result == -ERESTARTNOHAND ? -EINTR : result; }
+
+static bool has_end(uaddr_t addr, nsec_t deadline) { return addr && deadline != NSEC_MAX && deadline != 0; }
+
+long deadline_left_to_user(uaddr_t addr, nsec_t deadline, long result) {
+    if (!has_end(addr, deadline))
+        return result;
     nsec_t ns = left(deadline);
     struct __kernel_timespec ts = {ns / NSEC_PER_SEC, ns % NSEC_PER_SEC};
-    (void)!copy_out_obj(addr, &ts);
+    return after_update(copy_out_obj(addr, &ts), result);
 }
 
-void deadline_left_to_user_timeval(uaddr_t addr, nsec_t deadline, long result) {
-    if (!addr || deadline == NSEC_MAX || result == -ERESTARTNOHAND)
-        return;
+long deadline_left_to_user_timeval(uaddr_t addr, nsec_t deadline, long result) {
+    if (!has_end(addr, deadline))
+        return result;
     nsec_t ns = left(deadline);
     struct __kernel_old_timeval tv = {ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / 1000};
-    (void)!copy_out_obj(addr, &tv);
+    return after_update(copy_out_obj(addr, &tv), result);
 }

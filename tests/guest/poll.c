@@ -129,6 +129,10 @@ int main(void)
     FD_ZERO(&in);
     FD_SET(p[0], &in);
     SHOW(select(p[0] + 1, &in, NULL, NULL, NULL));
+    tv = (struct timeval){100, 0};
+    setitimer(ITIMER_REAL, &in_30ms, NULL);
+    SHOW(select(p[0] + 1, &in, NULL, NULL, &tv));
+    HOLDS(tv.tv_sec == 99 && tv.tv_usec <= 970000); // how much was left is said all the same
     SHOW(alarms);
     // ppoll's mask lets through what is blocked outside of it.
     sigset_t set, none;
