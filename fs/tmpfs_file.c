@@ -328,8 +328,14 @@ static int64_t find_boundary(struct tmpfs_inode *t, uint64_t offset, bool data) 
         uint64_t at = MAX(offset, index << PAGE_SHIFT);
         return found && at < size ? (int64_t)at : -ENXIO;
     }
-    while (pagetree_get(&t->pages, index))
-        index++;
+    while (pagetree_get(&t->pages, index)) {
+        if (++index % 64)
+            continue;
+        // Pages go under inode.lock only, which is held: what was seen stays true.
+        spin_unlock(&t->inode.spin);
+        sched_point();
+        spin_lock(&t->inode.spin);
+    }
     spin_unlock(&t->inode.spin);
     return MIN(MAX(offset, index << PAGE_SHIFT), size);
 }

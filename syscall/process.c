@@ -188,6 +188,8 @@ long sys_waitid(uint64_t kind, uint64_t id, uint64_t uinfo, uint64_t options, ui
     if (!(o & (WEXITED | WSTOPPED | WCONTINUED)))
         return -EINVAL;
     struct wait_query q = {.kind = (int)kind, .id = (int)id, .options = (int)o};
+    struct file *pidfd = NULL;
+    bool busy = false; // a pidfd with O_NONBLOCK
     switch ((int)kind) {
     case P_ALL:
         break;
@@ -201,11 +203,29 @@ long sys_waitid(uint64_t kind, uint64_t id, uint64_t uinfo, uint64_t options, ui
         if (q.id == 0)
             q.id = process_current()->pgid;
         break;
+    case P_PIDFD:
+        pidfd = q.id < 0 ? NULL : fd_get(q.id);
+        struct process *p = pidfd ? pidfd_process(pidfd) : NULL;
+        if (!p) {
+            if (pidfd)
+                file_unref(pidfd);
+            return q.id < 0 ? -EINVAL : -EBADF;
+        }
+        q.kind = P_PID;
+        q.id = p->pid; // nobody else's while the file is there
+        busy = (pidfd->flags & O_NONBLOCK) && !(o & WNOHANG);
+        if (busy)
+            q.options |= WNOHANG;
+        break;
     default:
         return -EINVAL;
     }
     struct wait_result r = {0};
     long result = process_wait(&q, &r);
+    if (pidfd)
+        file_unref(pidfd);
+    if (result == 0 && busy)
+        return -EAGAIN;
     if (result < 0)
         return result;
     if (result > 0 && uusage && usage_out(uusage, &r) < 0)
@@ -235,6 +255,7 @@ static long set_limit(struct process *p, unsigned resource, const struct rlimit 
         return -EPERM;
     if (resource == RLIMIT_NOFILE && new->rlim_max > 1 << 20)
         return -EPERM;
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock); // a process that ends lets go of its address space under it
     *old = *new;
     if (p->aspace) {
         if (resource == RLIMIT_AS)
@@ -244,6 +265,7 @@ static long set_limit(struct process *p, unsigned resource, const struct rlimit 
         else if (resource == RLIMIT_STACK)
             p->aspace->limit_stack = new->rlim_cur;
     }
+    spin_unlock_irqrestore(&p->signal_lock, flags);
     if (resource == RLIMIT_CPU)
         process_cpu_limit_changed(p);
     return 0;
@@ -285,10 +307,11 @@ long sys_setrlimit(uint64_t resource, uint64_t in)
 static long set_name(uint64_t name)
 {
     char buf[16] = {0};
-    long n = copy_in_str(buf, name, sizeof buf);
-    if (n == -EFAULT)
-        return n;
-    buf[sizeof buf - 1] = 0; // a longer one is cut
+    size_t n = copy_in_partial(buf, name, sizeof buf - 1); // what comes behind is not looked at
+    if (n < sizeof buf - 1 && strnlen(buf, n) == n)
+        return -EFAULT;
+    size_t len = strnlen(buf, n);
+    memset(buf + len, 0, sizeof buf - len);
     memcpy(thread_current()->name, buf, sizeof buf);
     return 0;
 }

@@ -99,7 +99,7 @@ long sys_sched_setscheduler(uint64_t tid, uint64_t policy, uint64_t uparam)
     if (err)
         return err;
     if (p == SCHED_FIFO || p == SCHED_RR)
-        return -EPERM; // as without CAP_SYS_NICE: real-time is not offered
+        return param.priority < 1 || param.priority > 99 ? -EINVAL : -EPERM; // as without CAP_SYS_NICE: real-time is not offered
     if (p != SCHED_NORMAL && p != SCHED_BATCH && p != SCHED_IDLE)
         return -EINVAL;
     return param.priority ? -EINVAL : 0;
