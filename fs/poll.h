@@ -68,6 +68,13 @@ struct timer_setting {
 int timerfd_get(struct file *f, struct timer_setting *out); // value: what is left. -EINVAL: no timerfd
 int timerfd_set(struct file *f, const struct timer_setting *new, bool absolute, struct timer_setting *old);
 
+// --- Processes as files ---
+struct process;
+struct file *pidfd_create(struct process *p, unsigned flags); // O_NONBLOCK; takes a reference of its own. ERR_PTR
+struct process *pidfd_process(struct file *f);                // lives as long as the file; NULL: no pidfd
+bool pidfd_reaped(struct process *p);                         // it has ended and was waited for: its number is nobody's
+struct file *pidfd_get_file(struct process *p, int fd);       // one of its files. ERR_PTR(-EPERM, -ESRCH, -EBADF)
+
 // --- Pipes ---
 int pipe_create(unsigned flags, struct file *ends[2]);       // read end, write end
 struct file *fifo_open(struct inode *inode, unsigned flags); // open(2) of a FIFO: waits for the other side. ERR_PTR

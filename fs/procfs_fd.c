@@ -1,4 +1,5 @@
 // /proc/PID/fd and fdinfo: what a process has open.
+#include "fs/poll.h"
 #include "fs/procfs.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
@@ -84,6 +85,11 @@ static int show_fdinfo(struct seqbuf *s, struct proc_ref *r) {
         return -ENOENT;
     seq_printf(s, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%d\nino:\t%lu\n", f->stream ? 0UL : (unsigned long)f->position,
                f->flags, f->path.mount ? f->path.mount->id : 0, (unsigned long)f->inode->ino);
+    struct process *p = pidfd_process(f);
+    if (p) {
+        int pid = pidfd_reaped(p) ? -1 : p->pid;
+        seq_printf(s, "Pid:\t%d\nNSpid:\t%d\n", pid, pid);
+    }
     file_unref(f);
     return 0;
 }

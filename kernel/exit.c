@@ -152,6 +152,8 @@ static void process_end(struct process *p)
     uint64_t flags = spin_lock_irqsave(&process_table_lock);
     reparent_children(p);
     p->zombie = true;
+    if (waitq_active(&p->end_wait))
+        waitq_wake_all(&p->end_wait);
     bool gone = notify_of_end(p);
     if (gone)
         process_reap(p);

@@ -65,6 +65,7 @@ struct process *process_create(void)
     signal_queue_init(&p->pending);
     waitq_init(&p->signal_wait);
     waitq_init(&p->child_wait);
+    waitq_init(&p->end_wait);
     list_init(&p->threads);
     list_init(&p->children);
     list_init(&p->sibling);

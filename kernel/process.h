@@ -57,6 +57,7 @@ struct process {
     struct process *parent;
     struct list children, sibling, all_link;
     struct waitq child_wait;
+    struct waitq end_wait; // until it is a zombie: pidfds
     int pgid, sid;
     struct tty *tty; // the controlling terminal
     int exit_signal;

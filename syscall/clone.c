@@ -1,5 +1,6 @@
 // clone(2), clone3(2), fork(2), vfork(2): new threads and new processes.
 #include "fs/file.h"
+#include "fs/poll.h"
 #include "fs/vfs.h"
 #include "kernel/aspace.h"
 #include "kernel/process.h"
@@ -14,7 +15,7 @@ struct clone_request {
     uint64_t flags; // CLONE_* without the signal
     int exit_signal;
     uaddr_t stack; // 0: as the parent's
-    uaddr_t parent_tid, child_tid, tls;
+    uaddr_t parent_tid, child_tid, tls, pidfd;
 };
 
 #define NAMESPACES                                                                                                      \
@@ -31,8 +32,11 @@ static int check(const struct clone_request *c)
         return -EINVAL;
     if ((f & CLONE_THREAD) && !(f & CLONE_SIGHAND))
         return -EINVAL;
-    // Not offered: descriptors of processes, cgroups, siblings, threads with files of their own.
-    if (f & (CLONE_PIDFD | CLONE_INTO_CGROUP | CLONE_PTRACE))
+    // Not offered: cgroups, siblings, threads with files of their own.
+    if (f & (CLONE_INTO_CGROUP | CLONE_PTRACE))
+        return -EINVAL;
+    if ((f & CLONE_PIDFD) && ((f & (CLONE_THREAD | CLONE_DETACHED)) ||
+                              ((f & CLONE_PARENT_SETTID) && c->pidfd == c->parent_tid)))
         return -EINVAL;
     if ((f & (CLONE_PARENT | CLONE_THREAD)) == CLONE_PARENT)
         return -EINVAL;
@@ -128,14 +132,36 @@ static int fill_process(struct process *child, const struct clone_request *c)
     return 0;
 }
 
+// CLONE_PIDFD: a descriptor of the child, for the parent alone. It, or -errno.
+static long install_pidfd(struct process *child, const struct clone_request *c)
+{
+    struct file *f = pidfd_create(child, 0);
+    if (IS_ERR(f))
+        return PTR_ERR(f);
+    long fd = fd_install(f, O_CLOEXEC);
+    int out = (int)fd;
+    if (fd >= 0 && copy_out_obj(c->pidfd, &out) < 0) {
+        fd_close((int)fd);
+        return -EFAULT;
+    }
+    return fd;
+}
+
 static long clone_process(const struct clone_request *c)
 {
     struct process *parent = process_current(), *child = process_create();
     if (!child)
         return -EAGAIN;
-    int err = fill_process(child, c);
+    int err = fill_process(child, c), pidfd = -1;
+    if (!err && (c->flags & CLONE_PIDFD)) {
+        long fd = install_pidfd(child, c);
+        err = fd < 0 ? (int)fd : 0;
+        pidfd = (int)fd;
+    }
     struct thread *t = err ? NULL : thread_create_user(child);
     if (!t) {
+        if (!err && (c->flags & CLONE_PIDFD))
+            fd_close(pidfd);
         process_discard(child);
         return err ? err : -EAGAIN;
     }
@@ -164,7 +190,7 @@ static long do_clone(const struct clone_request *c)
 long sys_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t child_tid, uint64_t tls)
 {
     struct clone_request c = {.flags = (uint32_t)flags & ~CSIGNAL, .exit_signal = flags & CSIGNAL, .stack = stack,
-                              .parent_tid = parent_tid, .child_tid = child_tid, .tls = tls};
+                              .parent_tid = parent_tid, .child_tid = child_tid, .tls = tls, .pidfd = parent_tid};
     if (c.exit_signal > SIGNAL_COUNT)
         return -EINVAL;
     return do_clone(&c);
@@ -206,6 +232,6 @@ long sys_clone3(uint64_t uargs, uint64_t size)
     if (!a.stack != !a.stack_size || a.stack > USER_END || a.stack_size > USER_END - a.stack || a.set_tid || a.set_tid_size)
         return -EINVAL;
     struct clone_request c = {.flags = a.flags, .exit_signal = (int)a.exit_signal, .stack = a.stack ? a.stack + a.stack_size : 0,
-                              .parent_tid = a.parent_tid, .child_tid = a.child_tid, .tls = a.tls};
+                              .parent_tid = a.parent_tid, .child_tid = a.child_tid, .tls = a.tls, .pidfd = a.pidfd};
     return do_clone(&c);
 }

@@ -1,4 +1,5 @@
 // Processes and threads as seen from inside: numbers, groups, ends, waiting, limits, personal settings.
+#include "fs/poll.h"
 #include "kernel/process.h"
 #include "kernel/posix_timer.h"
 #include "kernel/string.h"

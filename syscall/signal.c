@@ -1,4 +1,5 @@
 // Signals: handlers, masks, sending, waiting.
+#include "fs/poll.h"
 #include "kernel/signal.h"
 #include "kernel/process.h"
 #include "kernel/thread.h"
@@ -278,4 +279,25 @@ long sys_rt_tgsigqueueinfo(uint64_t tgid, uint64_t tid, uint64_t sig, uint64_t u
         return -EINVAL;
     long err = get_info(uinfo, sig, (int)tgid, &info);
     return err ? err : kill_thread((int)tgid, (int)tid, (int)sig, &info);
+}
+
+long sys_pidfd_send_signal(uint64_t fd, uint64_t sig, uint64_t uinfo, uint64_t flags)
+{
+    if ((uint32_t)flags)
+        return -EINVAL;
+    struct file *f = fd_get((int)fd);
+    struct process *p = f ? pidfd_process(f) : NULL;
+    siginfo_t info = info_of_sender((int)sig, SI_USER);
+    long err = p ? 0 : -EBADF;
+    if (!err && uinfo) {
+        int named; // must be the same: si_signo
+        err = copy_in_obj(&named, uinfo) < 0 ? -EFAULT : named != (int)sig ? -EINVAL : get_info(uinfo, sig, p->pid, &info);
+    }
+    if (!err && !valid_signal(sig))
+        err = -EINVAL;
+    if (!err)
+        err = pidfd_reaped(p) ? -ESRCH : signal_process(p, (int)sig, &info);
+    if (f)
+        file_unref(f);
+    return err;
 }
