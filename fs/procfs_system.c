@@ -1,6 +1,7 @@
 // The files of /proc that are about the machine.
 #include "fs/procfs.h"
 #include "kernel/boot.h"
+#include "kernel/loadavg.h"
 #include "kernel/log.h"
 #include "kernel/page.h"
 #include "kernel/string.h"
@@ -118,7 +119,13 @@ static void count_tasks(unsigned *threads, unsigned *last_pid) {
 static int show_loadavg(struct seqbuf *s, struct proc_ref *r) {
     unsigned threads, last_pid, running = sched_load();
     count_tasks(&threads, &last_pid);
-    seq_printf(s, "%u.00 %u.00 %u.00 %u/%u %u\n", running, running, running, running, threads, last_pid);
+    uint64_t loads[3];
+    load_averages(loads);
+    for (int i = 0; i < 3; i++) {
+        unsigned long hundredths = (loads[i] * 100 + LOAD_ONE / 2) >> LOAD_SHIFT;
+        seq_printf(s, "%lu.%02lu ", hundredths / 100, hundredths % 100);
+    }
+    seq_printf(s, "%u/%u %u\n", running, threads, last_pid);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 // Locks: runqueue.lock > the timer heap's lock. Two run queues are never locked at once. Interrupts are off while it is held.
 #include "kernel/aspace.h"
 #include "kernel/irq.h"
+#include "kernel/loadavg.h"
 #include "kernel/log.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
@@ -121,12 +122,24 @@ static inline void charge(struct thread *t, uint64_t now)
     t->accounted = now;
 }
 
+static uint64_t load_due_cycles; // when the next look at the load is due, roughly
+
+// The load is what there was up to this switch, of which `next` was a part when it was in the queue.
+static __attribute__((noinline)) void load_period_over(struct runqueue *rq, struct thread *next, uint64_t now)
+{
+    bool leaves = next != rq->current && rq->current->state != THREAD_READY && !rq->current->idle && !next->idle;
+    load_update(sched_load() + leaves, time_monotonic());
+    WRITE_ONCE(load_due_cycles, now + time_ns_to_cycles(MAX(load_due - time_monotonic(), NSEC_PER_MSEC)));
+}
+
 // Gives the CPU to `next`. Lock held on entry, released on return; the state of the current thread says where it belongs.
 static void switch_to(struct cpu *cpu, struct runqueue *rq, struct thread *next)
 {
     struct thread *prev = cpu->current;
     uint64_t now = time_cycles();
     charge(prev, now);
+    if (unlikely((int64_t)(now - READ_ONCE(load_due_cycles)) >= 0))
+        load_period_over(rq, next, now);
     next->accounted = now;
     next->state = THREAD_RUNNING;
     rq->slice_end = now + slice_cycles - next->slice_used;

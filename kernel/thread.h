@@ -112,7 +112,7 @@ void sched_exit_to_user(void);         // WORK_RESCHED on the way to the applica
 int thread_set_affinity(struct thread *t, uint64_t cpus); // 0, -EINVAL
 void sched_kicked(void);      // the interrupt that cpu_kick() sends: nothing but a look at the run queue
 struct thread *thread_find(int tid);   // with a reference, or NULL
-uint64_t sched_load(void);             // ready and running threads, for /proc/loadavg
+uint64_t sched_load(void);             // ready and running threads at this moment
 // CPU time of a thread up to now, split as far as it is known.
 void thread_times(struct thread *t, nsec_t *user, nsec_t *system);
 

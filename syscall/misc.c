@@ -1,5 +1,6 @@
 // Calls about the machine as a whole: names, memory, randomness, the log, its end.
 #include "kernel/boot.h"
+#include "kernel/loadavg.h"
 #include "kernel/log.h"
 #include "kernel/page.h"
 #include "kernel/process.h"
@@ -58,8 +59,10 @@ long sys_sysinfo(uint64_t out) {
 
     page_stats(&pages);
     info.uptime = time_monotonic() / NSEC_PER_SEC;
+    uint64_t loads[3];
+    load_averages(loads);
     for (unsigned i = 0; i < ARRAY_SIZE(info.loads); i++)
-        info.loads[i] = sched_load() << SI_LOAD_SHIFT;
+        info.loads[i] = loads[i] << (SI_LOAD_SHIFT - LOAD_SHIFT);
     info.totalram = pages.total * PAGE_SIZE;
     info.freeram = pages.free * PAGE_SIZE;
     info.bufferram = 0;
