@@ -104,6 +104,7 @@ static int next_signal(struct thread *t, siginfo_t *info, struct signal_action *
 static void stay_stopped(struct thread *t)
 {
     struct process *p = t->process;
+    atomic_and(&t->work, ~WORK_STOP); // before the look: a stop that comes after it sets the bit again
     for (;;) {
         thread_prepare_sleep(false);
         if (!READ_ONCE(p->stopped) || (READ_ONCE(t->work) & WORK_EXIT))
@@ -111,7 +112,6 @@ static void stay_stopped(struct thread *t)
         thread_sleep_until(NSEC_MAX);
     }
     thread_cancel_sleep();
-    atomic_and(&t->work, ~WORK_STOP);
 }
 
 static void terminate(struct process *p, int sig, const siginfo_t *info) NORETURN;
