@@ -16,7 +16,7 @@
 enum {
     MEMORY_DEFAULT = 512 << 20,
     MEMORY_LEAST = 2 << 20,
-    CPUS_MOST = 255,
+    CPUS_MOST = 64, /* the kernel's MAX_CPUS */
 };
 
 static const char usage[] =
