@@ -111,6 +111,8 @@ void pci_write16(const struct pci_device *dev, unsigned offset, uint16_t value) 
         out16(select(dev, offset), value);
 }
 
+#define BRIDGE_DEPTH 16
+
 static void scan_bus(uint8_t bus, void (*fn)(struct pci_device *dev));
 
 static bool scan_function(uint8_t bus, uint8_t slot, uint8_t function, void (*fn)(struct pci_device *dev)) {
@@ -123,8 +125,12 @@ static bool scan_function(uint8_t bus, uint8_t slot, uint8_t function, void (*fn
     uint8_t type = pci_read8(&dev, PCI_HEADER_TYPE);
     if ((type & 0x7f) == PCI_HEADER_BRIDGE) {
         uint8_t secondary = pci_read8(&dev, PCI_SECONDARY_BUS);
-        if (secondary > bus) // a bus has a higher number than the one that it hangs on: no loops
+        static unsigned depth; // bridges behind bridges behind bridges: not more than the stack is good for
+        if (secondary > bus && depth < BRIDGE_DEPTH) { // a bus has a higher number than the one that it hangs on: no loops
+            depth++;
             scan_bus(secondary, fn);
+            depth--;
+        }
     } else {
         fn(&dev);
     }
