@@ -116,7 +116,7 @@ def unread_input():
 @test("streams/closed-output")
 def closed_output():
     """`knarr run yes | head -1` ends."""
-    done = execute(["sh", "-c", 'timeout 60 "$0" run "$1" yes | head -1', harness.KNARR, busybox()])
+    done = execute(["sh", "-c", 'timeout -k 5 60 "$0" run "$1" yes | head -1', harness.KNARR, busybox()])
     check(done.stdout == b"y\n" and done.status == 0, f"{done.status} {done.stdout!r} {done.stderr!r}")
 
 

@@ -27,7 +27,7 @@ def memory_seen():
         check(len(sizes) == 2 and sizes[0] > megabytes * 1024 * 0.9 - 2048 and sizes[1] > sizes[0] * 0.8 - 3072, f"{got.stdout!r}")
 
 
-for cpus in [1, 2, 4, 8]:
+for cpus in [1, 2, 4, 8, 32]:
 
     @test(f"cpus/{cpus}")
     def cpus_seen(cpus=cpus):
