@@ -167,11 +167,25 @@ static bool may_signal(const struct process *p, int sig)
     return sig == SIGCONT && p->sid == process_current()->sid;
 }
 
-static long signal_process(struct process *p, int sig, const siginfo_t *info)
+// To the thread, or (NULL) to the process.
+static long send(struct process *p, struct thread *t, int sig, const siginfo_t *info)
 {
     if (!may_signal(p, sig))
         return -EPERM;
-    return sig ? signal_send_process(p, sig, info) : 0;
+    if (!sig)
+        return 0;
+    uint64_t flags = 0;
+    if (sig == SIGCONT) // of which the parent learns: it must not go away meanwhile
+        flags = spin_lock_irqsave(&process_table_lock);
+    long result = t ? signal_send_thread(t, sig, info) : signal_send_process(p, sig, info);
+    if (sig == SIGCONT)
+        spin_unlock_irqrestore(&process_table_lock, flags);
+    return result;
+}
+
+static long signal_process(struct process *p, int sig, const siginfo_t *info)
+{
+    return send(p, NULL, sig, info);
 }
 
 static bool valid_signal(uint64_t sig)
@@ -227,11 +241,8 @@ static long kill_thread(int tgid, int tid, int sig, const siginfo_t *info)
     if (!t)
         return -ESRCH;
     long result = -ESRCH;
-    if (!tgid || t->process->pid == tgid) {
-        result = may_signal(t->process, sig) ? 0 : -EPERM;
-        if (!result && sig)
-            result = signal_send_thread(t, sig, info);
-    }
+    if (!tgid || t->process->pid == tgid)
+        result = send(t->process, t, sig, info);
     thread_unref(t);
     return result;
 }
