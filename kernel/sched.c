@@ -16,6 +16,7 @@
 #include "kernel/loadavg.h"
 #include "kernel/log.h"
 #include "kernel/process.h"
+#include "kernel/rseq.h"
 #include "kernel/sched.h"
 #include "kernel/thread.h"
 #include "kernel/x86/cpu.h"
@@ -151,9 +152,12 @@ static void switch_to(struct cpu *cpu, struct runqueue *rq, struct thread *next)
     }
     rq->current = next;
     cpu->current = next;
-    if (!prev->kernel && prev->state != THREAD_DEAD)
+    if (!prev->kernel && prev->state != THREAD_DEAD) {
         context_save(prev);
+        rseq_switch_out(prev);
+    }
     if (!next->kernel) {
+        rseq_switch_in(next, (uint32_t)cpu->id);
         struct aspace *as = next->process->aspace;
         if (as != cpu->aspace)
             aspace_activate(as);

@@ -4,6 +4,7 @@
 #include "kernel/log.h"
 #include "kernel/posix_timer.h"
 #include "kernel/process.h"
+#include "kernel/rseq.h"
 #include "kernel/sched.h"
 #include "kernel/signal.h"
 #include "kernel/boot.h"
@@ -140,6 +141,8 @@ static void default_action(struct process *p, int sig, const siginfo_t *info)
 
 static void call_handler(struct thread *t, int sig, const siginfo_t *info, const struct signal_action *a)
 {
+    if (unlikely(t->rseq) && !rseq_return_to_user()) // the handler returns to where a critical section is aborted
+        return;
     uint64_t old_mask = t->signal_mask;
     if (t->work & WORK_RESTORE_MASK) {
         atomic_and(&t->work, ~WORK_RESTORE_MASK);

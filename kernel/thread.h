@@ -31,6 +31,7 @@ enum thread_state { THREAD_RUNNING, THREAD_READY, THREAD_SLEEPING, THREAD_SLEEPI
 #define WORK_EXIT 0x08    // the process is ending: this thread must exit
 #define WORK_STOP 0x10    // stopped by a signal
 #define WORK_RESTORE_MASK 0x20 // sigsuspend, ppoll: put signal_saved_mask back after delivery
+#define WORK_RSEQ 0x40 // rseq(2): preempted or moved
 #define WORK_ENTRY WORK_TRACE  // looked at when a system call enters
 // Every bit is looked at on the way out.
 extern uint32_t thread_initial_work; // what threads of the application start with: WORK_TRACE when calls are traced, or 0
@@ -71,6 +72,8 @@ struct thread {
     uaddr_t clear_tid;   // CLONE_CHILD_CLEARTID, set_tid_address(2)
     uaddr_t robust_list;
     uint64_t robust_len;
+    uaddr_t rseq; // rseq(2): the area, 0: none
+    uint32_t rseq_signature, rseq_cpu; // the CPU that the area names
     struct waitq *sleeping_on; // for reports
     struct restart restart; // what restart_syscall(2) continues
     nsec_t start_time;      // monotonic

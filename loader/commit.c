@@ -80,7 +80,7 @@ void loader_commit(struct exec_image *img) {
         if (copy_out_obj(t->clear_tid, &zero) == 0)
             futex_wake(t->clear_tid, 1, ~0u, true);
     }
-    t->clear_tid = t->robust_list = t->robust_len = 0;
+    t->clear_tid = t->robust_list = t->robust_len = t->rseq = 0;
 
     swap_aspace(p, img->aspace);
     img->aspace = NULL;

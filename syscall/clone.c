@@ -56,6 +56,11 @@ static void copy_thread(struct thread *t, const struct clone_request *c)
     t->context.fs_base = c->flags & CLONE_SETTLS ? c->tls : arch_get_fs_base();
     t->context.gs_base = arch_get_gs_base();
     context_copy_fpu(t, self);
+    if (!(c->flags & CLONE_VM)) { // otherwise the area is the parent's
+        t->rseq = self->rseq;
+        t->rseq_signature = self->rseq_signature;
+        t->rseq_cpu = self->rseq_cpu;
+    }
     t->signal_mask = self->signal_mask;
     t->affinity = self->affinity;
     t->nice = self->nice;

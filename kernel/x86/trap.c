@@ -4,6 +4,7 @@
 #include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/process.h"
+#include "kernel/rseq.h"
 #include "kernel/signal.h"
 #include "kernel/thread.h"
 #include "kernel/x86/backtrace.h"
@@ -217,7 +218,9 @@ void exit_to_user(struct trapframe *f) {
         irq_enable();
         if (work & WORK_RESCHED)
             sched_exit_to_user();
-        if (work & ~(uint32_t)WORK_RESCHED)
+        if (work & WORK_RSEQ)
+            rseq_return_to_user();
+        if (work & ~(uint32_t)(WORK_RESCHED | WORK_RSEQ))
             signal_deliver();
         irq_disable();
     }
