@@ -7,11 +7,16 @@
 #include <signal.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <linux/rseq.h>
 
 #define SIGNATURE 0x53053053
 
-static struct rseq area __attribute__((aligned(32)));
+#define RSEQ_FLAG_UNREGISTER 1
+
+static struct {
+    uint32_t cpu_id_start, cpu_id;
+    uint64_t rseq_cs;
+    uint32_t flags, rest[3];
+} area __attribute__((aligned(32)));
 static volatile int signals, stop;
 
 static long rseq(void *a, long size, long flags, unsigned signature)
