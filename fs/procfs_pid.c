@@ -1,6 +1,7 @@
 // /proc/PID and /proc/PID/task/TID.
 #include "fs/procfs.h"
 #include "fs/tty.h"
+#include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/page.h"
 #include "kernel/string.h"
@@ -218,6 +219,7 @@ static int show_status(struct seqbuf *s, struct proc_ref *r) {
                t ? t->pending.set : 0, p->pending.set, t ? t->signal_mask : 0, ignored, caught);
     seq_printf(s, "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\nCapAmb:\t%016lx\n",
                c->cap_inheritable, c->cap_permitted, c->cap_effective, c->cap_bounding, c->cap_ambient);
+    cpu_wait_started();
     uint64_t allowed = t ? t->affinity & (cpu_count >= 64 ? ~0UL : (1UL << cpu_count) - 1) : 1;
     seq_printf(s, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t%lx\nCpus_allowed_list:\t",
                c->no_new_privs, allowed);

@@ -5,6 +5,7 @@
 #include "kernel/log.h"
 #include "kernel/page.h"
 #include "kernel/string.h"
+#include "kernel/irq.h"
 #include "kernel/time.h"
 #include "kernel/uts.h"
 #include "kernel/x86/cpuinfo.h"
@@ -12,6 +13,7 @@
 static int show_cpuinfo(struct seqbuf *s, struct proc_ref *r) {
     struct cpu_identity id;
     cpu_identity(&id);
+    cpu_wait_started();
     uint64_t khz = (1000000UL << 20) / MAX(time_cycles_to_ns(1 << 20), 1l);
     for (unsigned i = 0; i < cpu_count; i++) {
         seq_printf(
@@ -131,6 +133,7 @@ static int show_loadavg(struct seqbuf *s, struct proc_ref *r) {
 
 static int show_stat(struct seqbuf *s, struct proc_ref *r) {
     nsec_t user, system, idle, tick = NSEC_PER_SEC / 100;
+    cpu_wait_started();
     machine_times(&user, &system, &idle);
     seq_printf(s, "cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", (unsigned long)(user / tick), (unsigned long)(system / tick),
                (unsigned long)(idle / tick));

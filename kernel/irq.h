@@ -13,6 +13,9 @@ int irq_request_msi(irq_fn fn, void *arg, uint64_t *address, uint32_t *data); //
 // Runs fn(arg) on the CPUs of the bitmap (not on this one) and waits for all. Interrupts on, no spinlock held that they need.
 void cpu_call(uint64_t cpus, void (*fn)(void *), void *arg);
 void cpu_kick(unsigned cpu); // makes it look at its run queue and at thread.work
+// Other CPUs are started at boot without waiting for them. Whoever tells the application how many there are waits here, asleep,
+// until all have come or are given up.
+void cpu_wait_started(void);
 void cpu_stop_others(void);  // panic: they halt
 
 #endif

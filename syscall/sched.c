@@ -44,6 +44,7 @@ long sys_sched_setaffinity(uint64_t tid, uint64_t size, uint64_t umask)
     struct thread *t = get_thread((int)tid);
     if (!t)
         return -ESRCH;
+    cpu_wait_started();
     long err = thread_set_affinity(t, mask);
     thread_unref(t);
     return err;
@@ -57,6 +58,7 @@ long sys_sched_getaffinity(uint64_t tid, uint64_t size, uint64_t umask)
     struct thread *t = get_thread((int)tid);
     if (!t)
         return -ESRCH;
+    cpu_wait_started();
     uint64_t mask = t->affinity & sched_online_cpus();
     thread_unref(t);
     return copy_out_obj(umask, &mask) < 0 ? -EFAULT : (long)sizeof mask;

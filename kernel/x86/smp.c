@@ -6,6 +6,7 @@
 #include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/page.h"
+#include "kernel/sched.h"
 #include "kernel/slab.h"
 #include "kernel/string.h"
 #include "kernel/thread.h"
@@ -33,6 +34,8 @@ static phys_t trampoline_page;
 static uint32_t secondary_apic_ids[MAX_CPUS];
 static struct timer retry_timer;
 static unsigned retries;
+static bool given_up;
+static struct waitq arrivals = WAITQ_INIT(arrivals); // cpu_wait_started
 
 // --- Starting ---
 static bool page_usable(phys_t page) {
@@ -83,9 +86,18 @@ static void send_startup(struct timer *t) {
         lapic_send_startup(secondary_apic_ids[i], (uint8_t)(trampoline_page >> PAGE_SHIFT));
     if (++retries < STARTUP_TRIES)
         timer_add(&retry_timer, time_monotonic() + STARTUP_RETRY * (1 << retries));
-    else
+    else {
         log_warn("%u of %u CPUs did not start", secondary_prepared + 1 - cpu_count, secondary_prepared + 1);
+        store_release(&given_up, true);
+        waitq_wake_all(&arrivals);
+    }
 }
+
+static bool all_started(void) {
+    return sched_online_cpus() == ~0UL >> (MAX_CPUS - 1 - secondary_prepared) || load_acquire(&given_up);
+}
+
+void cpu_wait_started(void) { wait_event(&arrivals, all_started()); }
 
 void smp_start(void) {
     uint64_t limit = MAX_CPUS;
@@ -127,6 +139,7 @@ void secondary_main(void) {
     store_release(&cpu_count, (unsigned)c->id + 1);
     time_init_cpu();
     sched_init_cpu();
+    waitq_wake_all(&arrivals);
     log_info("CPU %lu runs, APIC id %u", c->id, c->apic_id);
     sched_idle_loop();
 }
