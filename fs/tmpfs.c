@@ -106,13 +106,20 @@ static int tmpfs_unlink(struct inode *dir, struct dentry *d) {
     return 0;
 }
 
-static int tmpfs_rmdir(struct inode *dir, struct dentry *d) {
+// Under the directory's own lock, so that nobody makes a name in it after the look.
+static int end_directory(struct dentry *d) {
     if (dentry_has_children(d))
         return -ENOTEMPTY;
     d->inode->nlink = 0;
     d->inode->ctime = inode_now();
-    entry_removed(dir, true);
     return 0;
+}
+
+static int tmpfs_rmdir(struct inode *dir, struct dentry *d) {
+    int err = end_directory(d);
+    if (err == 0)
+        entry_removed(dir, true);
+    return err;
 }
 
 static int tmpfs_rename(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to,
@@ -126,11 +133,16 @@ static int tmpfs_rename(struct inode *from_dir, struct dentry *from, struct inod
         return 0;
     }
     if (to->inode) {
-        if (from_is_dir)
-            to->inode->nlink = 0;
-        else
+        if (from_is_dir) {
+            mutex_lock(&to->inode->lock); // after its parent's
+            int err = end_directory(to);
+            mutex_unlock(&to->inode->lock);
+            if (err < 0)
+                return err;
+        } else {
             atomic_sub(&to->inode->nlink, 1);
-        to->inode->ctime = inode_now();
+            to->inode->ctime = inode_now();
+        }
         entry_removed(to_dir, from_is_dir);
     }
     entry_removed(from_dir, from_is_dir);
