@@ -91,7 +91,7 @@ static void end_session(struct tty *t) {
 
 void tty_forget_session(struct tty *t) {
     uint64_t flags = spin_lock_irqsave(&process_table_lock);
-    bool was = detach_session(t);
+    bool was = READ_ONCE(t->files) == 0 && detach_session(t); // who opens it now may have it for his session already
     spin_unlock_irqrestore(&process_table_lock, flags);
     if (was)
         tty_unref(t);
