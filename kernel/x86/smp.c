@@ -19,7 +19,7 @@
 #include "kernel/x86/vectors.h"
 
 #define STARTUP_RETRY (1 * NSEC_PER_MSEC)
-#define STARTUP_TRIES 10
+#define STARTUP_TRIES 13 // 16 s in all: a virtual CPU may have to wait for a real one
 #define CALL_SPINS 2000
 
 extern const char trampoline_start[], trampoline_end[];
