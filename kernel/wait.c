@@ -82,9 +82,12 @@ void waitq_remove(struct waiter *w)
 void waitq_prepare(struct waitq *wq, struct waiter *w, bool interruptible)
 {
     struct thread *t = thread_current();
-    waitq_add(wq, w);
     t->sleeping_on = wq;
+    // In this order: a waker that finds the waiter takes it off the queue, and must then find a thread that sleeps, or it would
+    // go to sleep in no queue. The fence orders the queueing before the caller's look at its condition (waitq_active).
     thread_prepare_sleep(interruptible);
+    waitq_add(wq, w);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 void waitq_finish(struct waiter *w)
