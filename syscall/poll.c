@@ -13,7 +13,8 @@
 // --- poll ---
 
 // One round over the descriptors; the number of those that have something.
-static int poll_round(struct poller *p, struct pollfd *fds, unsigned count) {
+static long poll_round(struct poller *p, void *what, unsigned count) {
+    struct pollfd *fds = what;
     int ready = 0;
     for (unsigned i = 0; i < count; i++) {
         fds[i].revents = 0;
@@ -31,14 +32,16 @@ static int poll_round(struct poller *p, struct pollfd *fds, unsigned count) {
     return ready;
 }
 
-static long poll_wait(struct pollfd *fds, unsigned count, nsec_t deadline) {
+// Rounds over what the caller waits for, until one finds something, the time is over, or a signal comes.
+static long wait_rounds(long (*round)(struct poller *p, void *what, unsigned count), void *what, unsigned count,
+                        nsec_t deadline) {
     struct poller p;
     long result;
     poller_init(&p);
     if (deadline == 0)
         poller_stop_registering(&p);
     for (;;) {
-        result = poll_round(&p, fds, count);
+        result = round(&p, what, count);
         if (result || deadline == 0)
             break;
         result = poller_wait(&p, deadline);
@@ -56,7 +59,7 @@ static long poll_user(uaddr_t addr, uint64_t count, nsec_t deadline) {
         return -EINVAL;
     if (n > POLL_SMALL && !(fds = kmalloc(n * sizeof(*fds))))
         return -ENOMEM;
-    long result = copy_in(fds, addr, n * sizeof(*fds)) < 0 ? -EFAULT : poll_wait(fds, n, deadline);
+    long result = copy_in(fds, addr, n * sizeof(*fds)) < 0 ? -EFAULT : wait_rounds(poll_round, fds, n, deadline);
     if (result >= 0) {
         for (unsigned i = 0; i < n; i++) {
             uaddr_t to = addr + i * sizeof(*fds) + offsetof(struct pollfd, revents);
@@ -99,7 +102,8 @@ static const uint32_t set_events[3] = {
     POLLPRI,
 };
 
-static long select_round(struct poller *p, struct sets *s, unsigned count) {
+static long select_round(struct poller *p, void *what, unsigned count) {
+    struct sets *s = what;
     long ready = 0;
     for (int i = 0; i < 3; i++)
         memset(s->out[i], 0, s->words * 8);
@@ -127,24 +131,6 @@ static long select_round(struct poller *p, struct sets *s, unsigned count) {
     return ready;
 }
 
-static long select_wait(struct sets *s, unsigned count, nsec_t deadline) {
-    struct poller p;
-    long result;
-    poller_init(&p);
-    if (deadline == 0)
-        poller_stop_registering(&p);
-    for (;;) {
-        result = select_round(&p, s, count);
-        if (result || deadline == 0)
-            break;
-        result = poller_wait(&p, deadline);
-        if (result < 0)
-            break;
-    }
-    poller_done(&p);
-    return result == -ETIMEDOUT ? 0 : result;
-}
-
 static long select_user(int count, const uaddr_t addr[3], nsec_t deadline) {
     uint64_t small[6 * SET_WORDS_SMALL], *memory = small;
     struct sets s;
@@ -167,7 +153,7 @@ static long select_user(int count, const uaddr_t addr[3], nsec_t deadline) {
             s.in[i][s.words - 1] &= (1UL << (n % 64)) - 1;
     }
     if (result == 0)
-        result = select_wait(&s, n, deadline);
+        result = wait_rounds(select_round, &s, n, deadline);
     for (int i = 0; i < 3 && result >= 0; i++)
         if (addr[i] && copy_out(addr[i], s.out[i], bytes) < 0)
             result = -EFAULT;
