@@ -36,29 +36,22 @@ static void first_root(struct path *out) {
     path_ref(out);
 }
 
-void path_get_cwd(struct path *out) {
+// One of the places of the current process; the first mount's root for a thread that has none.
+static void get_place(struct path *out, bool cwd) {
     struct fs_context *fs = process_current()->fs;
     if (unlikely(!fs)) {
         first_root(out);
         return;
     }
     spin_lock(&fs->lock);
-    *out = fs->cwd;
+    *out = cwd ? fs->cwd : fs->root;
     path_ref(out);
     spin_unlock(&fs->lock);
 }
 
-void path_get_root(struct path *out) {
-    struct fs_context *fs = process_current()->fs;
-    if (unlikely(!fs)) {
-        first_root(out);
-        return;
-    }
-    spin_lock(&fs->lock);
-    *out = fs->root;
-    path_ref(out);
-    spin_unlock(&fs->lock);
-}
+void path_get_cwd(struct path *out) { get_place(out, true); }
+
+void path_get_root(struct path *out) { get_place(out, false); }
 
 static bool at_root(const struct path *p) {
     struct fs_context *fs = process_current()->fs;
