@@ -166,6 +166,21 @@ return_to_user:
     jmp return_to_user
 
 # --- Exceptions and interrupts ---
+# From the application: off the IST stack to the thread's own. RDI is left in CPU_USER_RSP.
+    .macro MOVE_USER_FRAME
+    swapgs
+    movq %rdi, %gs:CPU_USER_RSP
+    movq %rsp, %rdi
+    movq %gs:CPU_KERNEL_STACK, %rsp
+    pushq 48(%rdi)
+    pushq 40(%rdi)
+    pushq 32(%rdi)
+    pushq 24(%rdi)
+    pushq 16(%rdi)
+    pushq 8(%rdi)
+    pushq (%rdi)
+    .endm
+
     .macro STUB vector
     .balign 16
     .if (\vector == 8) || ((\vector >= 10) && (\vector <= 14)) || (\vector == 17) || (\vector == 21) || (\vector == 29) || (\vector == 30)
@@ -200,17 +215,7 @@ page_fault_clac:
     .byte 0x0f, 0x1f, 0x00
     testb $3, 24(%rsp)
     jz trap_entry_kernel
-    swapgs
-    movq %rdi, %gs:CPU_USER_RSP
-    movq %rsp, %rdi
-    movq %gs:CPU_KERNEL_STACK, %rsp
-    pushq 48(%rdi)
-    pushq 40(%rdi)
-    pushq 32(%rdi)
-    pushq 24(%rdi)
-    pushq 16(%rdi)
-    pushq 8(%rdi)
-    pushq (%rdi)
+    MOVE_USER_FRAME
     pushq %gs:CPU_USER_RSP
     pushq %rsi
     pushq %rdx
@@ -252,17 +257,7 @@ trap_entry_clac:
     .byte 0x0f, 0x1f, 0x00 # clac, when there is SMAP (cpu.c)
     testb $3, 24(%rsp) # ring 3 is the application also when it has jumped to an address of the kernel
     jz trap_entry_kernel
-    swapgs
-    movq %rdi, %gs:CPU_USER_RSP
-    movq %rsp, %rdi
-    movq %gs:CPU_KERNEL_STACK, %rsp
-    pushq 48(%rdi)
-    pushq 40(%rdi)
-    pushq 32(%rdi)
-    pushq 24(%rdi)
-    pushq 16(%rdi)
-    pushq 8(%rdi)
-    pushq (%rdi)
+    MOVE_USER_FRAME
     movq %gs:CPU_USER_RSP, %rdi
     PUSH_REGISTERS
     movq %rsp, %rdi
