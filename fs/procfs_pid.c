@@ -4,6 +4,7 @@
 #include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/page.h"
+#include "kernel/sched.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 #include <linux/auxvec.h>
@@ -220,7 +221,7 @@ static int show_status(struct seqbuf *s, struct proc_ref *r) {
     seq_printf(s, "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\nCapAmb:\t%016lx\n",
                c->cap_inheritable, c->cap_permitted, c->cap_effective, c->cap_bounding, c->cap_ambient);
     cpu_wait_started();
-    uint64_t allowed = t ? t->affinity & (cpu_count >= 64 ? ~0UL : (1UL << cpu_count) - 1) : 1;
+    uint64_t allowed = t ? t->affinity & sched_online_cpus() : 1;
     seq_printf(s, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t%lx\nCpus_allowed_list:\t",
                c->no_new_privs, allowed);
     bool first = true;
