@@ -56,27 +56,29 @@ void *xrealloc(void *old, size_t size) {
 
 char *xstrdup(const char *text) { return strcpy(xmalloc(strlen(text) + 1), text); }
 
-char *xasprintf(const char *fmt, ...) {
-    va_list args;
+static char *xvasprintf(const char *fmt, va_list args) {
     char *text;
 
-    va_start(args, fmt);
-    int length = vasprintf(&text, fmt, args);
-    va_end(args);
-    if (length < 0)
+    if (vasprintf(&text, fmt, args) < 0)
         die(STATUS_FAILED, "out of memory");
+    return text;
+}
+
+char *xasprintf(const char *fmt, ...) {
+    va_list args;
+
+    va_start(args, fmt);
+    char *text = xvasprintf(fmt, args);
+    va_end(args);
     return text;
 }
 
 void strings_add(struct strings *list, const char *fmt, ...) {
     va_list args;
-    char *text;
 
     va_start(args, fmt);
-    int length = vasprintf(&text, fmt, args);
+    char *text = xvasprintf(fmt, args);
     va_end(args);
-    if (length < 0)
-        die(STATUS_FAILED, "out of memory");
     list->item = xrealloc(list->item, (list->count + 2) * sizeof(*list->item));
     list->item[list->count++] = text;
     list->item[list->count] = NULL;
