@@ -2,38 +2,11 @@
 // descriptor and name.
 // build: musl glibc
 #include "check.h"
+#include "probe.h"
 #include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <sys/mman.h>
 
 #define PAGE 4096UL
-static sigjmp_buf escape;
-static siginfo_t seen;
-
-static void on_fault(int signal, siginfo_t *info, void *context)
-{
-    (void)signal, (void)context;
-    seen = *info;
-    siglongjmp(escape, 1);
-}
-
-static void probe(const char *name, const volatile char *p)
-{
-    if (!sigsetjmp(escape, 1))
-        printf("%s: %d\n", name, *p);
-    else
-        printf("%s: signal %d code %d%s\n", name, seen.si_signo, seen.si_code, seen.si_addr == p ? "" : " WRONG ADDRESS");
-}
-
-static void probe_write(const char *name, volatile char *p)
-{
-    if (!sigsetjmp(escape, 1)) {
-        *p = 5;
-        printf("%s: written\n", name);
-    } else
-        printf("%s: signal %d code %d%s\n", name, seen.si_signo, seen.si_code, seen.si_addr == p ? "" : " WRONG ADDRESS");
-}
 
 int main(void)
 {
