@@ -25,7 +25,7 @@ WARNINGS := -Wall -Wextra -Werror -Wno-unused-parameter -Wstrict-prototypes -Wmi
 
 # ---- the kernel ------------------------------------------------------------------------------------------------------
 
-KERNEL_SRC := $(sort $(wildcard kernel/*.c kernel/x86/*.c kernel/x86/*.S drivers/*.c fs/*.c net/*.c \
+KERNEL_SRC := $(sort $(wildcard kernel/*.c kernel/*/*.c kernel/x86/*.S drivers/*.c fs/*.c net/*.c \
                                 loader/*.c loader/*.S syscall/*.c))
 KERNEL_OBJ := $(patsubst %,$(BUILD)/obj/%.o,$(KERNEL_SRC))
 KERNEL_LDS := kernel/x86/kernel.ld
@@ -128,7 +128,7 @@ $(BUILD)/knarr: $(TOOL_OBJ)
 
 # ---- unit tests: tests/unit/test_*.c, on the host under the sanitizers -----------------------------------------------
 # Comments among a test's first ten lines say what belongs to it:
-#     // link: kernel/page.c kernel/list.c     sources of the kernel or of tools/ to compile and link with it
+#     // link: kernel/memory/page.c kernel/list.c     sources of the kernel or of tools/ to compile and link with it
 #     // libs: -larchive                       libraries
 #     // flags: -DSOMETHING                    more compiler flags, for the test and its sources
 # Headers are looked for in tests/unit/fakes/ first, then in the tree.

@@ -4,7 +4,7 @@
 #include "drivers/pci.h"
 
 #include "kernel/boot.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/x86/acpi.h"
 #include "kernel/x86/io.h"
 #include "kernel/x86/pagetable.h"

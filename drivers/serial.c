@@ -7,7 +7,7 @@
 
 #include "kernel/chardev.h"
 #include "kernel/irq.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/log.h"
 #include "kernel/x86/io.h"
 

@@ -4,8 +4,8 @@
 #include "drivers/virtio.h"
 
 #include "kernel/log.h"
-#include "kernel/page.h"
-#include "kernel/slab.h"
+#include "kernel/memory/page.h"
+#include "kernel/memory/slab.h"
 #include "kernel/x86/io.h"
 
 #define VENDOR_VIRTIO 0x1af4

@@ -3,7 +3,7 @@
 // Lock: rng.lock, interrupt-safe, a leaf but for the transport.
 #include "drivers/virtio.h"
 
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/random.h"
 #include "kernel/string.h"
 

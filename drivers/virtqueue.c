@@ -6,8 +6,8 @@
 #include "drivers/virtio.h"
 
 #include "kernel/log.h"
-#include "kernel/page.h"
-#include "kernel/slab.h"
+#include "kernel/memory/page.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/x86/io.h"
 

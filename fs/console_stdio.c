@@ -4,10 +4,10 @@
 #include "fs/poll.h"
 #include "fs/vfs.h"
 
-#include "kernel/process.h"
-#include "kernel/slab.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include <asm/ioctls.h>
 
 #define DEVICE_CONSOLE MAKE_DEV(5, 1)

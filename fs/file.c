@@ -3,7 +3,7 @@
 // and directories) and only when somebody else can hold the same file.
 #include "fs/internal.h"
 #include "fs/poll.h"
-#include "kernel/signal.h"
+#include "kernel/process/signal.h"
 #include "kernel/string.h"
 #include <linux/fs.h> // SEEK_*
 

@@ -4,11 +4,11 @@
 #ifndef FS_FILE_H
 #define FS_FILE_H
 
-#include "kernel/aspace.h"
-#include "kernel/lock.h"
+#include "kernel/memory/aspace.h"
+#include "kernel/threads/lock.h"
 #include "kernel/types.h"
-#include "kernel/uio.h"
-#include "kernel/wait.h"
+#include "kernel/memory/uio.h"
+#include "kernel/threads/wait.h"
 #include <linux/fcntl.h> // O_*, F_*, AT_*
 #include <linux/poll.h>  // POLL*
 

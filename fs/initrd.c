@@ -4,7 +4,7 @@
 // Runs in the boot, before there is a second user of the tree: no locks.
 #include "fs/internal.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/string.h"
 
 #define HEADER 110

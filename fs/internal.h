@@ -3,8 +3,8 @@
 #define FS_INTERNAL_H
 
 #include "fs/vfs.h"
-#include "kernel/process.h"
-#include "kernel/slab.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
 #include <linux/capability.h>
 #include <linux/openat2.h> // RESOLVE_*
 

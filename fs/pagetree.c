@@ -1,6 +1,6 @@
 // See fs/pagetree.h.
 #include "fs/pagetree.h"
-#include "kernel/slab.h"
+#include "kernel/memory/slab.h"
 
 static struct slab_cache node_cache = SLAB_CACHE("pagetree_node", sizeof(struct pagetree_node), 8);
 

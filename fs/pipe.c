@@ -3,10 +3,10 @@
 // and is taken first. Writes of up to PIPE_BUF bytes are atomic: they wait until the whole fits.
 #include "fs/internal.h"
 #include "fs/poll.h"
-#include "kernel/page.h"
-#include "kernel/signal.h"
+#include "kernel/memory/page.h"
+#include "kernel/process/signal.h"
 #include "kernel/string.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include <asm/ioctls.h>
 #include <linux/limits.h>
 

@@ -1,7 +1,7 @@
 // Waiting for one of many files; see fs/poll.h. The first entries live in the poller, on the waiting thread's stack, more of them
 // in blocks of memory. A wake-up of any file's queue wakes the poller's own queue.
 #include "fs/poll.h"
-#include "kernel/slab.h"
+#include "kernel/memory/slab.h"
 
 static struct slab_cache block_cache = SLAB_CACHE("poll_block", sizeof(struct poll_block), 8);
 

@@ -11,7 +11,7 @@
 #define FS_POLL_H
 
 #include "fs/file.h"
-#include "kernel/wait.h"
+#include "kernel/threads/wait.h"
 
 struct poll_entry {
     struct waiter waiter;

@@ -3,8 +3,8 @@
 #include "fs/tty.h"
 #include "kernel/irq.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
-#include "kernel/sched.h"
+#include "kernel/memory/page.h"
+#include "kernel/threads/sched.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 #include <linux/auxvec.h>

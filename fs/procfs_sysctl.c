@@ -1,7 +1,7 @@
 // /proc/sys: what programs ask of the system's settings. Writable is what has an effect here.
 #include "fs/procfs.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/random.h"
 #include "kernel/string.h"
 #include "kernel/uts.h"

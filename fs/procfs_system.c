@@ -1,9 +1,9 @@
 // The files of /proc that are about the machine.
 #include "fs/procfs.h"
 #include "kernel/boot.h"
-#include "kernel/loadavg.h"
+#include "kernel/threads/loadavg.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/string.h"
 #include "kernel/irq.h"
 #include "kernel/time.h"

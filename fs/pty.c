@@ -7,7 +7,7 @@
 #include "fs/tty.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include <asm/ioctls.h>
 
 #define RING_SIZE 4096 // output of the slave that the master has not read: as much as Linux's N_TTY keeps

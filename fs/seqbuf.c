@@ -1,7 +1,7 @@
 // See fs/seqbuf.h.
 #include "fs/seqbuf.h"
 #include "kernel/log.h"
-#include "kernel/slab.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 
 char *seq_reserve(struct seqbuf *s, size_t len) {

@@ -4,7 +4,7 @@
 
 #include "fs/internal.h"
 #include "fs/pagetree.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 
 struct tmpfs_inode {
     struct inode inode;

@@ -4,7 +4,7 @@
 // one must be ready to find it there.
 #include "fs/tmpfs.h"
 #include "kernel/log.h"
-#include "kernel/signal.h"
+#include "kernel/process/signal.h"
 #include "kernel/string.h"
 #include <linux/falloc.h>
 #include <linux/fs.h>

@@ -4,7 +4,7 @@
 #include "fs/poll.h"
 #include "fs/vfs.h"
 
-#include "kernel/process.h"
+#include "kernel/process/process.h"
 #include "kernel/string.h"
 #include <linux/capability.h>
 

@@ -7,8 +7,8 @@
 #define FS_TTY_H
 
 #include "fs/file.h"
-#include "kernel/lock.h"
-#include "kernel/wait.h"
+#include "kernel/threads/lock.h"
+#include "kernel/threads/wait.h"
 #include <asm/termbits.h> // struct termios, termios2, ktermios, the flags
 
 #define TTY_INPUT_SIZE 4096  // the longest line, with its newline, as Linux's N_TTY

@@ -2,9 +2,9 @@
 // leave (TCSETSW) sleeps.
 #include "fs/tty.h"
 
-#include "kernel/process.h"
-#include "kernel/signal.h"
-#include "kernel/usercopy.h"
+#include "kernel/process/process.h"
+#include "kernel/process/signal.h"
+#include "kernel/memory/usercopy.h"
 #include <asm/ioctls.h>
 
 _Static_assert(sizeof(struct termios) == 36 && sizeof(struct termios2) == 44 && sizeof(struct ktermios) == 44,

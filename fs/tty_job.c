@@ -4,7 +4,7 @@
 #include "fs/tty.h"
 #include "fs/vfs.h"
 
-#include "kernel/process.h"
+#include "kernel/process/process.h"
 #include <linux/capability.h>
 
 // Lock held. A group is orphaned when nobody outside of it, but of its session, is the parent of a member: then nobody

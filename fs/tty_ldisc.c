@@ -6,7 +6,7 @@
 // All functions: tty.lock held.
 #include "fs/tty.h"
 
-#include "kernel/signal.h"
+#include "kernel/process/signal.h"
 #include <asm/ioctls.h>
 
 #define SLOT(pos) ((pos) % TTY_INPUT_SIZE)

@@ -4,7 +4,7 @@
 
 #include "fs/file.h"
 #include "kernel/list.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/types.h"
 #include <linux/stat.h> // S_IF*, struct statx is not used below syscall/
 

@@ -2,7 +2,7 @@
 #ifndef KERNEL_BOOT_H
 #define KERNEL_BOOT_H
 
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/types.h"
 
 #define BOOT_MAX_RANGES 32

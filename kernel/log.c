@@ -1,7 +1,7 @@
 // The log: every line goes to a ring in memory, and those that the level lets through to the sinks (the serial port).
 // Locks: log_lock (interrupt-safe), a leaf. A panic breaks it: see log_break_lock.
 #include "kernel/log.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/string.h"
 
 #define LINE_MAX 1024

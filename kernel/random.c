@@ -8,10 +8,10 @@
 #include "kernel/random.h"
 
 #include "kernel/chacha.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
-#include "kernel/wait.h"
+#include "kernel/threads/wait.h"
 #include "kernel/x86/rdrand.h"
 
 #define KEY_SIZE 32

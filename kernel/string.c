@@ -2,7 +2,7 @@
 // over words needs where every step is emulated. (REP MOVSB may be faster still with ERMS, but counts every byte as a step
 // under emulation.)
 #include "kernel/string.h"
-#include "kernel/slab.h"
+#include "kernel/memory/slab.h"
 #include "kernel/x86/string.h"
 
 // Or the compiler makes of a loop a call of the very function that it is in.

@@ -11,10 +11,10 @@
 //
 // Locks: time_lock (interrupt-safe, a leaf) for all writers and for reading the reference; readers use the page's sequence.
 #include "kernel/clock_event.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/log.h"
 #include "kernel/muldiv.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/time.h"
 
 #define SHORTEST_BASELINE (250 * NSEC_PER_USEC) // right to within half a percent

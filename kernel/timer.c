@@ -5,7 +5,7 @@
 // Locks: timers.lock (interrupt-safe, a leaf). While a timer's function runs, `running` names it, without the lock: the
 // function may free the timer or add it again, so nothing touches the timer after it.
 #include "kernel/clock_event.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/time.h"
 #include "kernel/timer_heap.h"
 #include "kernel/x86/context.h"

@@ -1,6 +1,6 @@
 // The names of the machine and of the system. Locks: one spinlock, a leaf.
 #include "kernel/uts.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/string.h"
 
 static struct spinlock lock = SPINLOCK_INIT;

@@ -1,12 +1,12 @@
 // The point of no return of execve(2): the program that loader_load built takes the place of the current one. Nothing here
 // can fail, so nobody is ever killed for want of memory halfway.
 #include "fs/vfs.h"
-#include "kernel/futex.h"
-#include "kernel/posix_timer.h"
-#include "kernel/process.h"
-#include "kernel/slab.h"
+#include "kernel/threads/futex.h"
+#include "kernel/process/posix_timer.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/vectors.h"
 #include "loader/loader.h"

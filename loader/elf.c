@@ -2,7 +2,7 @@
 // the application's half of the address space before it is used, with sums that cannot overflow.
 #include "loader/elf.h"
 #include "fs/file.h"
-#include "kernel/aspace.h"
+#include "kernel/memory/aspace.h"
 #include "kernel/string.h"
 
 #define MAX_SPAN (1UL << 44)

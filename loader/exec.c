@@ -1,12 +1,12 @@
 // Programs: from a name and arguments to an address space that is ready to run, and its installation in the current process.
 // Everything that can fail happens before the current program is touched.
 #include "fs/vfs.h"
-#include "kernel/aspace.h"
+#include "kernel/memory/aspace.h"
 #include "kernel/boot.h"
 #include "kernel/log.h"
-#include "kernel/process.h"
+#include "kernel/process/process.h"
 #include "kernel/random.h"
-#include "kernel/slab.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/fpu.h"

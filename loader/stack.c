@@ -3,8 +3,8 @@
 // aligned to 16: argc, argv[], NULL, envp[], NULL, auxv[]. The size of everything is known from the lengths of the strings, so
 // it is written in one pass upwards, through a buffer.
 #include "loader/stack.h"
-#include "kernel/aspace.h"
-#include "kernel/slab.h"
+#include "kernel/memory/aspace.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include <linux/auxvec.h>
 

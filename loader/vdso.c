@@ -1,9 +1,9 @@
 // The vDSO in an address space: [vvar], the page that the kernel keeps the clock in, and right behind it [vdso], the image.
 // Both show the kernel's own pages, which are never freed, through two backings that hold no state.
-#include "kernel/aspace.h"
+#include "kernel/memory/aspace.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
-#include "kernel/process.h"
+#include "kernel/memory/page.h"
+#include "kernel/process/process.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 #include "kernel/x86/cpu.h"

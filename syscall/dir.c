@@ -1,5 +1,5 @@
 // Reading directories, the working directory and the root.
-#include "kernel/process.h"
+#include "kernel/process/process.h"
 #include "kernel/string.h"
 #include "syscall/path.h"
 #include "syscall/syscall.h"

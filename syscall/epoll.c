@@ -1,7 +1,7 @@
 // epoll(7), eventfd(2), timerfd(2), signalfd(2).
 #include "fs/poll.h"
 #include "kernel/time.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/sigmask.h"
 #include "syscall/syscall.h"
 #include "syscall/timeout.h"

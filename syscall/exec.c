@@ -1,10 +1,10 @@
 // execve(2), execveat(2): the arguments come in, the loader does the rest.
 #include "fs/file.h"
 #include "fs/vfs.h"
-#include "kernel/process.h"
-#include "kernel/slab.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include "loader/loader.h"
 #include "loader/stack.h"
 #include "syscall/syscall.h"

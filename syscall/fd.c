@@ -1,8 +1,8 @@
 // Descriptors: dup, fcntl, flock, ioctl.
 #include "fs/poll.h"
 #include "fs/vfs.h"
-#include "kernel/process.h"
-#include "kernel/usercopy.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 #include <asm/ioctls.h>
 #include <linux/fs.h>

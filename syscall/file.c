@@ -1,9 +1,9 @@
 // read(2), write(2) and their family, lseek(2).
 #include "fs/file.h"
 #include "fs/vfs.h"
-#include "kernel/process.h"
-#include "kernel/slab.h"
-#include "kernel/usercopy.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 #include <linux/fs.h>
 

@@ -1,8 +1,8 @@
 // futex(2) and the robust list.
-#include "kernel/futex.h"
-#include "kernel/process.h"
+#include "kernel/threads/futex.h"
+#include "kernel/process/process.h"
 #include "kernel/time.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 #include "syscall/timespec.h"
 #include <linux/futex.h>

@@ -1,6 +1,6 @@
 // Users, groups and capabilities of the process. credentials(7), capabilities(7).
-#include "kernel/process.h"
-#include "kernel/usercopy.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 #include <linux/capability.h>
 #include <linux/securebits.h>

@@ -1,10 +1,10 @@
 // The calls of mmap(2)'s family: arguments and file descriptors here, the work in kernel/aspace*.c.
 #include "fs/file.h"
 #include "fs/vfs.h"
-#include "kernel/aspace.h"
-#include "kernel/page.h"
-#include "kernel/process.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/aspace.h"
+#include "kernel/memory/page.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 
 #define PROT_BITS (PROT_READ | PROT_WRITE | PROT_EXEC)

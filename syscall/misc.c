@@ -1,12 +1,12 @@
 // Calls about the machine as a whole: names, memory, randomness, the log, its end.
 #include "kernel/boot.h"
-#include "kernel/loadavg.h"
+#include "kernel/threads/loadavg.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
-#include "kernel/process.h"
+#include "kernel/memory/page.h"
+#include "kernel/process/process.h"
 #include "kernel/random.h"
-#include "kernel/slab.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/slab.h"
+#include "kernel/memory/usercopy.h"
 #include "kernel/uts.h"
 #include "syscall/syscall.h"
 #include <linux/capability.h>

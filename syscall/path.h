@@ -3,7 +3,7 @@
 #define SYSCALL_PATH_H
 
 #include "fs/vfs.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 
 struct user_path {
     char *name; // NUL-terminated

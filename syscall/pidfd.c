@@ -1,6 +1,6 @@
 // pidfd_open(2), pidfd_getfd(2). pidfd_send_signal(2) is in signal.c, CLONE_PIDFD in clone.c, waitid(P_PIDFD) in process.c.
 #include "fs/poll.h"
-#include "kernel/process.h"
+#include "kernel/process/process.h"
 #include "syscall/syscall.h"
 
 long sys_pidfd_open(uint64_t upid, uint64_t flags) {

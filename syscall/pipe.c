@@ -1,10 +1,10 @@
 // pipe(2), and copying between files inside the kernel: sendfile, copy_file_range, splice, tee is not there.
 #include "fs/poll.h"
 #include "fs/vfs.h"
-#include "kernel/signal.h"
-#include "kernel/slab.h"
-#include "kernel/thread.h"
-#include "kernel/usercopy.h"
+#include "kernel/process/signal.h"
+#include "kernel/memory/slab.h"
+#include "kernel/threads/thread.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 
 #define COPY_MAX 0x7ffff000UL

@@ -1,7 +1,7 @@
 // poll(2), ppoll(2), select(2), pselect6(2).
 #include "fs/poll.h"
-#include "kernel/process.h"
-#include "kernel/slab.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 #include "syscall/sigmask.h"

@@ -1,6 +1,6 @@
 // rseq(2).
-#include "kernel/rseq.h"
-#include "kernel/usercopy.h"
+#include "kernel/threads/rseq.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 #include <linux/rseq.h>
 

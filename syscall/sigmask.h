@@ -3,9 +3,9 @@
 #ifndef SYSCALL_SIGMASK_H
 #define SYSCALL_SIGMASK_H
 
-#include "kernel/signal.h"
-#include "kernel/thread.h"
-#include "kernel/usercopy.h"
+#include "kernel/process/signal.h"
+#include "kernel/threads/thread.h"
+#include "kernel/memory/usercopy.h"
 
 // `set` 0: the mask stays. 0, -EINVAL, -EFAULT.
 static inline long sigmask_begin(uaddr_t set, uint64_t size) {

@@ -1,9 +1,9 @@
 // Signals: handlers, masks, sending, waiting.
 #include "fs/poll.h"
-#include "kernel/signal.h"
-#include "kernel/process.h"
-#include "kernel/thread.h"
-#include "kernel/usercopy.h"
+#include "kernel/process/signal.h"
+#include "kernel/process/process.h"
+#include "kernel/threads/thread.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 #include "syscall/timespec.h"
 #include <linux/capability.h>

@@ -2,9 +2,9 @@
 // (--missing-files). Counting is lock-free; the list of paths has a spinlock, a leaf.
 #include "syscall/stats.h"
 #include "fs/vfs.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/log.h"
-#include "kernel/slab.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 #include "syscall/syscall.h"

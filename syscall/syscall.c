@@ -4,7 +4,7 @@
 #include "kernel/boot.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
-#include "kernel/thread.h"
+#include "kernel/threads/thread.h"
 #include "kernel/time.h"
 #include "syscall/stats.h"
 #include "syscall/trace.h"

@@ -1,9 +1,9 @@
 // Clocks, sleeping, interval timers, CPU times.
 #include "kernel/time.h"
-#include "kernel/posix_timer.h"
-#include "kernel/process.h"
-#include "kernel/thread.h"
-#include "kernel/usercopy.h"
+#include "kernel/process/posix_timer.h"
+#include "kernel/process/process.h"
+#include "kernel/threads/thread.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 #include "syscall/timespec.h"
 #include <linux/capability.h>

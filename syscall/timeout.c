@@ -1,7 +1,7 @@
 // See syscall/timeout.h.
 #include "syscall/timeout.h"
 #include "kernel/time.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include <linux/time_types.h>
 
 static nsec_t deadline_after(nsec_t timeout) {

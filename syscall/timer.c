@@ -1,7 +1,7 @@
 // timer_create(2) and its family.
-#include "kernel/posix_timer.h"
-#include "kernel/signal.h"
-#include "kernel/usercopy.h"
+#include "kernel/process/posix_timer.h"
+#include "kernel/process/signal.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 #include "syscall/timespec.h"
 #include <linux/time.h>

@@ -3,7 +3,7 @@
 #define SYSCALL_TIMESPEC_H
 
 #include "kernel/types.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include <linux/time_types.h>
 
 struct timeval64 {

@@ -2,8 +2,8 @@
 // done. The arguments are read before the call, up to the first that the call fills in: execve's are gone afterwards.
 #include "syscall/trace.h"
 #include "kernel/log.h"
-#include "kernel/process.h"
-#include "kernel/slab.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "syscall/syscall.h"
 #include <asm/unistd.h>

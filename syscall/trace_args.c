@@ -1,8 +1,8 @@
 // One argument of a system call as text, by its kind (enum arg_kind). Structures are read from the application's memory; what
 // cannot be read is printed as its address.
 #include "kernel/string.h"
-#include "kernel/uio.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/uio.h"
+#include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
 #include "syscall/trace.h"
 #include <asm/signal.h>

@@ -2,7 +2,7 @@
 // interrupt controllers and CPUs.
 #include "kernel/x86/apic.h"
 #include "kernel/log.h"
-#include "kernel/thread.h"
+#include "kernel/threads/thread.h"
 #include "kernel/x86/acpi.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/cpu_tables.h"

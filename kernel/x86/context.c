@@ -1,9 +1,9 @@
 // The machine's part of threads: kernel stacks, first frames, and what changes hands when another thread runs.
 // The switch itself is entry.S's.
 #include "kernel/x86/context.h"
-#include "kernel/slab.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
-#include "kernel/thread.h"
+#include "kernel/threads/thread.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/entry.h"
 #include "kernel/x86/fpu.h"

@@ -38,9 +38,9 @@ struct cpu {
     struct thread *idle;
     struct thread *dead;          // exited thread whose stack is to be freed by the next one
     void *arch;                   // GDT, TSS, IST stacks: kernel/x86/cpu.c
-    void *runqueue;               // kernel/sched.c
+    void *runqueue;               // kernel/threads/sched.c
     void *timers;                 // kernel/timer.c
-    void *page_cache;             // kernel/page.c: single free pages
+    void *page_cache;             // kernel/memory/page.c: single free pages
     uint64_t scratch[4];
 } ALIGNED(64);
 
@@ -77,7 +77,7 @@ void context_load(struct thread *t);       // and of one that starts: also TSS.R
 void context_release(struct thread *t);
 int context_copy_fpu(struct thread *child, struct thread *parent); // clone, fork
 void context_reset_fpu(struct thread *t);  // exec: the state a new program finds
-// A new thread's first steps call sched_first_run() (kernel/sched.c): what a switch leaves to be done by whom it switched to.
+// A new thread's first steps call sched_first_run() (kernel/threads/sched.c): what a switch leaves to be done by whom it switched to.
 void sched_first_run(void);
 // Into the application with the registers of the frame (exec, first start of a thread).
 void context_enter_user(struct trapframe *frame) NORETURN;

@@ -4,7 +4,7 @@
 #include "kernel/boot.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
-#include "kernel/thread.h"
+#include "kernel/threads/thread.h"
 #include "kernel/x86/cpu_tables.h"
 #include "kernel/x86/entry.h"
 #include "kernel/x86/fpu.h"

@@ -1,6 +1,6 @@
 // IOAPICs (Intel 82093AA data sheet). Lock: ioapic_lock (interrupt-safe), around the index and data registers.
 #include "kernel/x86/ioapic.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/log.h"
 #include "kernel/x86/apic.h"
 #include "kernel/x86/io.h"

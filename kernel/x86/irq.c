@@ -1,9 +1,9 @@
 // Interrupt vectors: who handles which. Devices get theirs from irq_request_gsi (a line of an IOAPIC) or irq_request_msi;
 // all arrive at the boot CPU. Lock: vector_lock (interrupt-safe), for handing out vectors only.
 #include "kernel/irq.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/log.h"
-#include "kernel/thread.h"
+#include "kernel/threads/thread.h"
 #include "kernel/time.h"
 #include "kernel/x86/apic.h"
 #include "kernel/x86/cpu_tables.h"

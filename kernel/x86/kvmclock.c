@@ -2,7 +2,7 @@
 // counters of all CPUs agree (then its rate is all that is needed), and for the time of day at the boot.
 // Linux, Documentation/virt/kvm/x86/{msr,cpuid}.rst.
 #include "kernel/muldiv.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/x86/clock.h"
 #include "kernel/x86/cpu.h"
 

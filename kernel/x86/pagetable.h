@@ -4,8 +4,8 @@
 #ifndef KERNEL_X86_PAGETABLE_H
 #define KERNEL_X86_PAGETABLE_H
 
-#include "kernel/aspace.h"
-#include "kernel/page.h"
+#include "kernel/memory/aspace.h"
+#include "kernel/memory/page.h"
 #include "kernel/types.h"
 #include "kernel/x86/context.h"
 #include "kernel/x86/pte.h"

@@ -2,11 +2,11 @@
 // unwinders walk through them. From high to low addresses: the red zone, the FPU state with its trailing magic number, then
 // struct rt_frame, so aligned that the handler finds its stack as after a call.
 #include "kernel/log.h"
-#include "kernel/process.h"
-#include "kernel/signal.h"
-#include "kernel/slab.h"
+#include "kernel/process/process.h"
+#include "kernel/process/signal.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/fpu.h"
 #include "kernel/x86/vectors.h"

@@ -1,12 +1,12 @@
 // Exceptions: the application's become signals or are resolved (page faults); the kernel's own on user addresses continue
 // at their fixup; all others are a panic with registers and backtrace.
-#include "kernel/aspace.h"
+#include "kernel/memory/aspace.h"
 #include "kernel/irq.h"
 #include "kernel/log.h"
-#include "kernel/process.h"
-#include "kernel/rseq.h"
-#include "kernel/signal.h"
-#include "kernel/thread.h"
+#include "kernel/process/process.h"
+#include "kernel/threads/rseq.h"
+#include "kernel/process/signal.h"
+#include "kernel/threads/thread.h"
 #include "kernel/x86/backtrace.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/entry.h"

@@ -4,7 +4,7 @@
 
 #include "fs/internal.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/string.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

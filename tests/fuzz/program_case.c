@@ -2,7 +2,7 @@
 // stand in for them.
 #include "tests/fuzz/program_case.h"
 #include "fs/file.h"
-#include "kernel/aspace.h"
+#include "kernel/memory/aspace.h"
 #include "kernel/string.h"
 #include "loader/elf.h"
 #include "loader/script.h"

@@ -3,9 +3,9 @@
 
 #include "kernel/irq.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/string.h"
-#include "kernel/thread.h"
+#include "kernel/threads/thread.h"
 #include "kernel/x86/pagetable.h"
 #include "tests/unit/fake_machine.h"
 

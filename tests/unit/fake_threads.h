@@ -9,8 +9,8 @@ void *calloc(size_t n, size_t size); // <stdlib.h> clashes with the kernel's vie
 void free(void *p);
 void abort(void) __attribute__((noreturn));
 
-#include "kernel/process.h"
-#include "kernel/thread.h"
+#include "kernel/process/process.h"
+#include "kernel/threads/thread.h"
 #include "tests/unit/fake_host.h"
 
 struct host_thread {

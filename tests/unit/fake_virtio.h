@@ -11,10 +11,10 @@
 
 #include "drivers/virtio.h"
 #include "kernel/irq.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
-#include "kernel/slab.h"
+#include "kernel/memory/page.h"
+#include "kernel/memory/slab.h"
 
 #define FAKE_PAGES 64
 unsigned char *host_ram;

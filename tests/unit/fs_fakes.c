@@ -6,10 +6,10 @@
 #include "fs/internal.h"
 #include "fs/tty.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/random.h"
 #include "kernel/string.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 
 /* Of the C library, whose headers do not go together with the kernel's. */
 void abort(void) NORETURN;

@@ -3,7 +3,7 @@
 #ifndef TESTS_UNIT_FS_FAKES_H
 #define TESTS_UNIT_FS_FAKES_H
 
-#include "kernel/process.h"
+#include "kernel/process/process.h"
 
 #define FAKE_PAGES 8192
 

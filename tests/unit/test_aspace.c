@@ -1,6 +1,6 @@
-// link: tests/unit/fake_machine.c kernel/page.c kernel/slab.c kernel/x86/usertable.c kernel/vma.c
-// link: kernel/aspace.c kernel/aspace_pages.c kernel/aspace_change.c kernel/aspace_remap.c kernel/aspace_info.c
-// link: kernel/fault.c kernel/huge.c kernel/backing.c
+// link: tests/unit/fake_machine.c kernel/memory/page.c kernel/memory/slab.c kernel/x86/usertable.c kernel/memory/vma.c
+// link: kernel/memory/aspace.c kernel/memory/aspace_pages.c kernel/memory/aspace_change.c kernel/memory/aspace_remap.c kernel/memory/aspace_info.c
+// link: kernel/memory/fault.c kernel/memory/huge.c kernel/memory/backing.c
 // flags: -fno-builtin
 /* Address spaces against a model: an array that says of every page whether it is mapped, with which rights, and what is in it.
  * Random operations are done to both, and the tree's own invariants are checked. The page tables are the real ones. */
@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "kernel/aspace_ops.h"
-#include "kernel/aspace_pages.h"
-#include "kernel/page.h"
+#include "kernel/memory/aspace_ops.h"
+#include "kernel/memory/aspace_pages.h"
+#include "kernel/memory/page.h"
 #include "kernel/string.h"
 #include "kernel/x86/pagetable.h"
 #include "tests/unit/fake_machine.h"

@@ -11,10 +11,10 @@
 #include <cmocka.h>
 
 #include "kernel/clock_event.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/log.h"
 #include "kernel/muldiv.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/time.h"
 
 #define PIT_HZ 1193182.0

@@ -14,8 +14,8 @@
 #include "kernel/boot.h"
 #include "kernel/chardev.h"
 #include "kernel/log.h"
-#include "kernel/process.h"
-#include "kernel/slab.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
 
 int rand(void);
 void srand(unsigned seed);

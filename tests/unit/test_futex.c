@@ -1,5 +1,5 @@
 // Futexes, wait queues and sleeping locks, with threads of the host: no wake-up is lost, none goes to the wrong one.
-// link: kernel/futex.c kernel/wait.c kernel/lock.c tests/unit/fake_host.c
+// link: kernel/threads/futex.c kernel/threads/wait.c kernel/threads/lock.c tests/unit/fake_host.c
 // libs: -lpthread
 // flags: -include tests/unit/fake_pause.h
 #include <setjmp.h>
@@ -10,9 +10,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "kernel/futex.h"
+#include "kernel/threads/futex.h"
 #include "kernel/log.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/usercopy.h"
 #include "tests/unit/fake_threads.h"
 #include <linux/futex.h>
 

@@ -1,6 +1,6 @@
 // link: tests/unit/fs_fakes.c fs/dentry.c fs/directory.c fs/inode.c fs/mount.c fs/path.c fs/pathname.c fs/names.c fs/rename.c
 // link: fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/pagetree.c fs/pipe.c fs/lock.c fs/poll.c
-// link: fs/epoll.c fs/initrd.c kernel/uio.c kernel/wait.c
+// link: fs/epoll.c fs/initrd.c kernel/memory/uio.c kernel/threads/wait.c
 // flags: -D__KERNEL__
 /* The initrd: what archives may hold, what is refused, and that every page of it is taken over or given back. */
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 #include "fs/internal.h"
 #include "kernel/log.h"
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "kernel/string.h"
 #include "tests/unit/fs_fakes.h"
 

@@ -1,4 +1,4 @@
-// link: tests/unit/fake_machine.c kernel/page.c
+// link: tests/unit/fake_machine.c kernel/memory/page.c
 /* The page allocator: blocks never overlap, are aligned, come back together, and reserved memory is left alone. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "kernel/page.h"
+#include "kernel/memory/page.h"
 #include "tests/unit/fake_machine.h"
 
 enum { RAM = 64 << 20 };

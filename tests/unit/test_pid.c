@@ -1,5 +1,5 @@
 // Numbers of processes and threads: ascending, not soon used again, found with a reference.
-// link: kernel/pid.c
+// link: kernel/process/pid.c
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "kernel/pid.h"
-#include "kernel/process.h"
-#include "kernel/slab.h"
+#include "kernel/process/pid.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
 
 void *calloc(size_t n, size_t size);
 void abort(void) __attribute__((noreturn));

@@ -1,5 +1,5 @@
 // Signals: queues and their limits, order, who is chosen to take one, what is ignored or forgotten.
-// link: kernel/signal.c kernel/signal_send.c
+// link: kernel/process/signal.c kernel/process/signal_send.c
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,11 +8,11 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "kernel/posix_timer.h"
-#include "kernel/process.h"
-#include "kernel/sched.h"
-#include "kernel/signal.h"
-#include "kernel/slab.h"
+#include "kernel/process/posix_timer.h"
+#include "kernel/process/process.h"
+#include "kernel/threads/sched.h"
+#include "kernel/process/signal.h"
+#include "kernel/memory/slab.h"
 
 void *calloc(size_t n, size_t size);
 void free(void *p);

@@ -1,4 +1,4 @@
-// link: tests/unit/fake_machine.c kernel/page.c kernel/slab.c
+// link: tests/unit/fake_machine.c kernel/memory/page.c kernel/memory/slab.c
 /* Small objects: random sizes and lifetimes; nobody's contents change, and all memory comes back. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "kernel/page.h"
-#include "kernel/slab.h"
+#include "kernel/memory/page.h"
+#include "kernel/memory/slab.h"
 #include "tests/unit/fake_machine.h"
 
 static int setup(void **state) {

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "kernel/aspace.h"
-#include "kernel/slab.h"
+#include "kernel/memory/aspace.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "loader/stack.h"
 #include <linux/auxvec.h>

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "kernel/slab.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 
 void *kmalloc(size_t size) { return malloc(size); }

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "kernel/clock_event.h"
-#include "kernel/lock.h"
+#include "kernel/threads/lock.h"
 #include "kernel/time.h"
 #include "kernel/timer_heap.h"
 #include "kernel/x86/context.h"

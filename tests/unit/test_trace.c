@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "kernel/log.h"
-#include "kernel/process.h"
-#include "kernel/slab.h"
+#include "kernel/process/process.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "syscall/syscall.h"
 #include "syscall/trace.h"

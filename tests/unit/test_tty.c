@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "fs/tty.h"
-#include "kernel/signal.h"
+#include "kernel/process/signal.h"
 
 /* Not <stdlib.h>: it declares types of the C library that the kernel's headers have in Linux' own form. */
 int rand(void);

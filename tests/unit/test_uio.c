@@ -1,4 +1,4 @@
-// link: kernel/uio.c
+// link: kernel/memory/uio.c
 /* Buffer lists: random lists of buffers filled and emptied in random pieces, and what a fault in the middle leaves. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "kernel/uio.h"
-#include "kernel/usercopy.h"
+#include "kernel/memory/uio.h"
+#include "kernel/memory/usercopy.h"
 
 /* "User memory" is this array; from `good_end` on it faults. */
 static unsigned char memory[4096];

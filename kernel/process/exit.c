@@ -1,0 +1,251 @@
+// The end of threads and processes. The last thread of a process takes it apart; what is left is a zombie, which the parent's
+// wait(2) removes. The end of process 1 is the end of the machine.
+// Locks: process_table_lock > signal_lock.
+#include "kernel/memory/aspace.h"
+#include "kernel/boot.h"
+#include "kernel/threads/futex.h"
+#include "kernel/log.h"
+#include "kernel/process/pid.h"
+#include "kernel/process/posix_timer.h"
+#include "kernel/process/process.h"
+#include "kernel/threads/sched.h"
+#include "kernel/memory/usercopy.h"
+#include "kernel/x86/cpu.h"
+#include <linux/wait.h>
+
+static const struct process_hooks *hooks = &(const struct process_hooks){0};
+
+void process_set_hooks(const struct process_hooks *h)
+{
+    hooks = h;
+}
+
+const struct process_hooks *process_hooks_get(void)
+{
+    return hooks;
+}
+
+void process_vfork_done(struct process *p)
+{
+    if (!READ_ONCE(p->vfork_waiting))
+        return;
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    p->vfork_waiting = false;
+    if (p->parent)
+        waitq_wake_all(&p->parent->child_wait);
+    spin_unlock_irqrestore(&process_table_lock, flags);
+}
+
+static void release_address_space(struct process *p)
+{
+    struct aspace *as = p->aspace;
+    if (!as)
+        return;
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock); // procfs takes a reference under it
+    WRITE_ONCE(p->aspace, NULL);
+    aspace_activate(NULL);
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    aspace_unref(as);
+}
+
+void process_discard(struct process *p)
+{
+    if (hooks->release_files)
+        hooks->release_files(p);
+    if (p->aspace)
+        aspace_unref(p->aspace);
+    p->aspace = NULL;
+    process_unref(p);
+}
+
+// --- Telling the parent ---
+
+static siginfo_t child_info(const struct process *p, int code, int status)
+{
+    siginfo_t info = {.si_signo = SIGCHLD, .si_code = code};
+    info.si_pid = p->pid;
+    info.si_uid = p->cred.uid;
+    info.si_status = status;
+    return info;
+}
+
+void process_notify_parent(struct process *p, int code, int status)
+{
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    struct process *parent = p->parent;
+    if (parent) {
+        siginfo_t info = child_info(p, code, status);
+        if (!(parent->handlers->action[SIGCHLD - 1].flags & SA_NOCLDSTOP))
+            signal_send_process(parent, SIGCHLD, &info);
+        waitq_wake_all(&parent->child_wait);
+    }
+    spin_unlock_irqrestore(&process_table_lock, flags);
+}
+
+// Out of the tree and the table; process_table_lock held. The caller drops the table's reference afterwards.
+void process_reap(struct process *p)
+{
+    list_remove(&p->sibling);
+    list_remove(&p->all_link);
+    p->parent = NULL;
+    pid_set_process(p->pid, NULL);
+}
+
+// The parent learns of the end. True: it does not want to, and the zombie is to go at once. process_table_lock held.
+static bool notify_of_end(struct process *p)
+{
+    struct process *parent = p->parent;
+    if (!parent)
+        return true;
+    const struct signal_action *a = &parent->handlers->action[SIGCHLD - 1];
+    bool ignored = p->exit_signal == SIGCHLD && (a->handler == (uaddr_t)SIG_IGN || (a->flags & SA_NOCLDWAIT));
+    if (p->exit_signal && !(ignored && a->handler == (uaddr_t)SIG_IGN)) {
+        uint32_t sig = p->exit_status & 0x7f;
+        siginfo_t info = sig ? child_info(p, p->exit_status & 0x80 ? CLD_DUMPED : CLD_KILLED, (int)sig)
+                             : child_info(p, CLD_EXITED, (int)(p->exit_status >> 8 & 0xff));
+        info.si_signo = p->exit_signal;
+        signal_send_process(parent, p->exit_signal, &info);
+    }
+    waitq_wake_all(&parent->child_wait);
+    return ignored;
+}
+
+static void reparent_children(struct process *p) // process_table_lock held
+{
+    struct process *c, *tmp;
+    list_for_each_safe(c, tmp, &p->children, sibling) {
+        list_remove(&c->sibling);
+        c->parent = init_process;
+        list_push_back(&init_process->children, &c->sibling);
+        c->exit_signal = SIGCHLD;
+        spin_lock(&c->signal_lock);
+        int sig = c->leader ? c->leader->parent_death_signal : 0;
+        spin_unlock(&c->signal_lock);
+        if (sig)
+            signal_send_process(c, sig, NULL);
+    }
+    waitq_wake_all(&init_process->child_wait); // zombies may be among them
+}
+
+static void machine_end(struct process *p)
+{
+    if (p->exit_status & 0x7f)
+        machine_exit(EXIT_SIGNAL, (int)(p->exit_status & 0x7f));
+    machine_exit(EXIT_CODE, (int)(p->exit_status >> 8 & 0xff));
+}
+
+// What the last thread does.
+static void process_end(struct process *p)
+{
+    process_timers_end(p);
+    if (p->sid == p->pid && hooks->stop_tty)
+        hooks->stop_tty(p);
+    if (hooks->release_files)
+        hooks->release_files(p);
+    if (p == init_process)
+        machine_end(p);
+    if (p->aspace)
+        p->peak_resident = MAX(p->peak_resident, aspace_peak_resident(p->aspace));
+    process_vfork_done(p);
+    release_address_space(p);
+
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    reparent_children(p);
+    p->zombie = true;
+    if (waitq_active(&p->end_wait))
+        waitq_wake_all(&p->end_wait);
+    bool gone = notify_of_end(p);
+    if (gone)
+        process_reap(p);
+    spin_unlock_irqrestore(&process_table_lock, flags);
+    if (gone)
+        process_unref(p);
+}
+
+// --- Ending ---
+
+// The thread's last acts in the application's memory.
+static void release_user_state(struct thread *t)
+{
+    if (t->robust_list)
+        futex_exit_robust(t);
+    if (t->clear_tid) {
+        uint32_t zero = 0;
+        uaddr_t addr = t->clear_tid;
+        t->clear_tid = 0;
+        if (copy_out_obj(addr, &zero) == 0)
+            futex_wake(addr, 1, ~0u, true);
+    }
+}
+
+void process_exit_current(void)
+{
+    struct thread *t = thread_current();
+    struct process *p = t->process;
+    if (p->thread_count > 1 || (p->aspace && READ_ONCE(p->aspace->refs) > 1)) // somebody is left to see it
+        release_user_state(t);
+    if (process_remove_thread(t))
+        process_end(p);
+    thread_exit_current();
+}
+
+void process_begin_exit(struct process *p, uint32_t wait_status)
+{
+    struct thread *t;
+    if (p->exiting)
+        return;
+    p->exiting = true;
+    p->exit_status = wait_status;
+    bool stopped = p->stopped;
+    p->stopped = false;
+    list_for_each(t, &p->threads, process_link) {
+        thread_add_work(t, WORK_EXIT);
+        if (stopped)
+            thread_wake(t);
+    }
+    waitq_wake_all(&p->signal_wait); // one may be in process_kill_others
+}
+
+void thread_exit(int code)
+{
+    struct process *p = process_current();
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    if (!p->exiting && (p->thread_count == 1 || thread_current()->tid == p->pid))
+        p->exit_status = (uint32_t)(code & 0xff) << 8;
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    process_exit_current();
+}
+
+void process_exit(uint32_t wait_status)
+{
+    struct process *p = process_current();
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    process_begin_exit(p, wait_status);
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    process_exit_current();
+}
+
+bool process_kill_others(void)
+{
+    struct thread *self = thread_current(), *t;
+    struct process *p = self->process;
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    if (!(self->work & WORK_EXIT)) // two at once: the first one ends the second
+        list_for_each(t, &p->threads, process_link)
+            if (t != self)
+                thread_add_work(t, WORK_EXIT);
+    waitq_wake_all(&p->signal_wait); // the second one
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    wait_event(&p->signal_wait, READ_ONCE(p->thread_count) == 1 || (READ_ONCE(self->work) & WORK_EXIT));
+    if (self->work & WORK_EXIT)
+        return false;
+    if (self->tid == p->pid)
+        return true;
+    // The process goes on under its own number.
+    int old = self->tid;
+    pid_set_thread(old, NULL);
+    self->tid = p->pid;
+    pid_set_thread(p->pid, self);
+    pid_free(old);
+    return true;
+}

@@ -1,0 +1,153 @@
+// Processes: an address space, open files, signal handlers, credentials, and the threads that share them.
+// Locks: process_table_lock (interrupt-safe: parents, children, groups, sessions, zombies) > process.signal_lock (interrupt-safe)
+// > wait queues > run queues. The table of numbers has a leaf lock of its own.
+#ifndef KERNEL_PROCESS_H
+#define KERNEL_PROCESS_H
+
+#include "kernel/memory/aspace.h"
+#include "kernel/threads/lock.h"
+#include "kernel/process/signal.h"
+#include "kernel/threads/thread.h"
+#include "kernel/types.h"
+#include "kernel/threads/wait.h"
+#include <linux/resource.h> // RLIM_NLIMITS, struct rlimit
+
+struct file_table; // fs/file.h: open files
+struct fs_context; // fs/vfs.h: root, working directory, umask
+struct tty;
+
+#define NGROUPS 64 // supplementary groups kept inline; more are -EINVAL until they are needed
+
+struct credentials {
+    uint32_t uid, euid, suid, fsuid;
+    uint32_t gid, egid, sgid, fsgid;
+    unsigned group_count;
+    uint32_t groups[NGROUPS];
+    uint64_t cap_effective, cap_permitted, cap_inheritable, cap_bounding, cap_ambient;
+    uint32_t securebits;
+    bool no_new_privs;
+};
+
+struct process {
+    int pid;
+    uint32_t refs;
+    struct aspace *aspace;
+    struct file_table *files;
+    struct fs_context *fs;
+    struct credentials cred;
+    struct rlimit limits[RLIM_NLIMITS]; // <linux/resource.h>: unsigned long rlim_cur, rlim_max
+
+    struct spinlock signal_lock;
+    struct signal_handlers *handlers;
+    struct signal_queue pending; // process-directed
+    struct waitq signal_wait;    // sigtimedwait, signalfd
+    uint32_t queued_signals;     // entries in its queue and those of its threads, against RLIMIT_SIGPENDING
+
+    struct list threads; // thread.process_link; under signal_lock
+    unsigned thread_count;
+    struct thread *leader;
+    bool exiting;        // exit_group is in progress
+    uint32_t exit_status; // as wait(2) shows it: code << 8, or signal
+    bool zombie;
+    // Job control, under signal_lock: what wait(2) with WUNTRACED or WCONTINUED is still to be told.
+    bool stopped, stop_unreported, continue_unreported;
+    int stop_signal;
+    bool vfork_waiting;       // the parent sleeps on its child_wait until this process lets its address space go
+
+    struct process *parent;
+    struct list children, sibling, all_link;
+    struct waitq child_wait;
+    struct waitq end_wait; // until it is a zombie: pidfds
+    int pgid, sid;
+    struct tty *tty; // the controlling terminal
+    int exit_signal;
+    bool did_exec, dumpable;
+
+    struct timer itimer_real;
+    nsec_t itimer_real_interval;
+    nsec_t itimer_cpu_deadline[2], itimer_cpu_interval[2]; // ITIMER_VIRTUAL, ITIMER_PROF; on CPU time
+    struct timer cpu_timer;   // looks after itimer_cpu_deadline and RLIMIT_CPU
+    bool timers_over;         // the process has ended: none is set any more
+    uint64_t dead_user_cycles, dead_system_cycles; // of threads that have ended
+    uint64_t dead_minor_faults, dead_major_faults, dead_voluntary_switches, dead_involuntary_switches;
+    struct list posix_timers; // timer_create(2), under signal_lock
+    unsigned posix_timer_count;
+    int next_timer_id;
+    nsec_t children_user_ns, children_system_ns;
+    nsec_t start_time;
+    uint64_t peak_resident;
+    char exe[256];   // absolute path, for /proc/self/exe
+    void *exe_path;  // fs/'s reference of the executable (struct path *), released through process_hooks
+    int oom_score_adj;
+};
+
+extern struct process kernel_process; // pid 0: owner of kernel threads
+extern struct process *init_process;  // pid 1: when it ends, the machine stops with its status
+extern struct spinlock process_table_lock;
+extern struct list process_list;
+
+static inline struct process *process_current(void) { return thread_current()->process; }
+
+// What upper layers keep in a process is theirs to copy and to release.
+struct process_hooks {
+    void (*release_files)(struct process *p); // when the last thread exits: files, fs, exe_path
+    void (*stop_tty)(struct process *p);      // a session's leader exits: its terminal is nobody's any more
+    void (*inherit)(struct process *child, struct process *parent); // fork: exe_path. May be NULL
+};
+void process_set_hooks(const struct process_hooks *hooks);
+
+// A process with a number, default limits, root's credentials and default signal handlers, in a group and session of its own;
+// without aspace, files and fs. It appears in the table when its first thread is started. NULL: no memory.
+struct process *process_create(void);
+void process_discard(struct process *p); // one that never had a thread started
+void process_ref(struct process *p);
+void process_unref(struct process *p);
+struct process *process_find(int pid); // with a reference, or NULL
+// For procfs: the process with the smallest pid >= `pid`, and the thread of p with the smallest tid >= `tid`; referenced, or NULL.
+struct process *process_next(int pid);
+struct thread *process_next_thread(struct process *p, int tid);
+// CPU time of all threads, ended ones included.
+void process_times(struct process *p, nsec_t *user, nsec_t *system);
+// The letter that /proc/PID/stat shows: R S D T Z.
+char process_state(struct process *p);
+char thread_state_letter(struct thread *t);
+// A signal to all processes of a group (-ESRCH: there is none); any context. Terminals use it.
+int process_group_signal(int pgid, int sig, const siginfo_t *info);
+// Has no member of its group a parent outside of the group, but in the session, who would look after it?
+bool process_group_orphaned(struct process *p);
+// The current process lets go of the address space that its vfork(2) parent lent it: called by exec and exit.
+void process_vfork_done(struct process *p);
+// Copies what a child inherits in this layer: credentials, limits, group, session, terminal, names; adds it to the parent's
+// children. The caller has filled in aspace, files, fs, handlers.
+void process_inherit(struct process *child, struct process *parent);
+void process_add_thread(struct process *p, struct thread *t); // by thread_start
+int pid_alloc(void);                   // process and thread numbers come from one space; -EAGAIN when exhausted
+void pid_free(int pid);
+
+void thread_exit(int code) NORETURN;                 // exit(2): this thread; the process too when it is the last
+void process_exit(uint32_t wait_status) NORETURN;    // exit_group(2): all threads of the current process
+// Marks all threads as having to exit, with this wait status unless one is set already. Any context; signal_lock held.
+void process_begin_exit(struct process *p, uint32_t wait_status);
+// The parent is told that a child stopped or went on: CLD_STOPPED, CLD_CONTINUED. No lock held.
+void process_notify_parent(struct process *p, int code, int status);
+
+// wait4(2), waitid(2): a child of the current process that has changed its state.
+struct wait_query {
+    int kind, id; // P_ALL, P_PID, P_PGID
+    int options;  // WNOHANG, WEXITED, WSTOPPED, WCONTINUED, WNOWAIT, __WALL, __WCLONE
+};
+struct wait_result {
+    int pid;
+    uint32_t uid, status; // status as wait(2) shows it
+    int code;             // CLD_*
+    nsec_t user_ns, system_ns;
+    uint64_t peak_resident;
+};
+// The pid; 0 with WNOHANG when there is none yet; -ECHILD, -ERESTARTSYS.
+long process_wait(const struct wait_query *q, struct wait_result *r);
+
+// execve(2): ends all other threads of the current process and waits for them. False: this thread is to end itself (another
+// one was first, or the process is being killed), which it does on its way to the application.
+bool process_kill_others(void);
+
+#endif

@@ -1,0 +1,131 @@
+// Threads and the scheduler: what runs. One run queue a CPU, round robin with a time slice, work stealing when idle.
+// Locks: runqueue.lock (interrupt-safe) comes after all others but the timer heap's. A thread marks itself as about to sleep
+// without it; every other change of thread.state is made under the lock of the run queue of thread.cpu, which is held across
+// the switch itself: whoever has it and finds a thread that is not that CPU's current one knows that its registers are saved.
+#ifndef KERNEL_THREAD_H
+#define KERNEL_THREAD_H
+
+#include "kernel/list.h"
+#include "kernel/threads/lock.h"
+#include "kernel/process/signal.h"
+#include "kernel/time.h"
+#include "kernel/types.h"
+#include "kernel/threads/wait.h"
+#include "kernel/x86/context.h" // struct trapframe, struct thread_context: the machine's part
+
+struct process;
+struct aspace;
+
+// A call that gave -ERESTART_BLOCK goes on with restart.fn when the application makes restart_syscall(2).
+struct restart {
+    long (*fn)(struct restart *r);
+    uint64_t args[5];
+};
+
+enum thread_state { THREAD_RUNNING, THREAD_READY, THREAD_SLEEPING, THREAD_SLEEPING_INTERRUPTIBLE, THREAD_DEAD };
+
+// thread.work: reasons to leave the fast path between kernel and application. Set with atomic_or by anyone.
+#define WORK_RESCHED 0x01 // the time slice is over
+#define WORK_SIGNAL 0x02  // signals are pending (perhaps)
+#define WORK_TRACE 0x04   // system calls are traced or counted
+#define WORK_EXIT 0x08    // the process is ending: this thread must exit
+#define WORK_STOP 0x10    // stopped by a signal
+#define WORK_RESTORE_MASK 0x20 // sigsuspend, ppoll: put signal_saved_mask back after delivery
+#define WORK_RSEQ 0x40 // rseq(2): preempted or moved
+#define WORK_ENTRY WORK_TRACE  // looked at when a system call enters
+// Every bit is looked at on the way out.
+extern uint32_t thread_initial_work; // what threads of the application start with: WORK_TRACE when calls are traced, or 0
+
+struct thread {
+    // The entry code uses these; their offsets are asserted in kernel/x86/.
+    struct thread_context context; // saved stack pointer, FPU area, FS and GS base
+    uint32_t work;                 // WORK_*
+
+    uint8_t *stack;                // lowest address of the kernel stack
+    struct trapframe *frame;       // the application's registers, at the stack's top (valid for application threads)
+
+    enum thread_state state;
+    uint32_t refs;
+    int cpu;                  // where it runs or ran last
+    struct list run_link;     // in a run queue
+    uint64_t affinity;        // bitmap of allowed CPUs
+    uint64_t user_cycles, system_cycles; // CPU time used, up to `accounted`; see thread_times
+    uint64_t accounted;       // cycles at the last accounting
+    uint64_t slice_used;      // cycles of its slice
+    int8_t nice;
+    bool idle, kernel;        // the CPU's idle thread; a thread without an application
+    bool in_fault_fixup;      // usercopy in progress: see x86/trap.c
+    char name[16];            // PR_SET_NAME
+
+    struct process *process;  // never NULL: kernel threads belong to the kernel's process (pid 0)
+    int tid;
+    struct list process_link; // process.threads
+
+    struct signal_queue pending; // thread-directed
+    uint64_t signal_mask, signal_saved_mask;
+    // The last exception: what a signal frame and the crash report show.
+    uint64_t fault_trap, fault_error, fault_address;
+    uaddr_t alt_stack;
+    uint64_t alt_stack_size;
+    uint32_t alt_stack_flags;
+
+    uaddr_t clear_tid;   // CLONE_CHILD_CLEARTID, set_tid_address(2)
+    uaddr_t robust_list;
+    uint64_t robust_len;
+    uaddr_t rseq; // rseq(2): the area, 0: none
+    uint32_t rseq_signature, rseq_cpu; // the CPU that the area names
+    struct waitq *sleeping_on; // for reports
+    struct restart restart; // what restart_syscall(2) continues
+    nsec_t start_time;      // monotonic
+    int parent_death_signal; // PR_SET_PDEATHSIG
+    uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
+};
+
+struct thread *thread_current(void); // kernel/x86/context.h has it inline
+
+// A kernel thread; runs fn(arg) and ends when it returns. NULL: no memory. Not yet started.
+struct thread *thread_create_kernel(const char *name, void (*fn)(void *), void *arg);
+// A thread of the application with a kernel stack and an empty frame; not yet in process.threads, not yet started.
+struct thread *thread_create_user(struct process *p);
+void thread_start(struct thread *t); // makes it ready to run
+void thread_ref(struct thread *t);
+void thread_unref(struct thread *t);
+// Ends the current thread; its stack and structure are freed by whoever runs next.
+void thread_exit_current(void) NORETURN;
+
+// Any context; no effect on a thread that does not sleep. A sleep may always end without a reason: sleepers look again.
+void thread_wake(struct thread *t);
+// The same for a thread that waits for *flag to be NULL and may end as soon as it is: clears it at the right moment.
+void thread_wake_clear(struct thread *t, void **flag);
+void thread_interrupt(struct thread *t);           // wakes it when it sleeps interruptibly; kicks its CPU when it runs
+void thread_prepare_sleep(bool interruptible);     // then check the condition, then thread_sleep_until
+void thread_cancel_sleep(void);                    // the condition was true already: no sleep after thread_prepare_sleep
+void thread_yield(void);                           // sched_yield(2)
+static inline bool thread_signal_pending(void);    // an unmasked signal (or WORK_EXIT) for the current thread
+bool thread_signal_pending_slow(void);             // there may be one: looks closely
+void thread_add_work(struct thread *t, uint32_t work); // WORK_*; makes a running thread notice it soon
+// A voluntary preemption point in long loops of the kernel: switches when the slice is over. No spinlock held.
+static inline void sched_point(void);
+void sched_yield_now(void);
+
+void sched_init(void);                 // boot CPU
+void sched_init_cpu(void);             // every CPU, before its first switch
+void sched_idle_loop(void) NORETURN;   // what a CPU does in the end
+void sched_exit_to_user(void);         // WORK_RESCHED on the way to the application
+int thread_set_affinity(struct thread *t, uint64_t cpus); // 0, -EINVAL
+void sched_kicked(void);      // the interrupt that cpu_kick() sends: nothing but a look at the run queue
+struct thread *thread_find(int tid);   // with a reference, or NULL
+uint64_t sched_load(void);             // ready and running threads at this moment
+// CPU time of a thread up to now, split as far as it is known.
+void thread_times(struct thread *t, nsec_t *user, nsec_t *system);
+
+static inline bool thread_signal_pending(void) {
+    return unlikely(READ_ONCE(thread_current()->work) & (WORK_SIGNAL | WORK_EXIT | WORK_STOP)) && thread_signal_pending_slow();
+}
+
+static inline void sched_point(void) {
+    if (unlikely(READ_ONCE(thread_current()->work) & WORK_RESCHED))
+        sched_yield_now();
+}
+
+#endif
