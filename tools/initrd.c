@@ -49,6 +49,22 @@ struct node *initrd_begin(struct initrd *initrd, struct cpio_member *member, con
     return node;
 }
 
+struct node *initrd_copy(struct initrd *initrd, struct cpio_member *member, int fd, const char *host) {
+    void *bytes = member->size ? mmap(NULL, member->size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0) : NULL;
+
+    if (bytes == MAP_FAILED)
+        die(STATUS_FAILED, "%s: %s", host, strerror(errno));
+    const struct node *old = tree_find(&initrd->tree, member->path);
+    if (old && S_ISDIR(old->mode))
+        die(STATUS_FAILED, "%s: the root has a directory /%s", host, member->path);
+    struct node *node = initrd_begin(initrd, member, NULL);
+    cpio_data(&initrd->cpio, bytes, member->size);
+    cpio_pad(&initrd->cpio);
+    if (bytes)
+        munmap(bytes, member->size);
+    return node;
+}
+
 void initrd_one_more_link(struct initrd *initrd, struct node *target) {
     enum { NLINK = 6 + 4 * 8 }; /* the fifth field of eight digits behind the magic number */
     char digits[9];

@@ -30,6 +30,9 @@ int initrd_build(const struct run_options *options, const struct stdio_kinds *st
  */
 struct node *initrd_begin(struct initrd *initrd, struct cpio_member *member, const char *link);
 
+/* Adds a file with the bytes of fd, of which member->size are taken; host: its name in messages. */
+struct node *initrd_copy(struct initrd *initrd, struct cpio_member *member, int fd, const char *host);
+
 /* Adds another name of a regular file or symbolic link that was added before. */
 void initrd_hardlink(struct initrd *initrd, const char *path, struct node *target);
 

@@ -6,12 +6,12 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/elfcheck.h"
 #include "tools/initrd.h"
+#include "tools/libraries.h"
 
 /* The dynamic linker that a program names must be in the guest too. */
 static void check_interpreter(const struct initrd *initrd, const char *program, char *interpreter) {
@@ -79,20 +79,6 @@ static char *find_in_root(struct initrd *initrd, const struct run_options *optio
     return NULL;
 }
 
-static void copy_program(struct initrd *initrd, const char *program, int fd, struct cpio_member *member) {
-    void *bytes = mmap(NULL, member->size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
-
-    if (bytes == MAP_FAILED)
-        die(STATUS_FAILED, "%s: %s", program, strerror(errno));
-    const struct node *old = tree_find(&initrd->tree, member->path);
-    if (old && S_ISDIR(old->mode))
-        die(STATUS_FAILED, "%s: the root has a directory /%s", program, member->path);
-    initrd_begin(initrd, member, NULL);
-    cpio_data(&initrd->cpio, bytes, member->size);
-    cpio_pad(&initrd->cpio);
-    munmap(bytes, member->size);
-}
-
 static char *take_from_host(struct initrd *initrd, const struct run_options *options) {
     const char *program = options->argv[0];
     struct stat status;
@@ -114,17 +100,23 @@ static char *take_from_host(struct initrd *initrd, const struct run_options *opt
     const char *problem = elf_check(fd, 0, (uint64_t)status.st_size, &interpreter);
     if (problem)
         die(STATUS_NOT_EXECUTABLE, "%s: %s", program, problem);
-    check_interpreter(initrd, program, interpreter);
+    if (options->root) {
+        check_interpreter(initrd, program, interpreter);
+        interpreter = NULL;
+    }
 
     char *copy = xstrdup(program);
     char *path = xasprintf("/%s", basename(copy));
     free(copy);
-    copy_program(initrd, program, fd,
-                 &(struct cpio_member){.path = path + 1,
-                                       .mode = S_IFREG | (status.st_mode & 0777),
-                                       .nlink = 1,
-                                       .mtime = (uint32_t)status.st_mtime,
-                                       .size = (uint64_t)status.st_size});
+    struct cpio_member member = {.path = path + 1,
+                                 .mode = S_IFREG | (status.st_mode & 0777),
+                                 .nlink = 1,
+                                 .mtime = (uint32_t)status.st_mtime,
+                                 .size = (uint64_t)status.st_size};
+    initrd_copy(initrd, &member, fd, program);
+    if (interpreter)
+        libraries_add(initrd, options, program, fd, path, interpreter);
+    free(interpreter);
     close(fd);
     return path;
 }

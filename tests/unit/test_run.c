@@ -1,4 +1,4 @@
-// link: tools/accel.c tools/common.c tools/cpio.c tools/elfcheck.c tools/frame.c tools/initrd.c tools/kernel.c tools/knarr.c tools/log.c tools/options.c tools/program.c tools/qemu.c tools/relay.c tools/rootarchive.c tools/rootdir.c tools/run.c tools/terminal.c tools/tree.c
+// link: tools/accel.c tools/common.c tools/cpio.c tools/elfcheck.c tools/frame.c tools/initrd.c tools/kernel.c tools/knarr.c tools/ldcache.c tools/libraries.c tools/log.c tools/options.c tools/program.c tools/qemu.c tools/relay.c tools/rootarchive.c tools/rootdir.c tools/run.c tools/terminal.c tools/tree.c
 // libs: -larchive -lelf -lutil
 // flags: -Dmain=knarr_main
 /*
@@ -195,7 +195,7 @@ static void refuses_bad_programs(void **state) {
         {"arm", 126, "64-bit ARM"},
         {"i386", 126, "32-bit x86"},
         {"", 126, "a directory"},
-        {"dynamic", 127, "/lib/ld.so is not in the guest"},
+        {"dynamic", 127, "/lib/ld.so is neither in the guest nor on the host"},
     };
     struct {
         Elf64_Ehdr header;
