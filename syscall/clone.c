@@ -62,8 +62,7 @@ static void copy_thread(struct thread *t, const struct clone_request *c)
         t->rseq_cpu = self->rseq_cpu;
     }
     t->signal_mask = self->signal_mask;
-    t->affinity = self->affinity;
-    t->nice = self->nice;
+    thread_inherit_policy(t, self);
     memcpy(t->name, self->name, sizeof t->name);
     if ((c->flags & (CLONE_VM | CLONE_VFORK)) != CLONE_VM) {
         t->alt_stack = self->alt_stack;

@@ -21,6 +21,8 @@ static struct thread *thread_alloc(struct process *p, const char *name)
     t->process = p;
     t->cpu = (int)cpu_this()->id;
     t->affinity = ~0UL;
+    t->priority = PRIORITY_NICE_0;
+    t->inherited = PRIORITY_NONE;
     t->start_time = time_monotonic();
     list_init(&t->run_link);
     list_init(&t->process_link);

@@ -52,7 +52,13 @@ struct thread {
     uint64_t user_cycles, system_cycles; // CPU time used, up to `accounted`; see thread_times
     uint64_t accounted;       // cycles at the last accounting
     uint64_t slice_used;      // cycles of its slice
+    // Its priority; see thread_priority and kernel/threads/policy.c.
+    uint8_t policy;           // SCHED_*
     int8_t nice;
+    uint8_t rt_priority;      // 1 to 99 under SCHED_FIFO and SCHED_RR, else 0
+    uint8_t inherited;        // the key that a waiter for a priority-inheriting futex lends it, or PRIORITY_NONE
+    uint8_t priority;         // the better of its own and the inherited key
+    bool reset_on_fork;       // SCHED_RESET_ON_FORK
     bool idle, kernel;        // the CPU's idle thread; a thread without an application
     bool in_fault_fixup;      // usercopy in progress: see x86/trap.c
     char name[16];            // PR_SET_NAME
@@ -80,6 +86,17 @@ struct thread {
     int parent_death_signal; // PR_SET_PDEATHSIG
     uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
 };
+
+// Priorities as one number, as Linux orders them; lower is better: 0 is SCHED_FIFO or SCHED_RR at 99, 98 the same at 1, 100 to 139
+// the others by nice -20 to 19.
+#define PRIORITY_NORMAL 100
+#define PRIORITY_NICE_0 120
+#define PRIORITY_NONE 140
+// The key by which the thread is scheduled now: its own, or a better one that it has inherited. Any context.
+static inline int thread_priority(const struct thread *t) { return READ_ONCE(t->priority); }
+// Lends the thread a priority: the best key of those that wait for it, PRIORITY_NONE when nobody does any more. Takes effect at once.
+// Any context, spinlocks may be held (but a run queue's).
+void thread_inherit_priority(struct thread *t, int key);
 
 struct thread *thread_current(void); // kernel/x86/context.h has it inline
 
@@ -113,6 +130,8 @@ void sched_init_cpu(void);             // every CPU, before its first switch
 void sched_idle_loop(void) NORETURN;   // what a CPU does in the end
 void sched_exit_to_user(void);         // WORK_RESCHED on the way to the application
 int thread_set_affinity(struct thread *t, uint64_t cpus); // 0, -EINVAL
+// A new thread gets the policy, nice value and CPUs of its parent (or the defaults: SCHED_RESET_ON_FORK). Before it is started.
+void thread_inherit_policy(struct thread *child, const struct thread *parent);
 void sched_kicked(void);      // the interrupt that cpu_kick() sends: nothing but a look at the run queue
 struct thread *thread_find(int tid);   // with a reference, or NULL
 uint64_t sched_load(void);             // ready and running threads at this moment
