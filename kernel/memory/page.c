@@ -8,6 +8,7 @@
 //
 // Locks: `lock` (interrupt-safe) protects lists, chunks and the pool; a CPU's cache is its own, with interrupts off.
 #include "kernel/memory/page.h"
+#include "kernel/memory/ranges.h"
 #include "kernel/threads/lock.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
@@ -16,17 +17,11 @@
 #include "kernel/x86/pageops.h"
 #include "kernel/x86/pagetable.h"
 
-#define MAX_RANGES 64
 #define CHUNK_SHIFT (PAGE_SHIFT + MAX_ORDER)
 #define CHUNK_SIZE (1UL << CHUNK_SHIFT)
 #define CHUNK_PAGES (1UL << MAX_ORDER)
 #define RAM_LIMIT (512UL << 30) // what the direct map's slot of the top-level table shows
 #define POOL_SIZE 8             // opening a chunk needs up to 3 tables for it and 3 for its descriptors
-
-struct range_list {
-    unsigned count;
-    struct ram_range r[MAX_RANGES];
-};
 
 struct page_cache {
     struct page *head; // linked through `link.next`
@@ -48,68 +43,6 @@ static uint64_t keep_pages;              // only for PA_RESERVE
 static unsigned cache_order;             // a cache is filled by blocks of this order; it keeps four of them at most
 static struct page *pool[POOL_SIZE];
 static unsigned pool_count;
-
-// ---- ranges
-// -----------------------------------------------------------------------------------------------------------
-
-static void ranges_insert(struct range_list *l, unsigned at, phys_t start, phys_t end) {
-    if (l->count == MAX_RANGES) {
-        log_warn("memory: too many ranges, [%#llx, %#llx) is lost", (unsigned long long)start, (unsigned long long)end);
-        return;
-    }
-    memmove(&l->r[at + 1], &l->r[at], (l->count - at) * sizeof(l->r[0]));
-    l->r[at] = (struct ram_range){start, end};
-    l->count++;
-}
-
-static void ranges_remove(struct range_list *l, phys_t start, phys_t end) {
-    for (unsigned i = 0; i < l->count; i++) {
-        struct ram_range *r = &l->r[i];
-        if (r->end <= start || r->start >= end)
-            continue;
-        phys_t tail = r->end;
-        if (r->start < start) {
-            r->end = start;
-            if (tail > end)
-                ranges_insert(l, ++i, end, tail);
-        } else if (tail > end) {
-            r->start = end;
-        } else {
-            memmove(r, r + 1, (--l->count - i) * sizeof(*r));
-            i--;
-        }
-    }
-}
-
-static void ranges_add(struct range_list *l, phys_t start, phys_t end) {
-    if (start >= end)
-        return;
-    // Takes neighbours and overlaps in, so that the list stays disjoint and short.
-    for (unsigned i = 0; i < l->count; i++)
-        if (l->r[i].start <= end && l->r[i].end >= start) {
-            start = MIN(start, l->r[i].start);
-            end = MAX(end, l->r[i].end);
-        }
-    ranges_remove(l, start, end);
-    unsigned at = 0;
-    while (at < l->count && l->r[at].start < start)
-        at++;
-    ranges_insert(l, at, start, end);
-}
-
-static bool ranges_contain(const struct range_list *l, phys_t start, phys_t end) {
-    for (unsigned i = 0; i < l->count; i++)
-        if (l->r[i].start <= start && end <= l->r[i].end)
-            return true;
-    return false;
-}
-
-static uint64_t ranges_pages(const struct range_list *l) {
-    uint64_t n = 0;
-    for (unsigned i = 0; i < l->count; i++)
-        n += (l->r[i].end - l->r[i].start) >> PAGE_SHIFT;
-    return n;
-}
 
 bool ram_contains(phys_t start, phys_t end) { return ranges_contain(&ram, start, end); }
 

@@ -1,4 +1,4 @@
-// link: tests/unit/fake_machine.c kernel/memory/page.c kernel/memory/slab.c kernel/x86/usertable.c kernel/memory/vma.c
+// link: tests/unit/fake_machine.c kernel/memory/page.c kernel/memory/ranges.c kernel/memory/slab.c kernel/x86/usertable.c kernel/memory/vma.c
 // link: kernel/memory/aspace.c kernel/memory/aspace_pages.c kernel/memory/aspace_change.c kernel/memory/aspace_remap.c kernel/memory/aspace_info.c
 // link: kernel/memory/fault.c kernel/memory/huge.c kernel/memory/backing.c
 // flags: -fno-builtin
