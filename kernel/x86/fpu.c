@@ -1,8 +1,10 @@
 // Floating point and vector registers, saved and loaded with the application's threads.
 #include "kernel/x86/fpu.h"
 #include "kernel/log.h"
+#include "kernel/memory/usercopy.h"
 #include "kernel/string.h"
 #include "kernel/x86/cpu.h"
+#include <asm/sigcontext.h>
 
 #define CR4_OSFXSR (1UL << 9)
 #define CR4_OSXMMEXCPT (1UL << 10)
@@ -19,6 +21,13 @@
 uint32_t fpu_area_size;
 uint64_t fpu_features;
 static uint32_t mxcsr_mask;
+static uint8_t initial[LEGACY_SIZE + HEADER_SIZE] ALIGNED(64); // XSTATE_BV 0: all that XRSTOR and FXRSTOR look at
+
+static void fill_legacy(void *area) {
+    *(uint16_t *)area = 0x37f;
+    *(uint32_t *)((char *)area + 24) = MXCSR_DEFAULT;
+    *(uint32_t *)((char *)area + 28) = mxcsr_mask;
+}
 
 void fpu_init_cpu(void) {
     const struct cpu_features *f = &cpu_features;
@@ -40,16 +49,17 @@ void fpu_init_cpu(void) {
         memcpy(&mxcsr_mask, area + 28, 4);
         if (mxcsr_mask == 0)
             mxcsr_mask = MXCSR_MASK_DEFAULT;
+        fill_legacy(initial);
     }
     __asm__ volatile("fninit");
 }
 
 void fpu_area_reset(void *area) {
     memset(area, 0, fpu_area_size); // XSTATE_BV 0: every component in its initial state
-    *(uint16_t *)area = 0x37f;
-    *(uint32_t *)((char *)area + 24) = MXCSR_DEFAULT;
-    *(uint32_t *)((char *)area + 28) = mxcsr_mask;
+    fill_legacy(area);
 }
+
+void fpu_load_initial(void) { fpu_load(initial); }
 
 void fpu_save(void *area) {
     if (cpu_features.xsaveopt)
@@ -69,18 +79,48 @@ void fpu_load(const void *area) {
 
 void fpu_clear_exceptions(void) { __asm__ volatile("fnclex"); }
 
-bool fpu_area_valid(const void *area) {
-    const uint64_t *header = (const uint64_t *)((const char *)area + LEGACY_SIZE);
-    if (*(const uint32_t *)((const char *)area + 24) & ~mxcsr_mask)
-        return false;
-    return !cpu_features.xsave || (!(header[0] & ~fpu_features) && !header[1] && !header[2]);
+
+// --- In signal frames ---
+
+// kernel/x86/usercopy.S
+int user_xsave(void *area, const void *software, size_t magic2_at, uint32_t magic2);
+int user_fxsave(void *area);
+int user_fxrstor(const void *area);
+int user_xrstor(const void *area, uint64_t components);
+
+#define SOFTWARE_BYTES 464 // struct _fpx_sw_bytes in the legacy area
+#define MAGIC2_SIZE 4
+
+size_t fpu_frame_size(void) { return fpu_area_size + (fpu_features ? MAGIC2_SIZE : 0); }
+
+int fpu_save_frame(uaddr_t to) {
+    if (!fpu_features)
+        return user_fxsave((void *)to);
+    const struct _fpx_sw_bytes sw = {.magic1 = FP_XSTATE_MAGIC1,
+                                     .extended_size = fpu_area_size + MAGIC2_SIZE,
+                                     .xfeatures = fpu_features,
+                                     .xstate_size = fpu_area_size};
+    return user_xsave((void *)to, &sw, fpu_area_size, FP_XSTATE_MAGIC2);
 }
 
-void fpu_area_sanitize(void *area) {
-    *(uint32_t *)((char *)area + 24) &= mxcsr_mask;
-    if (cpu_features.xsave) {
-        uint64_t *header = (uint64_t *)((char *)area + LEGACY_SIZE);
-        header[0] &= fpu_features;
-        memset(header + 1, 0, HEADER_SIZE - 8); // standard format, reserved bits zero
+// How much of the state at `from` can be believed: all of it, or only its legacy part.
+static bool has_extended_state(uaddr_t from, struct _fpx_sw_bytes *sw) {
+    uint32_t magic2 = 0;
+    if (!fpu_features || copy_in(sw, from + SOFTWARE_BYTES, sizeof(*sw)) < 0)
+        return false;
+    return sw->magic1 == FP_XSTATE_MAGIC1 && sw->xstate_size >= LEGACY_SIZE + HEADER_SIZE &&
+           sw->xstate_size <= fpu_area_size && sw->xstate_size <= sw->extended_size &&
+           copy_in(&magic2, from + sw->xstate_size, sizeof(magic2)) == 0 && magic2 == FP_XSTATE_MAGIC2;
+}
+
+int fpu_load_frame(uaddr_t from) {
+    struct _fpx_sw_bytes sw;
+    if (!has_extended_state(from, &sw)) {
+        fpu_load_initial();
+        return user_fxrstor((const void *)from);
     }
+    uint64_t components = sw.xfeatures & fpu_features;
+    if (components != fpu_features)
+        fpu_load_initial();
+    return user_xrstor((const void *)from, components);
 }

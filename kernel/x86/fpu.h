@@ -12,10 +12,12 @@ void fpu_init_cpu(void);             // CR4, XCR0: every CPU
 void fpu_area_reset(void *area);     // the state that a new program finds
 void fpu_save(void *area);           // registers -> area
 void fpu_load(const void *area);     // area -> registers; the area is the kernel's own work
-// Areas that the application had in its hands (sigreturn). Would the processor take it?
-bool fpu_area_valid(const void *area);
-// Makes header and MXCSR valid, so that fpu_load cannot fault.
-void fpu_area_sanitize(void *area);
+void fpu_load_initial(void);         // the state that a new program finds -> registers
+// Signal frames: the registers to and from the application's memory, as struct _fpstate with its extension. The range has been
+// checked. 0, or -EFAULT: the memory cannot be had, or the processor refuses what is there.
+int fpu_save_frame(uaddr_t to);
+int fpu_load_frame(uaddr_t from);
+size_t fpu_frame_size(void);         // bytes of that
 void fpu_clear_exceptions(void); // x87 ones that are pending, after they have been saved
 
 #endif

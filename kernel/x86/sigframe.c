@@ -4,7 +4,6 @@
 #include "kernel/log.h"
 #include "kernel/process/process.h"
 #include "kernel/process/signal.h"
-#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/memory/usercopy.h"
 #include "kernel/x86/cpu.h"
@@ -24,13 +23,6 @@ struct rt_frame {
 _Static_assert(sizeof(struct ucontext) == 304 && offsetof(struct ucontext, uc_mcontext) == 40 &&
                offsetof(struct rt_frame, info) == 312 && sizeof(struct rt_frame) == 440, "as Linux's rt_sigframe");
 
-// Of the FPU area.
-#define SW_RESERVED 464 // struct _fpx_sw_bytes
-#define XSTATE_HEADER 512
-#define LEGACY_SIZE 512
-#define XFEATURE_FPSSE 3UL
-#define MAGIC2_SIZE 4
-
 static bool on_alt_stack(const struct thread *t, uaddr_t sp)
 {
     return sp - t->alt_stack - 1 < t->alt_stack_size; // the top belongs to it, the bottom does not
@@ -45,100 +37,6 @@ static int alt_stack_flags(const struct thread *t, uaddr_t sp)
     return on_alt_stack(t, sp) ? SS_ONSTACK : 0;
 }
 
-// --- The FPU state ---
-
-static size_t fpu_frame_size(void)
-{
-    return fpu_area_size + (fpu_features ? MAGIC2_SIZE : 0);
-}
-
-// The registers go to the thread's save area; bits for components in their initial state are clear there, and what stands
-// in memory for them may be old: a handler that looks at x87 and SSE shall see the truth.
-static void complete_legacy(uint8_t *area)
-{
-    uint64_t present = *(uint64_t *)(area + XSTATE_HEADER);
-    if (!(present & 1)) {
-        memset(area, 0, 24);
-        *(uint16_t *)area = 0x37f;
-        memset(area + 32, 0, 128);
-    }
-    if (!(present & 2))
-        memset(area + 160, 0, 256);
-}
-
-static int push_fpu(struct thread *t, uaddr_t at)
-{
-    uint8_t *area = t->context.fpu;
-    uint64_t flags = irq_save();
-    fpu_save(area);
-    uint64_t present = XFEATURE_FPSSE;
-    if (fpu_features) {
-        complete_legacy(area);
-        present |= *(uint64_t *)(area + XSTATE_HEADER);
-    }
-    struct _fpx_sw_bytes sw = {0};
-    if (fpu_features) {
-        sw.magic1 = FP_XSTATE_MAGIC1;
-        sw.extended_size = (uint32_t)fpu_frame_size();
-        sw.xfeatures = fpu_features;
-        sw.xstate_size = fpu_area_size;
-    }
-    memcpy(area + SW_RESERVED, &sw, sizeof sw);
-    irq_restore(flags);
-    // A switch to another thread while this sleeps saves the same registers to the same place.
-    if (copy_out(at, area, fpu_area_size) < 0)
-        return -EFAULT;
-    if (!fpu_features)
-        return 0;
-    uint32_t magic2 = FP_XSTATE_MAGIC2;
-    if (copy_out(at + XSTATE_HEADER, &present, sizeof present) < 0 || copy_out(at + fpu_area_size, &magic2, sizeof magic2) < 0)
-        return -EFAULT;
-    return 0;
-}
-
-// How much of the state at `from` can be believed: all of it, or only its legacy part.
-static bool has_extended_state(uaddr_t from, struct _fpx_sw_bytes *sw)
-{
-    uint32_t magic2 = 0;
-    if (!fpu_features || copy_in(sw, from + SW_RESERVED, sizeof *sw) < 0)
-        return false;
-    return sw->magic1 == FP_XSTATE_MAGIC1 && sw->xstate_size >= LEGACY_SIZE + 64 && sw->xstate_size <= fpu_area_size &&
-           sw->xstate_size <= sw->extended_size && copy_in(&magic2, from + sw->xstate_size, sizeof magic2) == 0 &&
-           magic2 == FP_XSTATE_MAGIC2;
-}
-
-static int pop_fpu(struct thread *t, uaddr_t from)
-{
-    if (!from) {
-        context_reset_fpu(t);
-        return 0;
-    }
-    struct _fpx_sw_bytes sw;
-    bool extended = has_extended_state(from, &sw);
-    uint8_t *copy = kzalloc(fpu_area_size);
-    if (!copy)
-        return -EFAULT;
-    int err = copy_in(copy, from, extended ? sw.xstate_size : LEGACY_SIZE);
-    if (err == 0) {
-        uint64_t *present = (uint64_t *)(copy + XSTATE_HEADER);
-        if (!extended && fpu_features)
-            *present = XFEATURE_FPSSE;
-        if (!fpu_area_valid(copy)) {
-            kfree(copy);
-            return -EFAULT;
-        }
-        if (extended)
-            *present &= sw.xfeatures;
-        uint64_t flags = irq_save();
-        memcpy(t->context.fpu, copy, fpu_area_size);
-        fpu_area_sanitize(t->context.fpu);
-        fpu_load(t->context.fpu);
-        irq_restore(flags);
-    }
-    kfree(copy);
-    return err;
-}
-
 // --- The frame ---
 
 static void fill_context(struct sigcontext *c, const struct trapframe *f, const struct thread *t, uint64_t old_mask)
@@ -148,9 +46,10 @@ static void fill_context(struct sigcontext *c, const struct trapframe *f, const 
     c->rdi = f->rdi, c->rsi = f->rsi, c->rbp = f->rbp, c->rbx = f->rbx;
     c->rdx = f->rdx, c->rax = f->rax, c->rcx = f->rcx, c->rsp = f->rsp;
     c->rip = f->rip, c->eflags = f->rflags;
-    c->cs = USER_CS, c->ss = USER_SS;
+    c->cs = USER_CS, c->gs = c->fs = 0, c->ss = USER_SS;
     c->err = t->fault_error, c->trapno = t->fault_trap, c->cr2 = t->fault_address;
     c->oldmask = old_mask;
+    memset(c->reserved1, 0, sizeof c->reserved1);
 }
 
 int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info, uint64_t old_mask)
@@ -172,11 +71,14 @@ int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info,
     // An alternate stack that overflows must not be written below; one that is left on purpose may be.
     if ((entering || (was_on && on_alt_stack(t, sp))) && !on_alt_stack(t, at))
         return -EFAULT;
+    if (at > sp || !user_range_ok(at, sp - at))
+        return -EFAULT;
 
-    struct rt_frame frame = {.restorer = restorer};
+    struct rt_frame frame; // every byte is set that is copied
+    frame.restorer = restorer;
     frame.uc.uc_flags = (fpu_features ? UC_FP_XSTATE : 0) | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
-    frame.uc.uc_stack.ss_sp = (void *)t->alt_stack;
-    frame.uc.uc_stack.ss_size = t->alt_stack_size;
+    frame.uc.uc_link = NULL;
+    frame.uc.uc_stack = (stack_t){.ss_sp = (void *)t->alt_stack, .ss_size = t->alt_stack_size};
     frame.uc.uc_stack.ss_flags = alt_stack_flags(t, f->rsp) | (int)(t->alt_stack_flags & SS_AUTODISARM);
     fill_context(&frame.uc.uc_mcontext, f, t, old_mask);
     frame.uc.uc_mcontext.fpstate = (void *)fpu;
@@ -184,13 +86,13 @@ int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info,
     bool wants_info = a->flags & SA_SIGINFO;
     if (wants_info)
         frame.info = *info;
-    if (push_fpu(t, fpu) < 0 || copy_out(at, &frame, wants_info ? sizeof frame : offsetof(struct rt_frame, info)) < 0)
+    if (fpu_save_frame(fpu) < 0 || copy_out(at, &frame, wants_info ? sizeof frame : offsetof(struct rt_frame, info)) < 0)
         return -EFAULT;
     if (t->alt_stack_flags & SS_AUTODISARM) {
         t->alt_stack = t->alt_stack_size = 0;
         t->alt_stack_flags = 0;
     }
-    context_reset_fpu(t);
+    fpu_load_initial();
     f->rsp = at;
     f->rip = a->handler;
     f->rdi = (uint64_t)sig;
@@ -220,7 +122,10 @@ int sigframe_pop(void)
     uaddr_t at = f->rsp - offsetof(struct rt_frame, uc);
     if (copy_in(&frame.uc, at + offsetof(struct rt_frame, uc), sizeof frame.uc) < 0)
         return -EFAULT;
-    if (pop_fpu(t, (uaddr_t)frame.uc.uc_mcontext.fpstate) < 0)
+    uaddr_t fpu = (uaddr_t)frame.uc.uc_mcontext.fpstate;
+    if (!fpu)
+        fpu_load_initial();
+    else if (!user_range_ok(fpu, fpu_frame_size()) || fpu_load_frame(fpu) < 0)
         return -EFAULT;
     take_context(f, &frame.uc.uc_mcontext);
     signal_set_mask(frame.uc.uc_sigmask);

@@ -147,3 +147,60 @@ user_exchange32:
     ret
     FIXUP 1b, 2b
     .size user_exchange32, . - user_exchange32
+
+# --- The FPU's state in signal frames ---
+    .macro USER_STORE insn:vararg
+98: \insn
+    FIXUP 98b, 99f
+    .endm
+
+# int user_xsave(void *area, const void *software, size_t magic2_at, uint32_t magic2): as signal frames have it, with the 48 bytes
+# for software and the number behind. XSAVE writes only a part of the header, so that is cleared; x87 and SSE count as present.
+    .global user_xsave
+    .type user_xsave, @function
+user_xsave:
+    movl %ecx, %r9d
+    movq %rdx, %r10
+    STAC
+    .irp offset, 512, 520, 528, 536, 544, 552, 560, 568
+    USER_STORE movq $0, \offset(%rdi)
+    .endr
+    movl $-1, %eax
+    movl %eax, %edx
+    USER_STORE xsave64 (%rdi)
+    USER_STORE orq $3, 512(%rdi)
+    USER_STORE movl %r9d, (%rdi, %r10)
+    .irp offset, 0, 8, 16, 24, 32, 40
+    movq \offset(%rsi), %rax
+    USER_STORE movq %rax, 464 + \offset(%rdi)
+    .endr
+    CLAC
+    xorl %eax, %eax
+    ret
+99: CLAC
+    movl $-EFAULT, %eax
+    ret
+    .size user_xsave, . - user_xsave
+
+# int user_fxsave(void *area); int user_fxrstor(const void *area); int user_xrstor(const void *area, uint64_t components):
+# 0, or -EFAULT, also for a state that the processor refuses.
+    .macro USER_FPU name, insn:vararg
+    .global \name
+    .type \name, @function
+\name:
+    movl %esi, %eax
+    movq %rsi, %rdx
+    shrq $32, %rdx
+    STAC
+    USER_STORE \insn
+    CLAC
+    xorl %eax, %eax
+    ret
+99: CLAC
+    movl $-EFAULT, %eax
+    ret
+    .size \name, . - \name
+    .endm
+    USER_FPU user_fxsave, fxsave64 (%rdi)
+    USER_FPU user_fxrstor, fxrstor64 (%rdi)
+    USER_FPU user_xrstor, xrstor64 (%rdi)
