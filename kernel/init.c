@@ -36,6 +36,7 @@ static const char *error_text(int err) {
     switch (-err) {
     case ENOENT: return "no such file or directory";
     case EACCES: return "permission denied";
+    case ELIBBAD: return "its interpreter is damaged";
     case ENOEXEC: return "exec format error";
     case ENOMEM: return "not enough memory";
     case ENOTDIR: return "not a directory";

@@ -120,7 +120,7 @@ const char *elf_check_segments(const Elf64_Phdr *ph, uint64_t file_size, struct 
             break;
         case PT_INTERP:
             if (out->interp_size)
-                return "more than one interpreter";
+                break; // as on Linux the first one counts
             if (p->p_filesz < 2 || p->p_filesz > ELF_MAX_INTERP)
                 return "an interpreter's name that is empty or too long";
             if (p->p_offset > file_size || p->p_filesz > file_size - p->p_offset)

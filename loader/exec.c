@@ -370,8 +370,11 @@ static int load(struct load *l, int at, const char *path, unsigned lookup_flags)
             err = open_interpreter(l, &main, &interp);
         if (!err)
             err = read_head(l, interp.file);
-        if (!err)
+        if (!err) {
             err = check_program(l, &interp);
+            if (err == -ENOEXEC)
+                err = -ELIBBAD; // the program itself is sound
+        }
     }
     if (!err) {
         choose_identity(out, main.file);

@@ -157,6 +157,24 @@ def compiled(name, flavour="musl", flags=()):
     return target
 
 
+def libraries(program):
+    """The dynamic linker and the libraries of a program of this machine, as absolute paths."""
+    musl = "/lib/ld-musl-x86_64.so.1"
+    list_them = [musl, "--list"] if musl.encode() in pathlib.Path(program).read_bytes() else ["ldd"]
+    words = execute([*list_them, program]).stdout.decode().split()
+    return [word for word in words if word.startswith("/") and not word.endswith(":")]
+
+
+def place(root, *files):
+    """Copies files of this machine, with the libraries that they need, to the same paths under root."""
+    for file in files:
+        for path in [str(file), *libraries(file)]:
+            target = pathlib.Path(root, path.lstrip("/"))
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+
+
 def busybox():
     path = shutil.which("busybox")
     if not path:
