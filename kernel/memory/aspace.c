@@ -129,7 +129,7 @@ struct vma *vma_split(struct aspace *as, struct vma *v, uaddr_t addr) {
 static bool can_join(const struct vma *a, const struct vma *b) {
     return a && b && a->end == b->start && a->prot == b->prot && a->flags == b->flags && a->vm_flags == b->vm_flags &&
            a->max_prot == b->max_prot && a->backing == b->backing &&
-           (!a->backing || a->offset + (a->end - a->start) == b->offset);
+           (!a->backing || (a->offset + (a->end - a->start) == b->offset && !a->backing->ops->mapped));
 }
 
 static void vma_delete(struct aspace *as, struct vma *v) {

@@ -30,6 +30,8 @@ struct backing_ops {
     // Fault-around: fills in those of the `count` pages from `first` on that are present, each with a reference, and
     // NULL for the others (and beyond the end). Must be cheap: no I/O, no allocation. May be NULL.
     void (*peek_pages)(struct backing *b, uint64_t first, unsigned count, struct page **pages);
+    // A mapping more (1) or less (-1) shows it; those of one backing are not joined then. Spinlocks only. May be NULL.
+    void (*mapped)(struct backing *b, int change);
     // MADV_REMOVE: makes the pages a hole that reads as zeroes. May be NULL (-EOPNOTSUPP).
     int (*punch)(struct backing *b, uint64_t first, uint64_t count);
 };
@@ -158,6 +160,7 @@ long aspace_lock_all(struct aspace *as, unsigned flags);
 // A new zero-filled object for MAP_SHARED|MAP_ANONYMOUS and shared mappings of /dev/zero, with a reference;
 // ERR_PTR(-ENOMEM).
 struct backing *shared_memory_create(uint64_t size);
+uint64_t shared_memory_resident(struct backing *b); // its pages that exist
 
 // A file shrank or pages of it went away: unmap the pages [first, first+count) of the backing from every mapping.
 void backing_unmap(struct backing *b, uint64_t first, uint64_t count);

@@ -38,6 +38,7 @@ struct shared_memory {
     struct spinlock lock; // of the tree
     unsigned levels;      // of nodes
     uint64_t pages;       // size
+    uint64_t resident;    // pages that exist, under the lock
     void **root;
 };
 
@@ -74,6 +75,7 @@ static struct page *shared_get_page(struct backing *b, uint64_t index, bool writ
         if (!p && fresh && slot) {
             *slot = p = fresh;
             fresh = NULL;
+            m->resident++;
         }
         if (p)
             page_ref(p);
@@ -111,8 +113,10 @@ static int shared_punch(struct backing *b, uint64_t first, uint64_t count) {
         spin_lock(&m->lock);
         void **slot = find_slot(m, i, false);
         struct page *p = slot ? *slot : NULL;
-        if (p)
+        if (p) {
             *slot = NULL;
+            m->resident--;
+        }
         spin_unlock(&m->lock);
         if (p) {
             page_count(PAGE_CACHE, -1);
@@ -165,6 +169,8 @@ static const struct backing_ops shared_ops = {
     .peek_pages = shared_peek,
     .punch = shared_punch,
 };
+
+uint64_t shared_memory_resident(struct backing *b) { return READ_ONCE(to_shared(b)->resident); }
 
 struct backing *shared_memory_create(uint64_t size) {
     struct shared_memory *m = slab_zalloc(&shared_cache);

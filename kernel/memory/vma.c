@@ -205,6 +205,8 @@ void vma_attach(struct vma *v) {
     spin_lock(&b->lock);
     list_push_back(&b->vmas, &v->backing_link); // fork relies on it: the child's behind the parent's
     spin_unlock(&b->lock);
+    if (unlikely(b->ops->mapped != NULL))
+        b->ops->mapped(b, 1);
 }
 
 void vma_detach(struct vma *v) {
@@ -215,6 +217,8 @@ void vma_detach(struct vma *v) {
     list_remove(&v->backing_link);
     spin_unlock(&b->lock);
     v->backing = NULL;
+    if (unlikely(b->ops->mapped != NULL))
+        b->ops->mapped(b, -1);
     b->ops->unref(b);
 }
 
