@@ -27,6 +27,10 @@ WARNINGS := -Wall -Wextra -Werror -Wno-unused-parameter -Wstrict-prototypes -Wmi
 
 KERNEL_SRC := $(sort $(wildcard kernel/*.c kernel/*/*.c kernel/x86/*.S drivers/*.c fs/*.c net/*.c \
                                 loader/*.c loader/*.S syscall/*.c))
+# kernel/debug/ is only part of the checked kernel (`make checked`), a build of its own with CHECKED=1.
+ifndef CHECKED
+KERNEL_SRC := $(filter-out kernel/debug/%,$(KERNEL_SRC))
+endif
 KERNEL_OBJ := $(patsubst %,$(BUILD)/obj/%.o,$(KERNEL_SRC))
 KERNEL_LDS := kernel/x86/kernel.ld
 
@@ -40,6 +44,9 @@ KERNEL_CFLAGS := -std=gnu11 -O2 -g -ffreestanding $(KERNEL_INC) -DKNARR_VERSION=
                  -fno-strict-aliasing -fno-omit-frame-pointer -fno-common -fno-asynchronous-unwind-tables \
                  -ffunction-sections -fdata-sections -fstack-protector-strong -mstack-protector-guard=tls \
                  -mstack-protector-guard-reg=gs -mstack-protector-guard-offset=40 $(WARNINGS)
+ifdef CHECKED
+KERNEL_CFLAGS += -DKNARR_CHECKED=1 -Wno-missing-field-initializers
+endif
 KERNEL_ASFLAGS := $(KERNEL_CFLAGS) -D__ASSEMBLY__ -DVDSO_IMAGE='"$(BUILD)/vdso.so"'
 KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack \
                   --build-id=none --fatal-warnings -T $(KERNEL_LDS)
@@ -64,9 +71,22 @@ $(BUILD)/knarr.debug.elf: $(KERNEL_OBJ) $(KERNEL_LDS) $(BUILD)/ksyms.o
 	$(call say,LD,$@)
 	$(Q)$(LD) $(KERNEL_LDFLAGS) $(KERNEL_OBJ) $(BUILD)/ksyms.o -o $@
 
+ifndef CHECKED
 $(BUILD)/knarr.elf: $(BUILD)/knarr.debug.elf
 	$(call say,STRIP,$@)
 	$(Q)$(OBJCOPY) --strip-all $< $@
+
+else
+# The checked kernel's table names data, too. Data lies behind the table and moves once more, without a change of its size.
+$(BUILD)/knarr.elf: $(BUILD)/knarr.debug.elf $(KERNEL_LDS)
+	$(Q)$(NM) --numeric-sort $< | scripts/ksyms.sh data >$(BUILD)/ksyms.all.S
+	$(Q)$(CC) -c $(BUILD)/ksyms.all.S -o $(BUILD)/ksyms.all.o
+	$(Q)$(LD) $(KERNEL_LDFLAGS) $(KERNEL_OBJ) $(BUILD)/ksyms.all.o -o $(BUILD)/knarr.pass3.elf
+	$(Q)$(NM) --numeric-sort $(BUILD)/knarr.pass3.elf | scripts/ksyms.sh data >$(BUILD)/ksyms.all.S
+	$(Q)$(CC) -c $(BUILD)/ksyms.all.S -o $(BUILD)/ksyms.all.o
+	$(call say,LD,$@)
+	$(Q)$(LD) $(KERNEL_LDFLAGS) $(KERNEL_OBJ) $(BUILD)/ksyms.all.o -o $@
+endif
 
 $(BUILD)/ksyms.none.S: scripts/ksyms.sh
 	@mkdir -p $(@D)
@@ -156,7 +176,7 @@ $(foreach t,$(basename $(notdir $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
 
 -include $(wildcard tests/*/rules.mk)
 
-.PHONY: all kernel tool run test unit system bench debug lint format docs deps clean help unit-binaries
+.PHONY: all kernel tool run test unit system bench checked debug lint format docs deps clean help unit-binaries
 
 all: kernel tool ## build the kernel and the host program
 kernel: $(BUILD)/knarr.elf
@@ -184,6 +204,12 @@ bench: ## measure Knarr beside Debian's Linux kernel
 	@scripts/deps.sh build run test bench
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) tests/bench/run
+
+checked: ## build the kernel that checks itself (docs/debugging.md): BUILD/knarr.checked.elf
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/checked CHECKED=1 kernel
+	@cmp -s $(BUILD)/checked/knarr.elf $(BUILD)/knarr.checked.debug.elf || { \
+	    $(OBJCOPY) --strip-all $(BUILD)/checked/knarr.elf $(BUILD)/knarr.checked.elf && \
+	    cp $(BUILD)/checked/knarr.elf $(BUILD)/knarr.checked.debug.elf; }
 
 debug: all ## boot with gdb's stub waiting; ARGS="PROGRAM args..." chooses the program
 	@BUILD=$(BUILD) scripts/debug.sh $(ARGS)

@@ -206,6 +206,7 @@ __attribute__((noinline)) static void fail_for_test(const char *how) {
         *nowhere = 1;
     if (strcmp(how, "stack") == 0)
         *nowhere = recurse(&zero);
+    CHECKED(check_self_test(how);)
     panic("asked for on the command line");
 }
 

@@ -14,6 +14,7 @@ static inline void list_init(struct list *head) { head->next = head->prev = head
 static inline bool list_empty(const struct list *head) { return head->next == head; }
 
 static inline void list_insert_between(struct list *node, struct list *prev, struct list *next) {
+    CHECKED(check_list_add(node, prev, next);)
     node->next = next;
     node->prev = prev;
     prev->next = node;
@@ -24,6 +25,7 @@ static inline void list_push_back(struct list *head, struct list *node) { list_i
 
 // Unlinks the node and leaves it pointing at itself, so that a second removal does no harm.
 static inline void list_remove(struct list *node) {
+    CHECKED(check_list_remove(node);)
     node->prev->next = node->next;
     node->next->prev = node->prev;
     list_init(node);

@@ -64,6 +64,7 @@ void kernel_main(phys_t start_info) {
     time_init();  // clocks, the timer
     sched_init(); // this CPU's run queue; we become its idle thread
     boot_stage("scheduler");
+    CHECKED(check_start();)
     smp_start(); // the other CPUs come when they come
     struct thread *init = thread_create_kernel("init", init_thread, NULL);
     if (!init)

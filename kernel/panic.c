@@ -30,6 +30,7 @@ void machine_message(const char *fmt, ...) {
 }
 
 void machine_exit(enum exit_kind kind, int code) {
+    CHECKED(if (checks_on) check_print_stack_use(); checks_on = false;)
     irq_disable();
     uint32_t nested = atomic_add(&exits, 1);
     if (nested == 0 || kind == EXIT_KNARR) {
@@ -53,6 +54,7 @@ static NORETURN void panic_va(uint64_t rip, uint64_t rbp, const char *fmt, va_li
     char text[512];
     irq_disable();
     uint32_t nested = atomic_add(&panics, 1);
+    CHECKED(checks_on = false;)
     if (nested > 1)
         machine_reset(); // a panic in a panic's report in a panic's report
     cpu_stop_others();
@@ -63,7 +65,7 @@ static NORETURN void panic_va(uint64_t rip, uint64_t rbp, const char *fmt, va_li
         backtrace_print(rip, rbp);
         machine_message("kernel panic: %s", text);
     }
-    machine_exit(EXIT_KNARR, 125);
+    machine_exit(EXIT_KNARR, CHECKED(check_status != 125 ? check_status :) 125);
 }
 
 void panic(const char *fmt, ...) {

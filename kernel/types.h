@@ -46,7 +46,9 @@ typedef int64_t nsec_t;   // nanoseconds; signed, so that differences work
 // Not for the application: a blocking call was interrupted by a signal and may be restarted (SA_RESTART). The signal code
 // turns it into a restart or into EINTR; nothing else may let it escape.
 #define ERESTARTSYS 512
-// The same, but always EINTR when a handler runs; restarted when none does (nanosleep, poll, futex with timeouts: signal(7)).
+// The same, but always restarted, whatever runs (futexes with priority inheritance).
+#define ERESTARTNOINTR 513
+// The same as the first, but always EINTR when a handler runs; restarted when none does (nanosleep, poll, futex with timeouts: signal(7)).
 #define ERESTARTNOHAND 514
 // The same, but the restart is restart_syscall(2), which calls thread.restart.fn (sleeps with a relative timeout).
 #define ERESTART_BLOCK 516
@@ -65,5 +67,7 @@ typedef int64_t nsec_t;   // nanoseconds; signed, so that differences work
 #define atomic_or(p, v) __atomic_fetch_or(p, v, __ATOMIC_SEQ_CST)
 #define atomic_and(p, v) __atomic_fetch_and(p, v, __ATOMIC_SEQ_CST)
 #define atomic_xchg(p, v) __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
+
+#include "kernel/debug/checked.h"
 
 #endif

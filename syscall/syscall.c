@@ -79,7 +79,7 @@ void syscall_init(void) {
         counting = stats_init();
     if (cmdline_get("missing-files"))
         missing_files_init();
-    if (tracing || counting)
+    if (tracing || counting CHECKED(|| true))
         thread_initial_work |= WORK_TRACE;
     machine_exit_hook = syscall_print_statistics;
 }

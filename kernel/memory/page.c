@@ -272,6 +272,7 @@ static __attribute__((noinline)) struct page *page_alloc_slow(unsigned order, un
             my_cache()->counters[__builtin_ctz(PAGE_ANON)] += 1 << order;
     }
     irq_restore(irq);
+    CHECKED(if (p) check_page_allocated(p, order);)
     if (p && (flags & PA_ZERO))
         pages_zero(page_to_virt(p), PAGE_SIZE << order);
     return p;
@@ -296,6 +297,7 @@ struct page *page_alloc(unsigned order, unsigned flags) {
         set_head(p, 0, 0);
     }
     irq_restore(irq);
+    CHECKED(check_page_allocated(p, 0);)
     if (flags & PA_ZERO)
         pages_zero(page_to_virt(p), PAGE_SIZE);
     return p;
@@ -321,6 +323,7 @@ static void page_free(struct page *p) {
 }
 
 void page_unref(struct page *p) {
+    CHECKED(check_page_ref(p);)
     // The only holder needs no atomic operation.
     if (load_acquire(&p->refs) != 1 && atomic_sub(&p->refs, 1) != 1)
         return;
@@ -330,14 +333,16 @@ void page_unref(struct page *p) {
         p->refs = 1;
         return;
     }
+    CHECKED(check_page_freed(p, CHECK_PLACE);)
     p->refs = 0;
     page_free(p);
 }
 
 void page_split(struct page *p, unsigned order) {
     unsigned flags = p->flags;
+    uint32_t refs = p->refs;
     for (uint64_t i = 0; i < 1UL << order; i++) {
-        p[i].refs = 1;
+        p[i].refs = refs;
         p[i].order = 0;
         p[i].flags = flags;
         p[i].in_use = 0;

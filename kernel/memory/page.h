@@ -68,10 +68,13 @@ enum page_alloc_flags {
 };
 // A block of 2^order pages, refs 1, physically contiguous and naturally aligned; NULL when there is none. Never sleeps.
 struct page *page_alloc(unsigned order, unsigned flags);
-static inline void page_ref(struct page *p) { atomic_add(&p->refs, 1); }
+static inline void page_ref(struct page *p) {
+    CHECKED(check_page_ref(p);)
+    atomic_add(&p->refs, 1);
+}
 // Drops one reference; the last one frees the block (of p->order). Reserved pages stay.
 void page_unref(struct page *p);
-// Splits a block (refs 1) into single pages, each with refs 1.
+// Splits a block into single pages, each with as many references as the block had.
 void page_split(struct page *p, unsigned order);
 
 // Called by the boot, in this order, before any other function here.

@@ -52,9 +52,9 @@ static void cache_setup(struct slab_cache *c) {
     c->align = MAX(c->align, 8);
     c->size = ALIGN_UP(MAX(c->size, 8), c->align);
     // Four objects or more a slab, as far as a block of 32 KiB allows.
-    while (c->order < 3 && (PAGE_SIZE << c->order) / c->size < 4)
+    while (c->order < 3 && (PAGE_SIZE << c->order) / SLAB_SLOT(c) < 4)
         c->order++;
-    c->per_slab = (PAGE_SIZE << c->order) / c->size;
+    c->per_slab = (PAGE_SIZE << c->order) / SLAB_SLOT(c);
     ASSERT(c->per_slab > 0);
     spin_lock(&caches_lock);
     c->next = all_caches;
@@ -109,7 +109,7 @@ void *slab_alloc(struct slab_cache *c) {
         p->free_objects = *object;
     } else { // then it is the new one
         object = (void **)c->fresh;
-        c->fresh += c->size;
+        c->fresh += SLAB_SLOT(c);
     }
     if (p->in_use++ == 0)
         c->empty--;
@@ -118,6 +118,7 @@ void *slab_alloc(struct slab_cache *c) {
     c->objects++;
 out:
     spin_unlock_irqrestore(&c->lock, irq);
+    CHECKED(if (object) check_slab_allocated(c, object, CHECK_PLACE);)
     return object;
 }
 
@@ -139,6 +140,7 @@ void slab_free(struct slab_cache *c, void *object) {
     struct page *p = slab_page(object);
     if (unlikely(!(p->flags & PAGE_SLAB) || p->slab != c || !p->in_use))
         panic("slab %s: %p is not an object of it", c->name, object);
+    CHECKED(if (!(object = check_slab_freed(c, object, CHECK_PLACE))) return; p = slab_page(object);)
     uint64_t irq = spin_lock_irqsave(&c->lock);
     *(void **)object = p->free_objects;
     p->free_objects = object;
@@ -181,8 +183,11 @@ static struct slab_cache *size_cache(size_t size) {
 }
 
 void *kmalloc(size_t size) {
-    if (likely(size <= LARGEST))
-        return slab_alloc(size_cache(size));
+    if (likely(size <= LARGEST)) {
+        void *object = slab_alloc(size_cache(size));
+        CHECKED(if (object) check_kmalloc(size_cache(size), object, size, CHECK_PLACE);)
+        return object;
+    }
     unsigned order = 0;
     while (order <= MAX_ORDER && (PAGE_SIZE << order) < size)
         order++;
@@ -196,6 +201,7 @@ void *kmalloc(size_t size) {
 
 void *kzalloc(size_t size) {
     void *p = kmalloc(size);
+    CHECKED(if (p && size <= LARGEST) check_kmalloc(size_cache(size), p, size, CHECK_PLACE);)
     if (p)
         memset(p, 0, size);
     return p;
@@ -210,8 +216,10 @@ void *krealloc(void *old, size_t size) {
     if (!old)
         return kmalloc(size);
     size_t have = usable_size(old);
-    if (size <= have && size * 4 > have)
+    if (size <= have && size * 4 > have) {
+        CHECKED(check_kmalloc(slab_page(old)->flags & PAGE_SLAB ? slab_page(old)->slab : NULL, old, size, 0);)
         return old;
+    }
     void *p = kmalloc(size);
     if (!p)
         return size <= have ? old : NULL;

@@ -18,7 +18,13 @@ struct slab_cache {
     char *fresh;          // in the newest slab: the first object that was never handed out; NULL: none
     uint64_t objects;     // handed out
     struct slab_cache *next; // all caches in use, for slab_each
+    CHECKED(struct check_cache check;)
 };
+#ifdef KNARR_CHECKED
+#define SLAB_SLOT(c) ALIGN_UP((c)->size + check_slab_extra((c)->size), (c)->align)
+#else
+#define SLAB_SLOT(c) ((c)->size) // from one object to the next
+#endif
 // static struct slab_cache thread_cache = SLAB_CACHE("thread", sizeof(struct thread), 64);
 #define SLAB_CACHE(nm, sz, al) {.name = (nm), .size = (sz), .align = (al)}
 

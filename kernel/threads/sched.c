@@ -199,6 +199,7 @@ static void migrate_away(struct cpu *cpu, struct runqueue *rq)
 
 void sched_yield_now(void)
 {
+    CHECKED(check_may_sleep(CHECK_PLACE);)
     uint64_t flags = irq_save();
     struct cpu *cpu = cpu_this();
     struct runqueue *rq = &runqueues[cpu->id];
@@ -294,6 +295,7 @@ static __attribute__((noinline)) int sleep_with_timer(nsec_t deadline)
 int thread_sleep_until(nsec_t deadline)
 {
     struct thread *t = thread_current();
+    CHECKED(check_may_sleep(CHECK_PLACE);)
     bool interruptible = t->state == THREAD_SLEEPING_INTERRUPTIBLE;
     int result = 0;
     if (interruptible && thread_signal_pending()) {
@@ -311,6 +313,7 @@ int thread_sleep_until(nsec_t deadline)
 
 void thread_exit_current(void)
 {
+    CHECKED(check_no_locks("at the end of a thread");)
     irq_save();
     struct cpu *cpu = cpu_this();
     struct runqueue *rq = &runqueues[cpu->id];

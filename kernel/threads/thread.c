@@ -91,6 +91,7 @@ void thread_unref(struct thread *t)
 {
     if (atomic_sub(&t->refs, 1) != 1)
         return;
+    CHECKED(check_thread_gone(t);)
     // Only now is it sure that nobody runs on the stack.
     if (t->stack)
         arch_kernel_stack_free(t->stack);

@@ -78,12 +78,15 @@ struct thread {
     uaddr_t clear_tid;   // CLONE_CHILD_CLEARTID, set_tid_address(2)
     uaddr_t robust_list;
     uint64_t robust_len;
+    struct pi_state *pi_held;     // priority-inheriting futexes that others wait for: futex_pi.c
+    struct pi_waiter *pi_blocked; // its own wait for one
     uaddr_t rseq; // rseq(2): the area, 0: none
     uint32_t rseq_signature, rseq_cpu; // the CPU that the area names
     struct waitq *sleeping_on; // for reports
     struct restart restart; // what restart_syscall(2) continues
     nsec_t start_time;      // monotonic
     int parent_death_signal; // PR_SET_PDEATHSIG
+    CHECKED(struct held_locks locks_held;)
     uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
 };
 
@@ -138,11 +141,19 @@ uint64_t sched_load(void);             // ready and running threads at this mome
 // CPU time of a thread up to now, split as far as it is known.
 void thread_times(struct thread *t, nsec_t *user, nsec_t *system);
 
+// A hint for those that spin until it is done with something; it may have ended.
+#ifdef KNARR_UNIT_TEST
+bool thread_on_cpu(const struct thread *t);
+#else
+static inline bool thread_on_cpu(const struct thread *t) { return READ_ONCE(t->state) == THREAD_RUNNING; }
+#endif
+
 static inline bool thread_signal_pending(void) {
     return unlikely(READ_ONCE(thread_current()->work) & (WORK_SIGNAL | WORK_EXIT | WORK_STOP)) && thread_signal_pending_slow();
 }
 
 static inline void sched_point(void) {
+    CHECKED(check_may_sleep(CHECK_PLACE);)
     if (unlikely(READ_ONCE(thread_current()->work) & WORK_RESCHED))
         sched_yield_now();
 }

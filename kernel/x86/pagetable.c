@@ -266,6 +266,7 @@ void *kernel_stack_alloc(void) {
         stack = (uint8_t *)kept;
         kept = kept->next;
         kept_count--;
+        CHECKED(check_stack_allocated(stack, false);)
         goto out;
     }
     if (!clean_count && stale_count > ARRAY_SIZE(stale) / 2) {
@@ -297,12 +298,14 @@ void *kernel_stack_alloc(void) {
             stack = NULL;
         }
     }
+    CHECKED(if (stack) check_stack_allocated(stack, true);)
 out:
     spin_unlock_irqrestore(&area_lock, irq);
     return stack;
 }
 
 void kernel_stack_free(void *stack) {
+    CHECKED(check_stack_freed(stack);)
     uint64_t irq = spin_lock_irqsave(&area_lock);
     if (kept_count < STACKS_KEPT || stale_count == ARRAY_SIZE(stale)) {
         struct kept_stack *k = stack;

@@ -213,8 +213,10 @@ void exit_to_user(struct trapframe *f) {
     (void)f;
     for (;;) {
         uint32_t work = READ_ONCE(thread_current()->work) & ~(uint32_t)WORK_TRACE;
-        if (!work)
+        if (!work) {
+            CHECKED(check_no_locks("on the way to the application");)
             return;
+        }
         irq_enable();
         if (work & WORK_RESCHED)
             sched_exit_to_user();
