@@ -37,7 +37,7 @@ void irq_restore(uint64_t flags) {}
 
 void spin_lock_slow(struct spinlock *l) { panic("a lock is taken twice"); }
 
-void mutex_init(struct mutex *m) { m->owner = NULL; }
+void mutex_init(struct mutex *m) { m->owner = 0; }
 
 /* The number of readers, or -1, lies in the lock's first bytes. */
 static int *state(struct rwmutex *m) { return (int *)m; }
@@ -89,8 +89,11 @@ size_t str_copy(char *dst, const char *src, size_t size) {
 void tlb_batch_flush(struct tlb_batch *b) {
     fake_flushes++;
     b->flush_count = 0;
-    while (b->page_count)
-        page_unref(b->pages[--b->page_count]);
+    while (b->page_count) {
+        b->page_count--;
+        mapped_page_unref(b->pages[b->page_count], b->large >> b->page_count & 1 ? 2 : 1);
+    }
+    b->large = 0;
     while (b->tables) {
         struct page *p = b->tables;
         b->tables = (struct page *)(uintptr_t)p->private;
