@@ -1,0 +1,230 @@
+// Identifiers and permissions of System V IPC. See ids.h for the locks.
+#include "kernel/ipc/ids.h"
+#include "kernel/memory/slab.h"
+#include "kernel/process/process.h"
+#include "kernel/string.h"
+#include <linux/capability.h>
+#include <linux/ipc.h>
+#include <linux/stat.h>
+
+static bool capable_of(unsigned cap) { return process_current()->cred.cap_effective >> cap & 1; }
+
+// --- Life ---
+
+void ipc_object_init(struct ipc_object *o, const struct ipc_request *r, void (*release)(struct ipc_object *o)) {
+    const struct credentials *c = &process_current()->cred;
+    o->id = -1;
+    o->key = r->key;
+    o->refs = 1;
+    o->uid = o->cuid = c->euid;
+    o->gid = o->cgid = c->egid;
+    o->mode = r->flags & 0777;
+    spin_init(&o->lock);
+    o->removed = false;
+    o->ctime = time_realtime();
+    o->release = release;
+}
+
+void ipc_unref(struct ipc_object *o) {
+    if (atomic_sub(&o->refs, 1) == 1)
+        o->release(o);
+}
+
+void ipc_unlock(struct ipc_object *o) {
+    spin_unlock(&o->lock);
+    ipc_unref(o);
+}
+
+// --- The table ---
+
+static struct ipc_object *find_slot(struct ipc_ids *ids, int slot) {
+    spin_lock(&ids->lock);
+    struct ipc_object *o = (unsigned)slot < ids->capacity ? ids->slots[slot] : NULL;
+    if (o)
+        ipc_ref(o);
+    spin_unlock(&ids->lock);
+    return o;
+}
+
+static struct ipc_object *find_key(struct ipc_ids *ids, int key) {
+    struct ipc_object *found = NULL;
+    spin_lock(&ids->lock);
+    for (unsigned i = 0, seen = 0; seen < ids->used && !found; i++) {
+        struct ipc_object *o = ids->slots[i];
+        seen += o != NULL;
+        if (o && READ_ONCE(o->key) == key)
+            found = o;
+    }
+    if (found)
+        ipc_ref(found);
+    spin_unlock(&ids->lock);
+    return found;
+}
+
+// `change` held: nobody else grows it or adds to it.
+static int ensure_room(struct ipc_ids *ids) {
+    if (ids->used < ids->capacity)
+        return 0;
+    unsigned capacity = ids->capacity ? ids->capacity * 2 : 16;
+    struct ipc_object **slots = kzalloc(capacity * sizeof(*slots));
+    if (!slots)
+        return -ENOMEM;
+    struct ipc_object **old = ids->slots;
+    spin_lock(&ids->lock);
+    if (old)
+        memcpy(slots, old, ids->capacity * sizeof(*slots));
+    ids->slots = slots;
+    ids->capacity = capacity;
+    spin_unlock(&ids->lock);
+    kfree(old);
+    return 0;
+}
+
+static long insert(struct ipc_ids *ids, struct ipc_object *o) {
+    spin_lock(&ids->lock);
+    int slot = 0;
+    while (ids->slots[slot])
+        slot++;
+    if (slot <= ids->last)
+        ids->seq++; // its 16 bits are what an identifier has room for
+    ids->last = slot;
+    long id = o->id = ids->seq * IPC_SLOTS + slot;
+    ids->slots[slot] = o;
+    ids->used++;
+    spin_unlock(&ids->lock);
+    return id;
+}
+
+static long make_new(struct ipc_ids *ids, const struct ipc_request *r) {
+    struct ipc_object *o = r->make(r);
+    if (IS_ERR(o))
+        return PTR_ERR(o);
+    long err = ids->used >= MIN(r->limit, (unsigned)IPC_SLOTS) ? -ENOSPC : ensure_room(ids);
+    if (err == 0)
+        return insert(ids, o); // which holds the reference from here on
+    ipc_unref(o);
+    return err;
+}
+
+static long use_existing(struct ipc_object *o, const struct ipc_request *r) {
+    long result = o->id;
+    spin_lock(&o->lock);
+    if ((r->flags & IPC_CREAT) && (r->flags & IPC_EXCL)) {
+        result = -EEXIST;
+    } else {
+        int err = r->check ? r->check(o, r) : 0;
+        if (err == 0 && !ipc_permitted(o, r->flags))
+            err = -EACCES;
+        if (err < 0)
+            result = err;
+    }
+    ipc_unlock(o);
+    return result;
+}
+
+long ipc_get(struct ipc_ids *ids, const struct ipc_request *r) {
+    mutex_lock(&ids->change);
+    struct ipc_object *o = r->key == IPC_PRIVATE ? NULL : find_key(ids, r->key);
+    long result;
+    if (o)
+        result = use_existing(o, r);
+    else if (r->key != IPC_PRIVATE && !(r->flags & IPC_CREAT))
+        result = -ENOENT;
+    else
+        result = make_new(ids, r);
+    mutex_unlock(&ids->change);
+    return result;
+}
+
+static struct ipc_object *lock_found(struct ipc_object *o, int id) {
+    if (!o)
+        return ERR_PTR(-EINVAL);
+    spin_lock(&o->lock);
+    if (!o->removed && (id < 0 || o->id == id))
+        return o;
+    ipc_unlock(o);
+    return ERR_PTR(-EINVAL);
+}
+
+struct ipc_object *ipc_lock(struct ipc_ids *ids, int id) {
+    return id < 0 ? ERR_PTR(-EINVAL) : lock_found(find_slot(ids, id % IPC_SLOTS), id);
+}
+
+struct ipc_object *ipc_lock_slot(struct ipc_ids *ids, int slot) {
+    return slot < 0 ? ERR_PTR(-EINVAL) : lock_found(find_slot(ids, slot % IPC_SLOTS), -1);
+}
+
+void ipc_remove(struct ipc_ids *ids, struct ipc_object *o) {
+    o->removed = true;
+    spin_lock(&ids->lock);
+    ids->slots[o->id % IPC_SLOTS] = NULL;
+    ids->used--;
+    spin_unlock(&ids->lock);
+    ipc_unref(o);
+}
+
+int ipc_highest(struct ipc_ids *ids) {
+    spin_lock(&ids->lock);
+    int slot = (int)ids->capacity - 1;
+    while (slot >= 0 && !ids->slots[slot])
+        slot--;
+    spin_unlock(&ids->lock);
+    return slot;
+}
+
+// --- Permissions ---
+
+static bool in_group(const struct credentials *c, uint32_t gid) {
+    bool found = c->egid == gid;
+    for (unsigned i = 0; i < c->group_count && !found; i++)
+        found = c->groups[i] == gid;
+    return found;
+}
+
+bool ipc_permitted(const struct ipc_object *o, unsigned mode) {
+    const struct credentials *c = &process_current()->cred;
+    unsigned wanted = (mode >> 6 | mode >> 3 | mode) & 7, granted = o->mode;
+    if (c->euid == o->cuid || c->euid == o->uid)
+        granted >>= 6;
+    else if (in_group(c, o->cgid) || in_group(c, o->gid))
+        granted >>= 3;
+    return !(wanted & ~granted) || capable_of(CAP_IPC_OWNER);
+}
+
+bool ipc_owned(const struct ipc_object *o) {
+    const struct credentials *c = &process_current()->cred;
+    return c->euid == o->cuid || c->euid == o->uid || capable_of(CAP_SYS_ADMIN);
+}
+
+int ipc_set(struct ipc_object *o, const struct ipc_change *c) {
+    if (c->uid == ~0u || c->gid == ~0u)
+        return -EINVAL;
+    o->uid = c->uid;
+    o->gid = c->gid;
+    o->mode = (o->mode & ~0777u) | (c->mode & 0777);
+    o->ctime = time_realtime();
+    return 0;
+}
+
+// --- Showing ---
+
+void ipc_describe(const struct ipc_object *o, struct ipc_info *out) {
+    *out = (struct ipc_info){.id = o->id,
+                             .key = o->key,
+                             .uid = o->uid,
+                             .gid = o->gid,
+                             .cuid = o->cuid,
+                             .cgid = o->cgid,
+                             .mode = o->mode,
+                             .seq = ipc_sequence(o),
+                             .ctime = o->ctime};
+}
+
+struct ipc_object *ipc_lock_to_read(struct ipc_ids *ids, int n, enum ipc_by by) {
+    struct ipc_object *o = by == IPC_BY_ID ? ipc_lock(ids, n) : ipc_lock_slot(ids, n);
+    if (!IS_ERR(o) && by != IPC_BY_SLOT_ANY && !ipc_permitted(o, IPC_READ)) {
+        ipc_unlock(o);
+        return ERR_PTR(-EACCES);
+    }
+    return o;
+}
