@@ -2,6 +2,7 @@
 #include "fs/file.h"
 #include "fs/poll.h"
 #include "fs/vfs.h"
+#include "kernel/ipc/sem.h"
 #include "kernel/memory/aspace.h"
 #include "kernel/process/process.h"
 #include "kernel/string.h"
@@ -122,6 +123,8 @@ static int fill_process(struct process *child, const struct clone_request *c)
     child->fs = c->flags & CLONE_FS ? p->fs : fs_context_copy(p->fs);
     if (!child->files || !child->fs)
         return -ENOMEM;
+    if ((c->flags & CLONE_SYSVSEM) && sem_undo_share(child) < 0)
+        return -ENOMEM;
     if (c->flags & CLONE_SIGHAND) {
         signal_handlers_unref(child->handlers);
         atomic_add(&p->handlers->refs, 1);
@@ -166,6 +169,8 @@ static long clone_process(const struct clone_request *c)
     if (!t) {
         if (!err && (c->flags & CLONE_PIDFD))
             fd_close(pidfd);
+        if (child->sem_undo)
+            sem_undo_end(child);
         process_discard(child);
         return err ? err : -EAGAIN;
     }

@@ -3,6 +3,7 @@
 // Locks: process_table_lock > signal_lock.
 #include "kernel/memory/aspace.h"
 #include "kernel/boot.h"
+#include "kernel/ipc/sem.h"
 #include "kernel/threads/futex.h"
 #include "kernel/log.h"
 #include "kernel/process/pid.h"
@@ -138,6 +139,8 @@ static void machine_end(struct process *p)
 static void process_end(struct process *p)
 {
     process_timers_end(p);
+    if (p->sem_undo)
+        sem_undo_end(p);
     if (p->sid == p->pid && hooks->stop_tty)
         hooks->stop_tty(p);
     if (hooks->release_files)

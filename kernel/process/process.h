@@ -72,6 +72,7 @@ struct process {
     uint64_t dead_minor_faults, dead_major_faults, dead_voluntary_switches, dead_involuntary_switches;
     struct list posix_timers; // timer_create(2), under signal_lock
     unsigned posix_timer_count;
+    struct sem_undo_list *sem_undo; // SEM_UNDO: kernel/ipc/sem.h; NULL: there is nothing to undo
     int next_timer_id;
     nsec_t children_user_ns, children_system_ns;
     nsec_t start_time;
