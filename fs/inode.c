@@ -228,7 +228,7 @@ int vfs_truncate(struct inode *inode, uint64_t size) {
         return -EINVAL;
     if (size > process_current()->limits[RLIMIT_FSIZE].rlim_cur && size > inode->size &&
         process_current() != &kernel_process) {
-        signal_send_thread(thread_current(), SIGXFSZ, NULL);
+        signal_send_self(SIGXFSZ);
         return -EFBIG;
     }
     mutex_lock(&inode->lock);

@@ -170,7 +170,7 @@ static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos) {
     }
     mutex_unlock(&p->lock);
     if (err == -EPIPE)
-        signal_send_thread(thread_current(), SIGPIPE, NULL);
+        signal_send_self(SIGPIPE);
     return total ? total : err;
 }
 

@@ -199,7 +199,7 @@ static int64_t check_write(struct tmpfs_inode *t, uint64_t at, size_t n) {
     limit = MIN(limit, (uint64_t)INT64_MAX);
     if (unlikely(at >= limit)) {
         if (limit < INT64_MAX)
-            signal_send_thread(thread_current(), SIGXFSZ, NULL);
+            signal_send_self(SIGXFSZ);
         return -EFBIG;
     }
     return MIN(n, limit - at);

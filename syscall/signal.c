@@ -157,6 +157,18 @@ static siginfo_t info_of_sender(int sig, int code)
     return info;
 }
 
+// Process 1 gets from the others only what it handles, or blocks to wait for it: pid_namespaces(7). What it sends to itself by its
+// number it means, though in a container that, too, would be forgotten: raise(3) and abort(3) end a program that runs alone.
+static bool init_is_spared(const struct process *p, int sig, bool direct)
+{
+    if (likely(p != init_process) || (direct && p == process_current()))
+        return false;
+    if (SIGMASK(sig) & SIGMASK_UNBLOCKABLE)
+        return true;
+    const struct thread *t = p->leader;
+    return p->handlers->action[sig - 1].handler == (uaddr_t)SIG_DFL && t && !(READ_ONCE(t->signal_mask) & SIGMASK(sig));
+}
+
 static bool may_signal(const struct process *p, int sig)
 {
     const struct credentials *c = &process_current()->cred;
@@ -167,25 +179,14 @@ static bool may_signal(const struct process *p, int sig)
     return sig == SIGCONT && p->sid == process_current()->sid;
 }
 
-// To the thread, or (NULL) to the process.
-static long send(struct process *p, struct thread *t, int sig, const siginfo_t *info)
+// To the thread, or (NULL) to the process. `direct`: it was named by its own number, not as one of many.
+static long send(struct process *p, struct thread *t, int sig, const siginfo_t *info, bool direct)
 {
     if (!may_signal(p, sig))
         return -EPERM;
-    if (!sig)
+    if (!sig || init_is_spared(p, sig, direct))
         return 0;
-    uint64_t flags = 0;
-    if (sig == SIGCONT) // of which the parent learns: it must not go away meanwhile
-        flags = spin_lock_irqsave(&process_table_lock);
-    long result = t ? signal_send_thread(t, sig, info) : signal_send_process(p, sig, info);
-    if (sig == SIGCONT)
-        spin_unlock_irqrestore(&process_table_lock, flags);
-    return result;
-}
-
-static long signal_process(struct process *p, int sig, const siginfo_t *info)
-{
-    return send(p, NULL, sig, info);
+    return t ? signal_send_thread(t, sig, info) : signal_send_process(p, sig, info);
 }
 
 static bool valid_signal(uint64_t sig)
@@ -195,30 +196,36 @@ static bool valid_signal(uint64_t sig)
 
 static long kill_one(int pid, int sig, const siginfo_t *info)
 {
-    struct process *p = process_find(pid);
+    struct process *p = process_current();
+    if (pid == p->pid)
+        return send(p, NULL, sig, info, true);
+    p = process_find(pid);
     if (!p)
         return -ESRCH;
-    long result = signal_process(p, sig, info);
+    long result = send(p, NULL, sig, info, true);
     process_unref(p);
     return result;
 }
 
-// All of a group, or (group 0) all but process 1 and this one. 0 when at least one was reached.
+// All of a group: 0 when at least one was reached. Or (group 0) all but process 1 and this one: then who may not be signalled
+// does not count.
 static long kill_many(int group, int sig, const siginfo_t *info)
 {
-    long result = -ESRCH;
+    bool found = false, reached = false;
+    long failed = 0;
     struct process *p;
-    for (int pid = 1; (p = process_next(pid)); pid++) {
-        pid = p->pid;
-        bool meant = group ? p->pgid == group : p->pid != 1 && p != process_current();
-        if (meant) {
-            long r = signal_process(p, sig, info);
-            if (result)
-                result = r;
-        }
-        process_unref(p);
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    list_for_each(p, &process_list, all_link) {
+        if (group ? p->pgid != group : p->pid == 1 || p == process_current())
+            continue;
+        long r = send(p, NULL, sig, info, false);
+        found = true;
+        reached |= r == 0;
+        if (r && (group || r != -EPERM))
+            failed = r;
     }
-    return result;
+    spin_unlock_irqrestore(&process_table_lock, flags);
+    return !found ? -ESRCH : reached ? 0 : failed;
 }
 
 long sys_kill(uint64_t upid, uint64_t sig)
@@ -237,12 +244,15 @@ long sys_kill(uint64_t upid, uint64_t sig)
 // tgid 0: any process (tkill).
 static long kill_thread(int tgid, int tid, int sig, const siginfo_t *info)
 {
-    struct thread *t = thread_find(tid);
+    struct thread *t = thread_current();
+    if (tid == t->tid) // raise(3)
+        return !tgid || t->process->pid == tgid ? send(t->process, t, sig, info, true) : -ESRCH;
+    t = thread_find(tid);
     if (!t)
         return -ESRCH;
     long result = -ESRCH;
     if (!tgid || t->process->pid == tgid)
-        result = send(t->process, t, sig, info);
+        result = send(t->process, t, sig, info, true);
     thread_unref(t);
     return result;
 }
@@ -307,7 +317,7 @@ long sys_pidfd_send_signal(uint64_t fd, uint64_t sig, uint64_t uinfo, uint64_t f
     if (!err && !valid_signal(sig))
         err = -EINVAL;
     if (!err)
-        err = pidfd_reaped(p) ? -ESRCH : signal_process(p, (int)sig, &info);
+        err = pidfd_reaped(p) ? -ESRCH : send(p, NULL, (int)sig, &info, true);
     if (f)
         file_unref(f);
     return err;

@@ -170,8 +170,6 @@ static void process_end(struct process *p)
 // The thread's last acts in the application's memory.
 static void release_user_state(struct thread *t)
 {
-    if (t->robust_list)
-        futex_exit_robust(t);
     if (t->clear_tid) {
         uint32_t zero = 0;
         uaddr_t addr = t->clear_tid;
@@ -185,10 +183,13 @@ void process_exit_current(void)
 {
     struct thread *t = thread_current();
     struct process *p = t->process;
+    futex_exit(t, true);
     if (p->thread_count > 1 || (p->aspace && READ_ONCE(p->aspace->refs) > 1)) // somebody is left to see it
         release_user_state(t);
     if (process_remove_thread(t))
         process_end(p);
+    else if (unlikely(READ_ONCE(p->stopped)))
+        signal_stop_progress(p);
     thread_exit_current();
 }
 

@@ -92,6 +92,7 @@ void process_unref(struct process *p)
     if (p == &kernel_process || atomic_sub(&p->refs, 1) != 1)
         return;
     signal_queue_flush(&p->pending);
+    signal_forget_spare(p);
     signal_handlers_unref(p->handlers);
     pid_free(p->pid);
     slab_free(&process_cache, p);
@@ -203,7 +204,7 @@ int process_group_signal(int pgid, int sig, const siginfo_t *info)
     int result = -ESRCH;
     uint64_t flags = spin_lock_irqsave(&process_table_lock);
     list_for_each(p, &process_list, all_link) {
-        if (p->pgid != pgid || p->zombie)
+        if (p->pgid != pgid)
             continue;
         int sent = sig ? signal_send_process(p, sig, info) : 0;
         if (result)

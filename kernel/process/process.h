@@ -40,6 +40,7 @@ struct process {
     struct spinlock signal_lock;
     struct signal_handlers *handlers;
     struct signal_queue pending; // process-directed
+    struct queued_signal *spare_signal; // one entry that is kept: whoever signals himself allocates nothing
     struct waitq signal_wait;    // sigtimedwait, signalfd
     uint32_t queued_signals;     // entries in its queue and those of its threads, against RLIMIT_SIGPENDING
 
@@ -49,8 +50,9 @@ struct process {
     bool exiting;        // exit_group is in progress
     uint32_t exit_status; // as wait(2) shows it: code << 8, or signal
     bool zombie;
-    // Job control, under signal_lock: what wait(2) with WUNTRACED or WCONTINUED is still to be told.
-    bool stopped, stop_unreported, continue_unreported;
+    // Job control, under signal_lock: what wait(2) with WUNTRACED or WCONTINUED is still to be told. A stop is complete, and the
+    // parent told, when the last thread has stopped; a thread of the process itself tells that it goes on.
+    bool stopped, stop_complete, stop_unreported, continue_unreported, continue_untold;
     int stop_signal;
     bool vfork_waiting;       // the parent sleeps on its child_wait until this process lets its address space go
 

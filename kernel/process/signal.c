@@ -53,6 +53,32 @@ void signal_queue_init(struct signal_queue *q)
     list_init(&q->entries);
 }
 
+static struct queued_signal *entry_alloc(struct process *p)
+{
+    struct queued_signal *s = p->spare_signal;
+    p->spare_signal = NULL;
+    p->queued_signals++;
+    if (!s && !(s = slab_alloc(&queued_cache)))
+        p->queued_signals--;
+    return s;
+}
+
+static void entry_free(struct process *p, struct queued_signal *s)
+{
+    list_remove(&s->link);
+    p->queued_signals--;
+    if (!p->spare_signal)
+        p->spare_signal = s;
+    else
+        slab_free(&queued_cache, s);
+}
+
+void signal_forget_spare(struct process *p)
+{
+    slab_free(&queued_cache, p->spare_signal);
+    p->spare_signal = NULL;
+}
+
 void signal_queue_flush(struct signal_queue *q)
 {
     q->set = 0;
@@ -70,11 +96,8 @@ void signal_queue_discard(struct process *p, struct signal_queue *q, uint64_t se
         return;
     q->set &= ~set;
     list_for_each_safe(s, tmp, &q->entries, link) {
-        if (SIGMASK(s->info.si_signo) & set) {
-            list_remove(&s->link);
-            slab_free(&queued_cache, s);
-            p->queued_signals--;
-        }
+        if (SIGMASK(s->info.si_signo) & set)
+            entry_free(p, s);
     }
 }
 
@@ -84,8 +107,10 @@ int signal_queue_add(struct process *p, struct signal_queue *q, int sig, const s
     if (!realtime && (q->set & SIGMASK(sig)))
         return 0;
     struct queued_signal *s = NULL;
-    if (!realtime || p->queued_signals < p->limits[RLIMIT_SIGPENDING].rlim_cur)
-        s = slab_alloc(&queued_cache);
+    // The kernel's own and kill(2)'s standard signals are not limited: each is there only once.
+    bool limited = realtime || (info && info->si_code < 0 && info->si_code != SI_TIMER);
+    if (!limited || p->queued_signals < p->limits[RLIMIT_SIGPENDING].rlim_cur)
+        s = entry_alloc(p);
     if (!s && realtime && must_queue)
         return -EAGAIN;
     q->set |= SIGMASK(sig); // without an entry it arrives all the same, but says less
@@ -97,7 +122,6 @@ int signal_queue_add(struct process *p, struct signal_queue *q, int sig, const s
         s->info = (siginfo_t){.si_code = SI_KERNEL};
     s->info.si_signo = sig;
     list_push_back(&q->entries, &s->link);
-    p->queued_signals++;
     return 0;
 }
 
@@ -127,13 +151,15 @@ int signal_queue_take(struct process *p, struct signal_queue *q, uint64_t set, s
         return sig;
     }
     *info = first->info;
-    list_remove(&first->link);
-    slab_free(&queued_cache, first);
-    p->queued_signals--;
+    entry_free(p, first);
     return sig;
 }
 
 // --- Handlers ---
+
+// Linux forgets the others too, so that a program can find out which are known: sigaction(2), SA_UNSUPPORTED.
+#define SA_KNOWN                                                                                                        \
+    (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER | SA_RESETHAND | SA_EXPOSE_TAGBITS | SA_RESTORER)
 
 struct signal_handlers *signal_handlers_create(void)
 {
@@ -196,6 +222,7 @@ long signal_set_action(int sig, const struct signal_action *new_action, struct s
         *old = *a;
     if (new_action) {
         *a = *new_action;
+        a->flags &= SA_KNOWN;
         a->mask &= ~SIGMASK_UNBLOCKABLE;
         enum signal_default d = signal_default_action(sig);
         // What is pending and ignored from now on is forgotten (POSIX, 2.4.1).
@@ -216,7 +243,7 @@ void signal_update_work(void)
 {
     struct thread *t = thread_current();
     struct process *p = t->process;
-    if (!(READ_ONCE(t->pending.set) | READ_ONCE(p->pending.set)))
+    if (likely(!(READ_ONCE(t->pending.set) | READ_ONCE(p->pending.set))))
         return; // a signal that is sent now sees the new mask: the sender's lock comes after our change of it
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     if ((t->pending.set | p->pending.set) & ~t->signal_mask)
@@ -231,6 +258,8 @@ void signal_set_mask(uint64_t mask)
     uint64_t newly_blocked = mask & ~t->signal_mask;
     // Ordered before the look at what is pending; a sender changes that first and then looks at masks.
     atomic_xchg(&t->signal_mask, mask & ~SIGMASK_UNBLOCKABLE);
+    if (likely(!(READ_ONCE(t->pending.set) | READ_ONCE(p->pending.set))))
+        return;
     signal_update_work();
     // Signals of the process that this thread was woken for and does not take any more: somebody else has to.
     if (unlikely(newly_blocked & READ_ONCE(p->pending.set)) && READ_ONCE(p->thread_count) > 1) {
@@ -247,7 +276,7 @@ bool thread_signal_pending_slow(void)
         return true;
     struct process *p = t->process;
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-    bool pending = (t->pending.set | p->pending.set) & ~t->signal_mask;
+    bool pending = ((t->pending.set | p->pending.set) & ~t->signal_mask) || p->continue_untold;
     if (!pending) // taken by another thread meanwhile, or blocked
         atomic_and(&t->work, ~WORK_SIGNAL);
     spin_unlock_irqrestore(&p->signal_lock, flags);

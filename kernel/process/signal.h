@@ -36,6 +36,7 @@ struct signal_handlers {
 // What sending and delivery share; the process's signal_lock is held.
 void signal_queue_init(struct signal_queue *q);
 void signal_queue_flush(struct signal_queue *q);
+void signal_forget_spare(struct process *p); // when it is freed
 void signal_queue_discard(struct process *p, struct signal_queue *q, uint64_t set); // forgets these signals
 // Adds one: 0, or -EAGAIN when `must_queue` and there is no room. Standard signals that are pending already are dropped.
 int signal_queue_add(struct process *p, struct signal_queue *q, int sig, const siginfo_t *info, bool must_queue);
@@ -49,6 +50,9 @@ enum signal_default signal_default_action(int sig);
 // 0, -EINVAL, or -EAGAIN (queue limit of real-time signals). Any context but with no signal_lock held.
 int signal_send_process(struct process *p, int sig, const siginfo_t *info);
 int signal_send_thread(struct thread *t, int sig, const siginfo_t *info);
+void signal_send_self(int sig); // SIGPIPE, SIGXFSZ: to the current thread, as if it had sent it with kill(2)
+// Would it be forgotten at once? For senders who spare themselves the details; what it says may change.
+bool signal_ignored(const struct process *p, int sig);
 // A fault of the current thread: delivered even if blocked or ignored (then it kills). Returns to be delivered on the way out.
 void signal_fault(int sig, int code, uaddr_t addr, int trapno, uint64_t error_code);
 void signal_kill_process(struct process *p, int sig); // SIGKILL semantics: cannot be caught, status shows `sig`
@@ -64,6 +68,9 @@ struct signal_handlers *signal_handlers_copy(struct signal_handlers *from); // f
 void signal_handlers_unref(struct signal_handlers *h);
 void signal_reset_handlers_of(struct signal_handlers *h); // what was caught becomes default
 void signal_reset_handlers(struct process *p); // exec: what was caught becomes default; un-shares
+
+// The process is stopping and a thread has stopped or ended: when it was the last, the parent is told. No lock held.
+void signal_stop_progress(struct process *p);
 
 // Logs why the program dies, in detail: signal, address, registers, the mapping, the code.
 void signal_report_crash(int sig, const siginfo_t *info);

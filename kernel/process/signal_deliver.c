@@ -27,6 +27,8 @@ static void settle_call(struct trapframe *f, const struct signal_action *a)
             return;
         }
         break;
+    case -ERESTARTNOINTR:
+        break;
     case -ERESTARTNOHAND:
         if (a) {
             f->rax = (uint64_t)-EINTR;
@@ -54,8 +56,8 @@ static void stop_process(struct process *p, int sig)
     struct thread *t;
     if (p->exiting || p->stopped)
         return;
-    p->stopped = p->stop_unreported = true;
-    p->continue_unreported = false;
+    p->stopped = true;
+    p->stop_complete = p->stop_unreported = p->continue_unreported = p->continue_untold = false;
     p->stop_signal = sig;
     list_for_each(t, &p->threads, process_link)
         thread_add_work(t, WORK_STOP);
@@ -72,7 +74,7 @@ static bool may_not_stop(struct process *p, uint64_t pending)
     return p == init_process || ((pending & SIGMASK_TERMINAL_STOP) && process_group_orphaned(p));
 }
 
-// Takes the next signal and what is to be done with it. 0: none is left, and WORK_SIGNAL is cleared.
+// Takes the next signal and what is to be done with it. 0: none is left. WORK_SIGNAL is cleared with the last one.
 static int next_signal(struct thread *t, siginfo_t *info, struct signal_action *action)
 {
     struct process *p = t->process;
@@ -94,11 +96,39 @@ static int next_signal(struct thread *t, siginfo_t *info, struct signal_action *
             else
                 stop_process(p, sig);
         }
-    } else {
-        atomic_and(&t->work, ~WORK_SIGNAL);
     }
+    if (!((t->pending.set | p->pending.set) & ~t->signal_mask))
+        atomic_and(&t->work, ~WORK_SIGNAL);
     spin_unlock_irqrestore(&p->signal_lock, flags);
     return sig;
+}
+
+void signal_stop_progress(struct process *p)
+{
+    struct thread *t;
+    int sig = 0;
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    if (p->stopped && !p->stop_complete && !p->exiting && p->thread_count) {
+        p->stop_complete = true;
+        list_for_each(t, &p->threads, process_link)
+            if (t->work & WORK_STOP)
+                p->stop_complete = false;
+        p->stop_unreported = p->stop_complete;
+        sig = p->stop_complete ? p->stop_signal : 0;
+    }
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    if (sig)
+        process_notify_parent(p, CLD_STOPPED, sig);
+}
+
+static void tell_continued(struct process *p)
+{
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    bool mine = p->continue_untold;
+    p->continue_untold = false;
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    if (mine)
+        process_notify_parent(p, CLD_CONTINUED, SIGCONT);
 }
 
 // Sleeps as long as the process is stopped.
@@ -106,6 +136,7 @@ static void stay_stopped(struct thread *t)
 {
     struct process *p = t->process;
     atomic_and(&t->work, ~WORK_STOP); // before the look: a stop that comes after it sets the bit again
+    signal_stop_progress(p);
     for (;;) {
         thread_prepare_sleep(false);
         if (!READ_ONCE(p->stopped) || (READ_ONCE(t->work) & WORK_EXIT))
@@ -131,8 +162,7 @@ static void default_action(struct process *p, int sig, const siginfo_t *info)
     case SIGNAL_IGNORE:
     case SIGNAL_CONTINUE:
         return;
-    case SIGNAL_STOP: // stopped already
-        process_notify_parent(p, CLD_STOPPED, sig);
+    case SIGNAL_STOP: // WORK_STOP is set
         return;
     default:
         terminate(p, sig, info);
@@ -177,6 +207,10 @@ void signal_deliver(void)
             stay_stopped(t);
             continue;
         }
+        if (unlikely(READ_ONCE(p->continue_untold)))
+            tell_continued(p);
+        if (handled && !(work & WORK_SIGNAL))
+            return;
         sig = next_signal(t, &info, &action);
         if (!sig)
             break;

@@ -1,11 +1,8 @@
 // Generation of signals: to a process, to a thread, by a fault. Says who is to take it and makes him notice.
 // Lock: process.signal_lock > the run queues'. process_table_lock may be held.
-#include "kernel/log.h"
 #include "kernel/process/process.h"
 #include "kernel/threads/sched.h"
 #include "kernel/process/signal.h"
-#include "kernel/memory/slab.h"
-#include <linux/wait.h>
 
 static bool is_ignored(const struct process *p, int sig, uint64_t blocked)
 {
@@ -17,21 +14,34 @@ static bool is_ignored(const struct process *p, int sig, uint64_t blocked)
     return handler == (uaddr_t)SIG_IGN;
 }
 
+bool signal_ignored(const struct process *p, int sig)
+{
+    return is_ignored(p, sig, p->leader ? p->leader->signal_mask : 0);
+}
+
 static bool wants(const struct thread *t, int sig)
 {
     return !(READ_ONCE(t->signal_mask) & SIGMASK(sig)) && !(t->work & WORK_EXIT);
 }
 
-// The thread that takes a signal of the process: its first one if it can, else any. NULL: all block it.
+// The thread that takes a signal of the process: its first one if it can, else any; rather one that has no other to handle first.
+// NULL: all block it.
 static struct thread *choose_thread(struct process *p, int sig)
 {
-    struct thread *t;
-    if (p->leader && wants(p->leader, sig))
-        return p->leader;
-    list_for_each(t, &p->threads, process_link)
-        if (wants(t, sig))
+    struct thread *t, *busy = NULL;
+    if (p->leader && wants(p->leader, sig)) {
+        if (likely(p->thread_count == 1 || !(p->leader->work & WORK_SIGNAL)))
+            return p->leader;
+        busy = p->leader;
+    }
+    list_for_each(t, &p->threads, process_link) {
+        if (!wants(t, sig))
+            continue;
+        if (!(t->work & WORK_SIGNAL))
             return t;
-    return NULL;
+        busy = busy ? busy : t;
+    }
+    return busy;
 }
 
 void signal_wake_any(struct process *p)
@@ -51,22 +61,23 @@ static void discard_everywhere(struct process *p, uint64_t set)
         signal_queue_discard(p, &t->pending, set);
 }
 
-// Ends a stop. Returns whether there was one.
-static bool resume(struct process *p)
+// Ends a stop. The parent is told by one of the threads (signal_deliver): here the sender may be an interrupt.
+static void resume(struct process *p)
 {
     struct thread *t;
     if (!p->stopped)
-        return false;
-    p->stopped = p->stop_unreported = false;
+        return;
+    p->stopped = p->stop_complete = p->stop_unreported = false;
+    p->continue_unreported = p->continue_untold = true;
     list_for_each(t, &p->threads, process_link) {
         atomic_and(&t->work, ~WORK_STOP);
+        thread_add_work(t, WORK_SIGNAL);
         thread_wake(t);
     }
-    return true;
 }
 
-// `t` NULL: to the process. signal_lock held. *resumed: the parent is to be told that the process goes on.
-static int send_locked(struct process *p, struct thread *t, int sig, const siginfo_t *info, bool *resumed)
+// `t` NULL: to the process. signal_lock held.
+static int send_locked(struct process *p, struct thread *t, int sig, const siginfo_t *info)
 {
     if (!p->handlers || !p->thread_count || p->exiting)
         return 0; // nobody is left to take it
@@ -78,8 +89,7 @@ static int send_locked(struct process *p, struct thread *t, int sig, const sigin
     }
     if (sig == SIGCONT) {
         discard_everywhere(p, SIGMASK_STOP);
-        *resumed = resume(p);
-        p->continue_unreported |= *resumed;
+        resume(p);
     } else if (SIGMASK(sig) & SIGMASK_STOP) {
         discard_everywhere(p, SIGMASK(SIGCONT));
     }
@@ -101,17 +111,13 @@ static int send_locked(struct process *p, struct thread *t, int sig, const sigin
 
 static int send(struct process *p, struct thread *t, int sig, const siginfo_t *info)
 {
-    bool resumed = false;
     if (sig < 1 || sig > SIGNAL_COUNT)
         return -EINVAL;
     if (p == &kernel_process)
         return -EPERM;
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-    int result = send_locked(p, t, sig, info, &resumed);
+    int result = send_locked(p, t, sig, info);
     spin_unlock_irqrestore(&p->signal_lock, flags);
-    struct process *parent = resumed ? READ_ONCE(p->parent) : NULL;
-    if (parent)
-        waitq_wake_all(&parent->child_wait); // WCONTINUED; the caller may hold process_table_lock, so no SIGCHLD here
     return result;
 }
 
@@ -123,6 +129,15 @@ int signal_send_process(struct process *p, int sig, const siginfo_t *info)
 int signal_send_thread(struct thread *t, int sig, const siginfo_t *info)
 {
     return send(t->process, t, sig, info);
+}
+
+void signal_send_self(int sig)
+{
+    struct thread *t = thread_current();
+    siginfo_t info = {.si_signo = sig, .si_code = SI_USER};
+    info.si_pid = t->process->pid;
+    info.si_uid = t->process->cred.uid;
+    signal_send_thread(t, sig, &info);
 }
 
 void signal_kill_process(struct process *p, int sig)

@@ -67,6 +67,7 @@ static int teardown(void **state)
     signal_queue_flush(&p.pending);
     for (int i = 0; i < 3; i++)
         signal_queue_flush(&t[i].pending);
+    signal_forget_spare(&p);
     signal_handlers_unref(p.handlers);
     return 0;
 }
