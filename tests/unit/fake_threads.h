@@ -72,6 +72,7 @@ void thread_wake_clear(struct thread *t, void **flag)
     host_park_unlock(h->park);
 }
 void thread_wake(struct thread *t) { thread_wake_clear(t, NULL); }
+bool thread_on_cpu(const struct thread *t) { return true; }
 bool thread_signal_pending_slow(void) { return false; }
 void sched_yield_now(void) { host_yield(); }
 uint64_t irq_save(void) { return 0; }
