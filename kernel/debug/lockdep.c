@@ -212,7 +212,7 @@ void check_spin_released(struct spinlock *l) {
     if (!pop(spins_here(), l)) {
         char name[80], p[80];
         begin();
-        check_failed("spinlock %s is released in %s by a CPU that does not hold it",
+        check_failed("%s is released in %s by a CPU that does not hold it",
                      lock_class_name(lock_class_of(l, &l->check, CHECK_SPIN, 0), name, sizeof(name)),
                      lock_place_name((uint32_t)CHECK_PLACE, p, sizeof(p)));
     }

@@ -17,6 +17,7 @@ void mutex_init(struct mutex *m)
     m->owner = 0;
     spin_init(&m->lock);
     list_init(&m->waiters);
+    CHECKED(m->check = 0;)
 }
 
 static inline struct thread *owner_of(uintptr_t word)

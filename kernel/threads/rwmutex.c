@@ -16,6 +16,7 @@ void rwmutex_init(struct rwmutex *m)
     m->word = 0;
     spin_init(&m->lock);
     list_init(&m->waiters);
+    CHECKED(m->check = 0;)
 }
 
 static inline bool try_read(struct rwmutex *m)
