@@ -2,6 +2,7 @@
 #ifndef KERNEL_TIME_H
 #define KERNEL_TIME_H
 
+#include "kernel/heap.h"
 #include "kernel/list.h"
 #include "kernel/types.h"
 
@@ -21,7 +22,7 @@ struct timer {
     nsec_t deadline; // absolute, monotonic
     timer_fn fn;
     int cpu;         // where it is queued, -1: it is not
-    struct timer *child, *next, *prev; // the heap's: timer.c
+    struct heap_node node; // by deadline: timer.c
 };
 void timer_init(struct timer *t, timer_fn fn);
 void timer_add(struct timer *t, nsec_t deadline); // (re)arms it on this CPU

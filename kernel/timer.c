@@ -1,19 +1,18 @@
-// Timers: a pairing heap of deadlines a CPU. Adding is constant time, removing logarithmic (amortised), and the links are in
-// the timers themselves, so that arming one cannot fail. The clock's interrupt is set for the earliest deadline when that
+// Timers: a heap of deadlines a CPU (kernel/heap.h), so that arming one cannot fail. The clock's interrupt is set for the earliest deadline when that
 // comes before what it is set for; an interrupt that finds nothing due sets it anew. So taking a timer back touches no hardware.
 //
 // Locks: timers.lock (interrupt-safe, a leaf). While a timer's function runs, `running` names it, without the lock: the
 // function may free the timer or add it again, so nothing touches the timer after it.
 #include "kernel/clock_event.h"
+#include "kernel/heap.h"
 #include "kernel/threads/lock.h"
 #include "kernel/time.h"
-#include "kernel/timer_heap.h"
 #include "kernel/x86/context.h"
 #include "kernel/x86/cpu.h"
 
 struct timer_queue {
     struct spinlock lock;
-    struct timer *root;
+    struct heap_node *root;
     struct timer *running;
     nsec_t programmed; // what the interrupt is set for, 0: nothing
 } ALIGNED(64);
@@ -29,12 +28,18 @@ void timer_init(struct timer *t, timer_fn fn)
     *t = (struct timer){.fn = fn, .cpu = NOT_ARMED};
 }
 
+static inline struct timer *earliest(const struct timer_queue *q)
+{
+    return q->root ? container_of(q->root, struct timer, node) : NULL;
+}
+
 // Sees to it that an interrupt comes for the earliest timer of this CPU.
 static void program(struct timer_queue *q, nsec_t now)
 {
-    q->programmed = q->root ? MAX(q->root->deadline, 1) : 0;
-    if (q->root)
-        clock_event_set(q->root->deadline - now);
+    const struct timer *first = earliest(q);
+    q->programmed = first ? MAX(first->deadline, 1) : 0;
+    if (first)
+        clock_event_set(first->deadline - now);
 }
 
 void timer_add(struct timer *t, nsec_t deadline)
@@ -46,8 +51,9 @@ void timer_add(struct timer *t, nsec_t deadline)
     spin_lock(&q->lock);
     t->deadline = deadline;
     WRITE_ONCE(t->cpu, (int)cpu_this()->id);
-    q->root = timer_heap_insert(q->root, t);
-    if (q->root == t && (!q->programmed || deadline < q->programmed))
+    t->node.key = deadline;
+    q->root = heap_insert(q->root, &t->node);
+    if (q->root == &t->node && (!q->programmed || deadline < q->programmed))
         program(q, time_monotonic());
     spin_unlock_irqrestore(&q->lock, flags);
 }
@@ -63,7 +69,7 @@ static int take_back(struct timer *t)
         uint64_t flags = spin_lock_irqsave(&q->lock);
         bool here = t->cpu == cpu;
         if (here) {
-            q->root = timer_heap_remove(q->root, t);
+            q->root = heap_remove(q->root, &t->node);
             WRITE_ONCE(t->cpu, NOT_ARMED);
         }
         spin_unlock_irqrestore(&q->lock, flags);
@@ -104,11 +110,11 @@ static struct timer *take_due(struct timer_queue *q, nsec_t *now)
 {
     spin_lock(&q->lock);
     q->running = NULL;
-    struct timer *t = q->root;
+    struct timer *t = earliest(q);
     if (t && t->deadline > *now) // time has passed since the last look
         *now = time_monotonic();
     if (t && t->deadline <= *now) {
-        q->root = timer_heap_remove(q->root, t);
+        q->root = heap_remove(q->root, &t->node);
         q->running = t;
         WRITE_ONCE(t->cpu, TAKEN_BY(cpu_this()->id));
     } else {

@@ -11,9 +11,9 @@
 #include <cmocka.h>
 
 #include "kernel/clock_event.h"
+#include "kernel/heap.h"
 #include "kernel/threads/lock.h"
 #include "kernel/time.h"
-#include "kernel/timer_heap.h"
 #include "kernel/x86/context.h"
 
 static struct cpu this_cpu;
@@ -36,32 +36,38 @@ void clock_event_set(nsec_t delta)
 
 static void heap_follows_a_model(void **state)
 {
-    static struct timer timers[N];
+    static struct heap_node nodes[N];
     bool in[N] = {false};
-    struct timer *root = NULL;
+    struct heap_node *root = NULL;
     srand(1);
     for (int step = 0; step < 200000; step++) {
         int i = rand() % N;
         if (!in[i]) {
-            timers[i].deadline = rand() % 1000;
-            root = timer_heap_insert(root, &timers[i]);
+            nodes[i].key = rand() % 1000 - 500;
+            root = heap_insert(root, &nodes[i]);
             in[i] = true;
         } else if (rand() % 2) {
-            root = timer_heap_remove(root, &timers[i]);
+            root = heap_remove(root, &nodes[i]);
             in[i] = false;
         } else {
-            nsec_t least = INT64_MAX;
-            for (int k = 0; k < N; k++)
-                if (in[k] && timers[k].deadline < least)
-                    least = timers[k].deadline;
-            assert_int_equal(root->deadline, least);
-            in[root - timers] = false;
-            root = timer_heap_remove(root, root);
+            int64_t least = INT64_MAX;
+            int members = 0, seen = 0;
+            for (int k = 0; k < N; k++) {
+                members += in[k];
+                if (in[k] && nodes[k].key < least)
+                    least = nodes[k].key;
+            }
+            assert_int_equal(root->key, least);
+            for (struct heap_node *n = step % 16 ? NULL : root; n; n = heap_next(n), seen++)
+                assert_true(in[n - nodes]);
+            assert_int_equal(seen, step % 16 ? 0 : members);
+            in[root - nodes] = false;
+            root = heap_remove(root, root);
         }
     }
-    for (nsec_t last = 0; root; root = timer_heap_remove(root, root)) {
-        assert_true(root->deadline >= last);
-        last = root->deadline;
+    for (int64_t last = INT64_MIN; root; root = heap_remove(root, root)) {
+        assert_true(root->key >= last);
+        last = root->key;
     }
 }
 
