@@ -8,10 +8,11 @@
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
-#include "kernel/string.h"
+#include "kernel/threads/thread.h"
 #include "kernel/x86/pagetable.h"
 
 #define UNLIMITED (~0UL)
+#define DROP_PIECE (8UL << 20)
 #define STACK_LIMIT (8UL << 20)
 #define STACK_ROOM (128UL << 20)     // between mmap_base and the end of the half, before ASLR
 #define LOW_PLACE_START 0x40000000UL // MAP_32BIT
@@ -40,19 +41,32 @@ struct aspace *aspace_create(void) {
 
 void aspace_ref(struct aspace *as) { atomic_add(&as->refs, 1); }
 
+// In pieces: there may be millions of pages.
+static void drop_mapping(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t ceiling) {
+    uaddr_t used = start;
+    while (end - start > DROP_PIECE && user_entry2_next(as, &used, end)) {
+        uaddr_t next = MIN(end, ALIGN_DOWN(used, DROP_PIECE) + DROP_PIECE);
+        user_range_drop(as, start, next, next < end ? next : ceiling);
+        start = used = next;
+        sched_point();
+    }
+    if (start < end)
+        user_range_drop(as, start, end, ceiling);
+}
+
 void aspace_unref(struct aspace *as) {
     if (!as || atomic_sub(&as->refs, 1) != 1)
         return;
     aspace_deactivate(as);
-    for (struct vma *v = as->first; v; v = v->next) // not the whole half: that would be a walk over all empty entries
-        pages_unmap(as, v->start, v->end);
     // Off the backings' lists first: until then backing_unmap may look into the table.
+    for (struct vma *v = as->first; v; v = v->next)
+        vma_detach(v);
     for (struct vma *v = as->first, *next; v; v = next) {
         next = v->next;
-        vma_detach(v);
+        drop_mapping(as, v->start, v->end, next ? next->start : 1UL << 47);
         vma_free(v);
     }
-    user_root_free(as->root);
+    user_root_free(as);
     slab_free(&aspace_cache, as);
 }
 
@@ -103,6 +117,7 @@ static struct vma *vma_add(struct aspace *as, const struct vma *kind) {
     v->vm_flags = kind->vm_flags;
     v->backing = kind->backing;
     v->offset = kind->offset;
+    v->own_pages = kind->own_pages;
     vma_attach(v);
     vma_insert(as, v);
     return v;
@@ -120,6 +135,7 @@ struct vma *vma_split(struct aspace *as, struct vma *v, uaddr_t addr) {
     upper->vm_flags = v->vm_flags;
     upper->backing = v->backing;
     upper->offset = v->offset + (addr - v->start);
+    upper->own_pages = v->own_pages;
     vma_attach(upper); // before v shrinks, so that backing_unmap always finds the pages
     vma_set_bounds(v, v->start, addr);
     vma_insert(as, upper);
@@ -140,6 +156,7 @@ static void vma_delete(struct aspace *as, struct vma *v) {
 
 static void join(struct aspace *as, struct vma *a, struct vma *b) {
     uaddr_t end = b->end;
+    a->own_pages |= b->own_pages;
     vma_remove(as, b);
     vma_set_bounds(a, a->start, end);
     vma_detach(b);
@@ -255,12 +272,14 @@ static struct vma *extend_neighbour(struct aspace *as, const struct vma *kind) {
     struct vma *prev = vma_before(as, kind->start);
     struct vma *next = prev ? prev->next : as->first;
     if (can_join(prev, kind)) {
+        prev->own_pages |= kind->own_pages;
         vma_set_bounds(prev, prev->start, kind->end);
         if (can_join(prev, next))
             join(as, prev, next);
         return prev;
     }
     if (can_join(kind, next)) {
+        next->own_pages |= kind->own_pages;
         vma_set_bounds(next, kind->start, next->end);
         return next;
     }
@@ -370,59 +389,4 @@ long aspace_brk(struct aspace *as, uaddr_t new_brk) {
     if (fill_end && as->lock_future != MCL_ONFAULT)
         (void)populate(as, fill_start, fill_end, true, false);
     return result;
-}
-
-// ---- fork
-// -------------------------------------------------------------------------------------------------------------
-
-static int fork_vma(struct aspace *child, struct aspace *as, const struct vma *v) {
-    struct vma kind = *v;
-    kind.flags &= ~MAP_LOCKED; // mlock(2): not inherited
-    // Listed behind the parent's mapping of the same object: backing_unmap, which may run at any time, then comes to
-    // the child's pages after those that they are copied from.
-    if (!vma_add(child, &kind))
-        return -ENOMEM;
-    account(child, &kind, vma_pages(&kind));
-    // Shared pages can be had again by a fault; of private ones the anonymous copies cannot.
-    if ((v->flags & MAP_SHARED) || (v->vm_flags & VMA_WIPEONFORK))
-        return 0;
-    return pages_fork(child, as, v->start, v->end);
-}
-
-struct aspace *aspace_fork(struct aspace *as) {
-    struct aspace *child = aspace_create();
-    if (!child)
-        return ERR_PTR(-ENOMEM);
-    rwmutex_write_lock(&as->lock);
-    child->mmap_base = as->mmap_base;
-    child->brk_start = as->brk_start;
-    child->brk = as->brk;
-    child->limit_as = as->limit_as;
-    child->limit_data = as->limit_data;
-    child->limit_stack = as->limit_stack;
-    child->limit_memlock = as->limit_memlock;
-    child->arg_start = as->arg_start;
-    child->arg_end = as->arg_end;
-    child->env_start = as->env_start;
-    child->env_end = as->env_end;
-    child->stack_top = as->stack_top;
-    child->code_start = as->code_start;
-    child->code_end = as->code_end;
-    child->data_start = as->data_start;
-    child->data_end = as->data_end;
-    child->vdso = as->vdso;
-    memcpy(child->auxv, as->auxv, sizeof(as->auxv));
-    child->auxv_words = as->auxv_words;
-    child->forked = as->forked = true;
-    int err = 0;
-    for (struct vma *v = as->first; v && !err; v = v->next)
-        if (!(v->vm_flags & VMA_DONTFORK))
-            err = fork_vma(child, as, v);
-    pages_flush_all(as);
-    rwmutex_write_unlock(&as->lock);
-    if (err) {
-        aspace_unref(child);
-        return ERR_PTR(err);
-    }
-    return child;
 }

@@ -63,6 +63,7 @@ struct vma {
     struct vma *left, *right, *parent;
     struct vma *prev, *next;
     uint32_t height;
+    bool own_pages; // of a private mapping of an object: some page may be a copy
     uint64_t gap; // the largest hole directly below any VMA of this subtree, in bytes
 };
 #define VMA_HEAP 1 // brk

@@ -139,7 +139,7 @@ int aspace_futex_key(struct aspace *as, uaddr_t addr, void **object, uint64_t *o
     return err;
 }
 
-static bool may_access(pte_t e, bool write, bool force) {
+static bool may_access(pte_t e, unsigned level, bool write, bool force) {
     if (!pte_used(e))
         return false;
     if (!write)
@@ -147,7 +147,7 @@ static bool may_access(pte_t e, bool write, bool force) {
     if (pte_writable(e) || !force || !pte_counted(e))
         return pte_writable(e);
     const struct page *p = phys_to_page(pte_frame(e)); // a page of its own
-    return (p->flags & PAGE_ANON) && load_acquire(&p->refs) == 1;
+    return (p->flags & PAGE_ANON) && mapped_page_sole(p, level);
 }
 
 // One page's worth, under table_lock: the page cannot go away, and kernel memory does not fault. 0 or -EAGAIN (not
@@ -157,7 +157,7 @@ static int access_page(struct aspace *as, uaddr_t addr, void *buf, size_t len, b
     spin_lock(&as->table_lock);
     unsigned level;
     const pte_t *e = user_entry_find(as, addr, &level);
-    if (e && may_access(*e, write, force)) {
+    if (e && may_access(*e, level, write, force)) {
         uint64_t within = addr & ((level == 2 ? HUGE_PAGE_SIZE : PAGE_SIZE) - 1);
         char *at = (char *)phys_to_virt(pte_frame(*e)) + within;
         if (write && !buf)

@@ -1,4 +1,4 @@
-// The pages of ranges of an address space: unmapping, protecting, moving, sharing them. All loops are cut into
+// The pages of ranges of an address space: unmapping, protecting, moving them. All loops are cut into
 // pieces, between which table_lock is free and other threads may run.
 #include "kernel/memory/aspace_pages.h"
 #include "kernel/log.h"
@@ -16,7 +16,6 @@ struct walk {
     unsigned left;
     unsigned prot;
     bool private;
-    struct aspace *child;
     uaddr_t to;
     int err;
 };
@@ -53,7 +52,7 @@ static inline bool unmap_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned lev
         tlb_batch_stale(&w->batch, va);
     if (pte_counted(e)) {
         w->batch.as->resident_pages -= level_pages(level);
-        tlb_batch_release(&w->batch, phys_to_page(pte_frame(e)));
+        tlb_batch_release(&w->batch, phys_to_page(pte_frame(e)), level);
     }
     return step(w, va, level);
 }
@@ -102,7 +101,7 @@ static int split_at(struct aspace *as, uaddr_t va) {
     if (e && level == 2 && pte_used(*e)) {
         struct page *p = phys_to_page(pte_frame(*e));
         if (user_entry_split(as, e)) {
-            page_split(p, HUGE_ORDER);
+            block_split(p);
             tlb_flush_user(as, va);
         } else {
             err = -ENOMEM;
@@ -125,7 +124,7 @@ static inline bool split_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned lev
             w->err = -ENOMEM;
             return false;
         }
-        page_split(p, HUGE_ORDER);
+        block_split(p);
         tlb_batch_stale(&w->batch, va);
         w->left = MIN(w->left, 8); // 512 pages each
     }
@@ -148,7 +147,7 @@ static inline bool protect_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned l
     pte_t old = *entry, e = pte_change(old, w->prot);
     if ((w->prot & PROT_WRITE) && w->private && pte_counted(e)) {
         const struct page *p = phys_to_page(pte_frame(e));
-        if ((p->flags & PAGE_ANON) && READ_ONCE(p->refs) == 1)
+        if ((p->flags & PAGE_ANON) && mapped_page_sole(p, level))
             e |= PTE_WRITE | PTE_DIRTY;
     }
     if (e != old) {
@@ -202,50 +201,4 @@ int pages_move(struct aspace *as, uaddr_t from, uaddr_t to, size_t len) {
         return w.err;
     walk_pieces(as, &w, from, from + len, false, move_entry);
     return 0;
-}
-
-// ---- fork
-// -------------------------------------------------------------------------------------------------------------
-
-static inline bool fork_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
-    struct walk *w = ctx;
-    pte_t *to = user_entry_make(w->child, va, 1);
-    if (!to) {
-        w->err = -ENOMEM;
-        return false;
-    }
-    pte_t e = *entry;
-    if (pte_writable(e)) {
-        e = pte_shared(e);
-        pte_exchange(entry, e);
-    }
-    if (pte_counted(e)) {
-        page_ref(phys_to_page(pte_frame(e)));
-        w->child->resident_pages++;
-    }
-    *to = e;
-    return step(w, va, level);
-}
-
-int pages_fork(struct aspace *child, struct aspace *parent, uaddr_t start, uaddr_t end) {
-    struct walk w;
-    w.err = split_all(parent, start, end);
-    w.child = child;
-    if (w.err)
-        return w.err;
-    // Only backing_unmap takes the child's table_lock as well, one table_lock at a time, so there is no order to keep.
-    bool more;
-    do {
-        w.left = PIECE;
-        tlb_batch_begin(&w.batch, parent);
-        spin_lock(&parent->table_lock);
-        spin_lock(&child->table_lock);
-        more = !user_walk(parent, start, end, fork_entry, &w);
-        spin_unlock(&child->table_lock);
-        spin_unlock(&parent->table_lock);
-        start = w.next;
-        if (more)
-            sched_point();
-    } while (more && !w.err);
-    return w.err;
 }

@@ -22,9 +22,6 @@ void pages_protect(struct aspace *as, const struct vma *v, uaddr_t start, uaddr_
 // Moves the pages from one range to another, empty one. 0 or -ENOMEM, and then nothing was moved. aspace.lock for
 // writing.
 int pages_move(struct aspace *as, uaddr_t from, uaddr_t to, size_t len);
-// Shows the child the pages of the parent's mapping, copy on write. 0 or -ENOMEM. The parent's large pages must have
-// been split, its aspace.lock is held for writing, and the caller flushes the parent's TLB when all is done.
-int pages_fork(struct aspace *child, struct aspace *parent, uaddr_t start, uaddr_t end);
 void pages_flush_all(struct aspace *as);
 
 #endif

@@ -34,6 +34,7 @@ static long move(struct remap *r, struct vma *v, uaddr_t to) {
     moved->max_prot = v->max_prot;
     moved->flags = v->flags;
     moved->vm_flags = v->vm_flags & ~VMA_HEAP;
+    moved->own_pages = v->own_pages;
     moved->backing = v->backing;
     moved->offset = v->backing ? v->offset + (r->addr - v->start) : 0;
     vma_attach(moved); // behind the old one: backing_unmap meets the pages here if it missed them there

@@ -47,7 +47,7 @@ static void replace_page(struct aspace *as, pte_t *entry, uaddr_t va, struct pag
         tlb_batch_begin(&b, as);
         tlb_batch_stale(&b, va);
         if (pte_counted(old))
-            tlb_batch_release(&b, phys_to_page(pte_frame(old)));
+            tlb_batch_release(&b, phys_to_page(pte_frame(old)), 1);
         tlb_batch_flush(&b);
     } else if (pte_counted(old)) {
         page_unref(phys_to_page(pte_frame(old)));
@@ -79,14 +79,29 @@ static int write_private(struct aspace *as, const struct vma *v, pte_t *entry, u
     return 0;
 }
 
-// The entry of level 1, made when missing, or that of a large page. NULL: no memory. table_lock held.
-static __attribute__((noinline)) pte_t *entry_or_large(struct aspace *as, uaddr_t va) {
+// The entry of level 1, made when missing, or that of a large page, for writing only when the page is this address
+// space's own: others are split. NULL: no memory. table_lock held.
+static __attribute__((noinline)) pte_t *entry_or_large(struct aspace *as, const struct vma *v, uaddr_t va, bool write) {
     pte_t *entry = user_entry_make(as, va, 1);
     if (entry)
         return entry;
     unsigned level;
     entry = user_entry_find(as, va, &level);
-    return entry && pte_used(*entry) && level == 2 ? entry : NULL;
+    if (!entry || level != 2 || !pte_used(*entry))
+        return NULL;
+    if (!write || pte_writable(*entry))
+        return entry;
+    struct page *head = phys_to_page(pte_frame(*entry));
+    if (mapped_page_sole(head, 2)) {
+        if (v->prot & PROT_WRITE)
+            pte_exchange(entry, pte_change(*entry, v->prot) | PTE_WRITE | PTE_DIRTY);
+        return entry;
+    }
+    if (!user_entry_split(as, entry))
+        return NULL;
+    block_split(head);
+    tlb_flush_user(as, va);
+    return user_entry_quick(as, va);
 }
 
 static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, bool write) {
@@ -103,7 +118,7 @@ static int fault_anonymous(struct aspace *as, const struct vma *v, uaddr_t va, b
         spin_lock(&as->table_lock);
         pte_t *entry = user_entry_quick(as, va);
         if (unlikely(!entry))
-            entry = entry_or_large(as, va);
+            entry = entry_or_large(as, v, va, write);
         if (unlikely(!entry)) {
             err = -ENOMEM;
         } else if (!pte_used(*entry)) {
@@ -164,7 +179,7 @@ static void fault_around(struct aspace *as, const struct vma *v, uaddr_t va, uin
     spin_unlock(&as->table_lock);
 }
 
-static __attribute__((noinline)) int fault_backed(struct aspace *as, const struct vma *v, uaddr_t va, bool write) {
+static __attribute__((noinline)) int fault_backed(struct aspace *as, struct vma *v, uaddr_t va, bool write) {
     struct backing *b = v->backing;
     bool shared = v->flags & MAP_SHARED, used = false;
     struct page *fresh = NULL;
@@ -175,6 +190,7 @@ static __attribute__((noinline)) int fault_backed(struct aspace *as, const struc
         fresh = page_alloc(0, PA_ANON);
         if (!fresh)
             return -ENOMEM;
+        WRITE_ONCE(v->own_pages, true);
         spin_lock(&as->table_lock);
         unsigned level;
         pte_t *entry = user_entry_find(as, va, &level);
@@ -226,7 +242,7 @@ static __attribute__((noinline)) int fault_backed(struct aspace *as, const struc
 }
 
 // aspace.lock held for reading.
-static int fault_in(struct aspace *as, const struct vma *v, uaddr_t va, bool write) {
+static int fault_in(struct aspace *as, struct vma *v, uaddr_t va, bool write) {
     if (v->backing)
         return fault_backed(as, v, va, write);
     if (write && huge_possible(as, v, va) && huge_fault(as, v, va))

@@ -197,6 +197,43 @@ void vma_set_bounds(struct vma *v, uaddr_t start, uaddr_t end) {
     update_gap_up(v->next);
 }
 
+struct vma *vma_copy(struct aspace *as, const struct vma *v, struct vma *last) {
+    struct vma *copy = slab_alloc(&vma_cache);
+    if (!copy)
+        return NULL;
+    *copy = *v;
+    copy->as = as;
+    list_init(&copy->backing_link);
+    copy->left = copy->right = copy->parent = copy->next = NULL;
+    copy->prev = last;
+    if (last)
+        last->next = copy;
+    else
+        as->first = copy;
+    as->vma_count++;
+    return copy;
+}
+
+// A balanced tree of the next `count` mappings of the list.
+static struct vma *build(struct vma **next, uint32_t count, struct vma *parent) {
+    if (!count)
+        return NULL;
+    struct vma *left = build(next, count / 2, NULL), *v = *next;
+    *next = v->next;
+    v->parent = parent;
+    v->left = left;
+    if (left)
+        left->parent = v;
+    v->right = build(next, count - count / 2 - 1, v);
+    update(v);
+    return v;
+}
+
+void vma_build(struct aspace *as) {
+    struct vma *next = as->first;
+    as->tree = build(&next, as->vma_count, NULL);
+}
+
 void vma_attach(struct vma *v) {
     struct backing *b = v->backing;
     if (!b)

@@ -12,6 +12,11 @@
 struct vma *vma_alloc(struct aspace *as); // zeroed; NULL: no memory or VMA_MAX reached
 void vma_free(struct vma *v);             // neither in the tree nor on its backing's list any more
 
+// A copy of a mapping (of another address space) for the end of the list, behind `last`; NULL: no memory. It is in no
+// tree and on no list of its backing. When all are there, vma_build makes the tree.
+struct vma *vma_copy(struct aspace *as, const struct vma *v, struct vma *last);
+void vma_build(struct aspace *as);
+
 // Into and out of the tree; the caller sees to the backing. `start` and `end` are set and free.
 void vma_insert(struct aspace *as, struct vma *v);
 void vma_remove(struct aspace *as, struct vma *v);

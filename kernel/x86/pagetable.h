@@ -5,6 +5,7 @@
 #define KERNEL_X86_PAGETABLE_H
 
 #include "kernel/memory/aspace.h"
+#include "kernel/memory/block.h"
 #include "kernel/memory/page.h"
 #include "kernel/types.h"
 #include "kernel/x86/context.h"
@@ -39,7 +40,7 @@ bool kernel_stack_guard(uint64_t va);
 
 // --- An application's half. table_lock held unless said otherwise. ---
 phys_t user_root_alloc(void);     // an empty one that shares the kernel's half; 0: no memory. No lock
-void user_root_free(phys_t root); // with all tables below it; the pages they map are gone already. No lock
+void user_root_free(struct aspace *as); // after user_range_drop of all mappings. No lock
 
 // The entry for the page at va, with the tables above it made when they are missing; NULL: no memory, or (level 1) the
 // entry above is large. as->table_pages counts.
@@ -72,29 +73,34 @@ bool user_entry_split(struct aspace *as, pte_t *entry);
 // walk. Inlined, so that fn is too.
 #define WALK_INLINE static inline __attribute__((always_inline))
 typedef bool (*walk_fn)(void *ctx, pte_t *entry, uaddr_t va, unsigned level);
+// The entry of level 2 at or above *va and below `end` that is in use (a table or a large page); *va moves there.
+// NULL: there is none.
+pte_t *user_entry2_next(const struct aspace *as, uaddr_t *va, uaddr_t end);
+// Tables are nearly empty: eight entries are looked at at once.
+static inline bool eight_empty(const pte_t *e) { return !(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]); }
+
 WALK_INLINE bool user_walk(struct aspace *as, uaddr_t start, uaddr_t end, walk_fn fn, void *ctx) {
     uaddr_t va = start;
-    while (va < end) {
-        pte_t *table = phys_to_virt(as->root), e = 0;
-        unsigned level = 4;
-        for (; level >= 2; level--) {
-            e = table[level_index(va, level)];
-            if (!(e & PTE_PRESENT) || (e & PTE_LARGE))
-                break;
-            table = phys_to_virt(pte_frame(e));
-        }
-        if (level >= 2) {
-            uaddr_t next = (va | ((1UL << level_shift(level)) - 1)) + 1;
-            if (level == 2 && (e & PTE_LARGE) && pte_used(e) &&
-                !fn(ctx, &table[level_index(va, 2)], ALIGN_DOWN(va, HUGE_PAGE_SIZE), 2))
+    pte_t *entry2;
+    while ((entry2 = user_entry2_next(as, &va, end))) {
+        uaddr_t next = ALIGN_DOWN(va, HUGE_PAGE_SIZE) + HUGE_PAGE_SIZE;
+        if (*entry2 & PTE_LARGE) {
+            if (!fn(ctx, entry2, ALIGN_DOWN(va, HUGE_PAGE_SIZE), 2))
                 return false;
             va = next;
             continue;
         }
-        uaddr_t stop = MIN(end, (va | (HUGE_PAGE_SIZE - 1)) + 1);
-        for (pte_t *p = &table[level_index(va, 1)]; va < stop; p++, va += PAGE_SIZE)
-            if (pte_used(*p) && !fn(ctx, p, va, 1))
+        pte_t *table = phys_to_virt(pte_frame(*entry2));
+        unsigned i = level_index(va, 1), last = i + ((MIN(end, next) - va) >> PAGE_SHIFT);
+        for (; i < last; i++) {
+            if (i % 8 == 0 && i + 8 <= last && eight_empty(&table[i])) {
+                i += 7;
+                continue;
+            }
+            if (pte_used(table[i]) && !fn(ctx, &table[i], next - HUGE_PAGE_SIZE + i * PAGE_SIZE, 1))
                 return false;
+        }
+        va = next;
     }
     return true;
 }
@@ -103,6 +109,9 @@ WALK_INLINE bool user_walk(struct aspace *as, uaddr_t start, uaddr_t end, walk_f
 // go to the batch, which frees them after its flush.
 struct tlb_batch;
 void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling);
+// The end of a table that no CPU has loaded and nobody else knows: drops the pages of [start, end), and the tables
+// that no mapping from `ceiling` on needs. Ranges come in ascending order. No lock.
+void user_range_drop(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t ceiling);
 
 // --- TLB. Collects what a change of entries makes stale, and the pages that may be freed only after the flush. ---
 #define TLB_BATCH_PAGES 64
@@ -112,12 +121,15 @@ struct tlb_batch {
     unsigned flush_count; // pages to flush, those of `flush`; above TLB_FLUSH_SINGLE: everything
     unsigned page_count;
     struct page *tables; // page table pages, linked through page.private
+    uint64_t large;      // bit i: pages[i] is of a large entry
     uaddr_t flush[TLB_FLUSH_SINGLE];
     struct page *pages[TLB_BATCH_PAGES];
 };
+_Static_assert(TLB_BATCH_PAGES == 64, "tlb_batch.large");
 static inline void tlb_batch_begin(struct tlb_batch *b, struct aspace *as) {
     b->as = as;
     b->flush_count = b->page_count = 0;
+    b->large = 0;
     b->tables = NULL;
 }
 // Flushes on every CPU that has the address space loaded, then frees. Under the table_lock that covered the changes.
@@ -135,13 +147,14 @@ static inline void tlb_batch_stale(struct tlb_batch *b, uaddr_t va) {
 
 // Drops the reference that a cleared entry held: at once when only this CPU can know the entry (it will not touch the
 // address before the flush), else after the flush.
-static inline void tlb_batch_release(struct tlb_batch *b, struct page *p) {
+static inline void tlb_batch_release(struct tlb_batch *b, struct page *p, unsigned level) {
     if (!(READ_ONCE(b->as->cpus) & ~(1UL << cpu_this()->id))) {
-        page_unref(p);
+        mapped_page_unref(p, level);
         return;
     }
     if (b->page_count == TLB_BATCH_PAGES)
         tlb_batch_flush(b);
+    b->large |= (uint64_t)(level > 1) << b->page_count;
     b->pages[b->page_count++] = p;
 }
 void aspace_deactivate(struct aspace *as);          // no CPU has it loaded afterwards: before its end. Interrupts on

@@ -47,8 +47,9 @@ void tlb_batch_flush(struct tlb_batch *b) {
         b->flush_count = 0;
     }
     for (unsigned i = 0; i < b->page_count; i++)
-        page_unref(b->pages[i]);
+        mapped_page_unref(b->pages[i], b->large >> i & 1 ? 2 : 1);
     b->page_count = 0;
+    b->large = 0;
     if (b->tables)
         free_tables(b);
 }

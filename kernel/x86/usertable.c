@@ -29,15 +29,8 @@ phys_t user_root_alloc(void) {
     return page_to_phys(p);
 }
 
-// Tables are nearly empty: eight entries are looked at at once.
-static inline bool eight_empty(const pte_t *e) { return !(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]); }
-
-static void free_below(pte_t *table, unsigned level, unsigned entries) {
+static __attribute__((noinline)) void free_below(pte_t *table, unsigned level, unsigned entries) {
     for (unsigned i = 0; i < entries; i++) {
-        if (i % 8 == 0 && eight_empty(&table[i])) {
-            i += 7;
-            continue;
-        }
         pte_t e = table[i];
         if (!(e & PTE_PRESENT) || (e & PTE_LARGE))
             continue;
@@ -47,9 +40,10 @@ static void free_below(pte_t *table, unsigned level, unsigned entries) {
     }
 }
 
-void user_root_free(phys_t root) {
-    free_below(phys_to_virt(root), 4, TABLE_ENTRIES / 2);
-    table_free(phys_to_page(root));
+void user_root_free(struct aspace *as) {
+    if (as->table_pages > 1) // beside all mappings: what was left when there was no memory for something
+        free_below(phys_to_virt(as->root), 4, TABLE_ENTRIES / 2);
+    table_free(phys_to_page(as->root));
 }
 
 pte_t *user_entry_make(struct aspace *as, uaddr_t va, unsigned level) {
@@ -85,6 +79,35 @@ pte_t *user_entry_find(struct aspace *as, uaddr_t va, unsigned *level) {
     *level = 1;
     table = phys_to_virt(pte_frame(*e));
     return &table[level_index(va, 1)];
+}
+
+pte_t *user_entry2_next(const struct aspace *as, uaddr_t *at, uaddr_t end) {
+    uaddr_t va = *at;
+    while (va < end) {
+        pte_t *table = phys_to_virt(as->root);
+        unsigned level = 4;
+        for (; level > 2; level--) {
+            pte_t e = table[level_index(va, level)];
+            if (!e)
+                break;
+            table = phys_to_virt(pte_frame(e));
+        }
+        if (level == 2) {
+            for (pte_t *e = &table[level_index(va, 2)]; !*e;) {
+                va = ALIGN_DOWN(va, HUGE_PAGE_SIZE) + HUGE_PAGE_SIZE;
+                if (va >= end)
+                    return NULL;
+                if (!level_index(va, 2)) // the table's end
+                    goto next;
+                e++;
+            }
+            *at = va;
+            return &table[level_index(va, 2)];
+        }
+        va = (va | ((1UL << level_shift(level)) - 1)) + 1;
+    next:;
+    }
+    return NULL;
 }
 
 bool user_entry_split(struct aspace *as, pte_t *entry) {
@@ -126,4 +149,44 @@ void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t f
         end - start < HUGE_PAGE_SIZE)
         return;
     free_range(b, phys_to_virt(b->as->root), 4, start, end, floor, ceiling);
+}
+
+static void drop_pages(const pte_t *table, unsigned first, unsigned last) {
+    for (unsigned i = first; i < last; i++) {
+        if (i % 8 == 0 && i + 8 <= last && eight_empty(&table[i])) {
+            i += 7;
+            continue;
+        }
+        if (pte_used(table[i]) && pte_counted(table[i]))
+            page_unref(phys_to_page(pte_frame(table[i])));
+    }
+}
+
+static void drop_range(struct aspace *as, pte_t *table, unsigned level, uaddr_t start, uaddr_t end, uaddr_t ceiling) {
+    uaddr_t span = 1UL << level_shift(level), next;
+    for (uaddr_t va = start; va < end; va = next) {
+        pte_t e = table[level_index(va, level)];
+        next = ALIGN_DOWN(va, span) + span;
+        if (!e)
+            continue;
+        uaddr_t stop = MIN(end, next);
+        struct page *p = phys_to_page(pte_frame(e));
+        if (e & PTE_LARGE) {
+            block_unref(p);
+            continue;
+        }
+        if (level > 2)
+            drop_range(as, page_to_virt(p), level - 1, va, stop, ceiling);
+        else
+            drop_pages(page_to_virt(p), level_index(va, 1), level_index(va, 1) + ((stop - va) >> PAGE_SHIFT));
+        if (next <= ceiling) {
+            table[level_index(va, level)] = 0;
+            as->table_pages--;
+            table_free(p);
+        }
+    }
+}
+
+void user_range_drop(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t ceiling) {
+    drop_range(as, phys_to_virt(as->root), 4, start, end, ceiling);
 }

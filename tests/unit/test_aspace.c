@@ -1,6 +1,6 @@
 // link: tests/unit/fake_machine.c kernel/memory/page.c kernel/memory/ranges.c kernel/memory/slab.c kernel/x86/usertable.c kernel/memory/vma.c
 // link: kernel/memory/aspace.c kernel/memory/aspace_pages.c kernel/memory/aspace_change.c kernel/memory/aspace_remap.c kernel/memory/aspace_info.c
-// link: kernel/memory/fault.c kernel/memory/huge.c kernel/memory/backing.c
+// link: kernel/memory/aspace_fork.c kernel/memory/block.c kernel/memory/fault.c kernel/memory/huge.c kernel/memory/backing.c
 // flags: -fno-builtin
 /* Address spaces against a model: an array that says of every page whether it is mapped, with which rights, and what is in it.
  * Random operations are done to both, and the tree's own invariants are checked. The page tables are the real ones. */
