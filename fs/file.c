@@ -22,7 +22,7 @@ struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigne
     unsigned access = flags & O_ACCMODE;
     f->readable = access == O_RDONLY || access == O_RDWR;
     f->writable = access == O_WRONLY || access == O_RDWR;
-    f->path_only = f->lock_position = f->has_lock = false;
+    f->path_only = f->lock_position = f->has_lock = f->counts_write = false;
     f->position = 0;
     mutex_init(&f->position_lock);
     f->path = (struct path){NULL, NULL};
@@ -42,6 +42,8 @@ void file_release(struct file *f) {
     }
     if (f->ops->release)
         f->ops->release(f);
+    if (f->counts_write)
+        inode_put_write(f->inode);
     path_unref(&f->path);
     inode_unref(f->inode);
     slab_free(&file_cache, f);

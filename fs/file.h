@@ -68,6 +68,7 @@ struct file {
         uint32_t access; // all four at once: FILE_*
     };
     bool path_only;   // O_PATH: a place, not an open file
+    bool counts_write; // in inode.write_count
     bool has_lock;    // flock(2) or F_OFD_SETLK was used on it
     uint64_t position;
     struct mutex position_lock;

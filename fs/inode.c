@@ -14,22 +14,11 @@ uint32_t current_umask(void) {
 }
 
 bool capable(unsigned cap) {
-    struct process *p = process_current();
-    return p == &kernel_process || (p->cred.cap_effective >> cap & 1);
-}
-
-static bool in_group(uint32_t gid) {
-    const struct credentials *c = &process_current()->cred;
-    if (c->fsgid == gid)
-        return true;
-    for (unsigned i = 0; i < c->group_count; i++)
-        if (c->groups[i] == gid)
-            return true;
-    return false;
+    return process_current() == &kernel_process || (current_cred()->cap_effective >> cap & 1);
 }
 
 void inode_init(struct inode *inode, struct superblock *sb, const struct inode_ops *ops, uint32_t mode) {
-    const struct credentials *c = &process_current()->cred;
+    const struct credentials *c = current_cred();
     memset(inode, 0, sizeof(*inode));
     inode->ops = ops;
     inode->sb = sb;
@@ -45,9 +34,31 @@ void inode_init(struct inode *inode, struct superblock *sb, const struct inode_o
 }
 
 void inode_unref(struct inode *inode) {
-    if (atomic_sub(&inode->refs, 1) == 1)
-        inode->ops->release(inode);
+    if (atomic_sub(&inode->refs, 1) != 1)
+        return;
+    if (unlikely(inode->xattrs != NULL))
+        xattrs_free(inode);
+    inode->ops->release(inode);
 }
+
+// --- Files that are written to, and programs that run ---
+
+static int count_user(struct inode *inode, int32_t step) {
+    int32_t n = READ_ONCE(inode->write_count);
+    do {
+        if (step > 0 ? n < 0 : n > 0)
+            return -ETXTBSY;
+    } while (!__atomic_compare_exchange_n(&inode->write_count, &n, n + step, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    return 0;
+}
+
+int inode_get_write(struct inode *inode) { return count_user(inode, 1); }
+
+void inode_put_write(struct inode *inode) { atomic_sub(&inode->write_count, 1); }
+
+int inode_deny_write(struct inode *inode) { return count_user(inode, -1); }
+
+void inode_allow_write(struct inode *inode) { atomic_add(&inode->write_count, 1); }
 
 // --- Inodes without a tree ---
 
@@ -78,50 +89,33 @@ struct mount *mount_anonymous(void) {
 
 // --- Permissions ---
 
-static int permission_as(struct inode *inode, unsigned mask, uint32_t uid, bool in_grp, bool override, bool search) {
-    unsigned granted = inode->uid == uid ? inode->mode >> 6 : in_grp ? inode->mode >> 3 : inode->mode;
+int vfs_permission(struct inode *inode, unsigned mask) {
+    // The fast way out: everybody may.
+    if ((mask & ~inode->mode & 7) == 0 && (inode->mode >> 6 & mask) == mask && (inode->mode >> 3 & mask) == mask)
+        return 0;
+    unsigned granted = inode->mode;
+    if (inode->uid == current_cred()->fsuid)
+        granted >>= 6;
+    else if (((granted >> 3) ^ granted) & mask && credentials_in_group(inode->gid)) // asked only when it matters
+        granted >>= 3;
     if ((mask & ~granted & 7) == 0)
         return 0;
     bool directory = S_ISDIR(inode->mode);
     // Root may do everything, but execute only what somebody may execute.
-    if (override && (directory || !(mask & 1) || (inode->mode & 0111)))
+    if ((directory || !(mask & 1) || (inode->mode & 0111)) && capable(CAP_DAC_OVERRIDE))
         return 0;
-    if (search && !(mask & 2) && (directory || mask == 4))
+    if (!(mask & 2) && (directory || mask == 4) && capable(CAP_DAC_READ_SEARCH))
         return 0;
     return -EACCES;
 }
 
-int vfs_permission(struct inode *inode, unsigned mask) {
-    struct process *p = process_current();
-    // The fast way out: everybody may.
-    if ((mask & ~inode->mode & 7) == 0 && (inode->mode >> 6 & mask) == mask && (inode->mode >> 3 & mask) == mask)
-        return 0;
-    return permission_as(inode, mask, p->cred.fsuid, in_group(inode->gid), capable(CAP_DAC_OVERRIDE),
-                         capable(CAP_DAC_READ_SEARCH));
-}
-
-int vfs_access(struct inode *inode, unsigned mask, bool effective) {
-    struct credentials *c = &process_current()->cred;
-    if (effective || (c->uid == c->fsuid && c->gid == c->fsgid))
-        return vfs_permission(inode, mask);
-    // With the real ids the capabilities are those that exec would give: all for root, none for others.
-    uint32_t uid = c->fsuid, gid = c->fsgid;
-    c->fsuid = c->uid;
-    c->fsgid = c->gid;
-    bool root = c->uid == 0;
-    int err = permission_as(inode, mask, c->uid, in_group(inode->gid), root, root);
-    c->fsuid = uid;
-    c->fsgid = gid;
-    return err;
-}
-
-bool vfs_owns(const struct inode *inode) { return process_current()->cred.fsuid == inode->uid || capable(CAP_FOWNER); }
+bool vfs_owns(const struct inode *inode) { return current_cred()->fsuid == inode->uid || capable(CAP_FOWNER); }
 
 int permission_sticky(struct inode *dir, struct inode *victim) {
-    if (!(dir->mode & S_ISVTX) || process_current()->cred.fsuid == victim->uid ||
-        process_current()->cred.fsuid == dir->uid || capable(CAP_FOWNER))
+    if (likely(!(dir->mode & S_ISVTX)))
         return 0;
-    return -EPERM;
+    uint32_t uid = current_cred()->fsuid;
+    return uid == victim->uid || uid == dir->uid || capable(CAP_FOWNER) ? 0 : -EPERM;
 }
 
 // --- Attributes ---
@@ -164,7 +158,7 @@ int vfs_chmod(struct inode *inode, uint32_t mode) {
     if (S_ISLNK(inode->mode))
         return -EOPNOTSUPP;
     mutex_lock(&inode->lock);
-    if (!in_group(inode->gid) && !capable(CAP_FSETID))
+    if (!credentials_in_group(inode->gid) && !capable(CAP_FSETID))
         mode &= ~S_ISGID;
     inode->mode = (inode->mode & S_IFMT) | (mode & 07777);
     inode->ctime = inode_now();
@@ -172,23 +166,35 @@ int vfs_chmod(struct inode *inode, uint32_t mode) {
     return 0;
 }
 
+// Somebody changes the file: what it lets others become is no longer what was meant. `always`: even when root does it.
+static void drop_privileges(struct inode *inode, bool always) {
+    if ((inode->mode & (S_ISUID | S_ISGID)) && (always || !capable(CAP_FSETID))) {
+        inode->mode &= ~S_ISUID;
+        if ((inode->mode & S_IXGRP) || (!credentials_in_group(inode->gid) && !capable(CAP_FSETID)))
+            inode->mode &= ~S_ISGID;
+    }
+    if (inode->xattrs)
+        xattr_drop_capabilities(inode);
+}
+
+void inode_drop_privileges(struct inode *inode) {
+    if (unlikely((inode->mode & (S_ISUID | S_ISGID)) || inode->xattrs))
+        drop_privileges(inode, false);
+}
+
 int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid) {
-    const struct credentials *c = &process_current()->cred;
-    bool owner = c->fsuid == inode->uid;
+    bool owner = current_cred()->fsuid == inode->uid;
     if (uid != ~0u && !(owner && uid == inode->uid) && !capable(CAP_CHOWN))
         return -EPERM;
-    if (gid != ~0u && !(owner && (in_group(gid) || gid == inode->gid)) && !capable(CAP_CHOWN))
+    if (gid != ~0u && !(owner && (credentials_in_group(gid) || gid == inode->gid)) && !capable(CAP_CHOWN))
         return -EPERM;
     mutex_lock(&inode->lock);
     if (uid != ~0u)
         inode->uid = uid;
     if (gid != ~0u)
         inode->gid = gid;
-    if (!S_ISDIR(inode->mode)) {
-        inode->mode &= ~S_ISUID;
-        if (inode->mode & S_IXGRP)
-            inode->mode &= ~S_ISGID;
-    }
+    if (!S_ISDIR(inode->mode))
+        drop_privileges(inode, true);
     inode->ctime = inode_now();
     mutex_unlock(&inode->lock);
     return 0;
@@ -235,8 +241,7 @@ int vfs_truncate(struct inode *inode, uint64_t size) {
     int err = inode->ops->truncate(inode, size);
     if (err == 0) {
         inode_touch_change(inode);
-        if (!capable(CAP_FSETID))
-            inode->mode &= ~(S_ISUID | ((inode->mode & S_IXGRP) ? S_ISGID : 0));
+        inode_drop_privileges(inode);
     }
     mutex_unlock(&inode->lock);
     return err;

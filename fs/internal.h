@@ -112,6 +112,10 @@ static inline int search_permission(struct inode *dir) {
     return likely((dir->mode & 0111) == 0111) ? 0 : vfs_permission(dir, 1);
 }
 
+// --- xattr.c ---
+void xattrs_free(struct inode *inode);
+void xattr_drop_capabilities(struct inode *inode); // inode.lock held
+
 // --- tmpfs.c ---
 extern const struct fs_type tmpfs_type, proc_type, devfs_type, devpts_type;
 // Without permission checks, for the boot: names in a tmpfs directory (not there yet). Referenced entry or ERR_PTR.

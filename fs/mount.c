@@ -254,10 +254,10 @@ int vfs_mount(const char *source, const struct path *target, const char *type, u
 
 int vfs_umount(const struct path *target, int flags) {
     struct mount *m = target->mount, *other;
-    if (!capable(CAP_SYS_ADMIN))
-        return -EPERM;
     if (flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW))
         return -EINVAL;
+    if (!capable(CAP_SYS_ADMIN))
+        return -EPERM;
     if (target->dentry != m->root || m == root_mount)
         return -EINVAL;
     int err = 0;

@@ -79,12 +79,12 @@ int vfs_mknod(int at, const char *name, uint32_t mode, uint64_t rdev) {
         return -EPERM;
     if (!S_ISREG(mode) && !S_ISCHR(mode) && !S_ISBLK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode))
         return -EINVAL;
-    if ((S_ISCHR(mode) || S_ISBLK(mode)) && !capable(CAP_MKNOD))
-        return -EPERM;
     struct creation c;
     int err = creation_begin(&c, at, name, false);
     if (err < 0)
         return err;
+    if ((S_ISCHR(mode) || S_ISBLK(mode)) && !capable(CAP_MKNOD))
+        return creation_end(&c, -EPERM);
     mode = (mode & S_IFMT) | (mode & 07777 & ~current_umask());
     return creation_end(&c, c.dir->ops->create ? c.dir->ops->create(c.dir, c.d, mode, rdev) : -EPERM);
 }
@@ -99,9 +99,11 @@ int vfs_symlink(const char *target, int at, const char *name) {
     return creation_end(&c, c.dir->ops->symlink ? c.dir->ops->symlink(c.dir, c.d, target) : -EPERM);
 }
 
-// As Linux with protected_hardlinks: what one may not write one may not keep alive by another name.
+uint8_t protected_hardlinks;
+
+// With protected_hardlinks: what one may not write one may not keep alive by another name.
 static bool may_link(struct inode *inode) {
-    if (vfs_owns(inode))
+    if (!protected_hardlinks || vfs_owns(inode))
         return true;
     bool special = (inode->mode & S_ISUID) || (inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
     return S_ISREG(inode->mode) && !special && vfs_permission(inode, 6) == 0;

@@ -38,9 +38,17 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
     if (likely(S_ISREG(inode->mode) || S_ISDIR(inode->mode))) {
         if (unlikely(!inode->file_ops))
             return ERR_PTR(-ENXIO);
+        bool writes = (flags & O_ACCMODE) != O_RDONLY && S_ISREG(inode->mode);
+        int err = writes ? inode_get_write(inode) : 0;
+        if (err < 0)
+            return ERR_PTR(err);
         f = file_alloc(inode->file_ops, inode, flags);
-        if (!IS_ERR(f))
+        if (!IS_ERR(f)) {
             f->lock_position = true;
+            f->counts_write = writes;
+        } else if (writes) {
+            inode_put_write(inode);
+        }
     } else {
         f = open_special(inode, flags);
     }
@@ -93,7 +101,11 @@ struct file *vfs_open_path(const struct path *p, unsigned flags) {
     if (err < 0)
         return ERR_PTR(err);
     if ((flags & O_TRUNC) && S_ISREG(inode->mode) && inode->ops->truncate) {
-        err = vfs_truncate(inode, 0);
+        err = inode_get_write(inode);
+        if (err == 0) {
+            err = vfs_truncate(inode, 0);
+            inode_put_write(inode);
+        }
         if (err < 0)
             return ERR_PTR(err);
     }
@@ -136,6 +148,15 @@ static struct file *create_locked(struct walk *w, struct inode *dir, unsigned fl
     return f;
 }
 
+uint8_t protected_fifos, protected_regular;
+
+// Somebody else's file in a shared directory, where the caller meant to make one of his own: proc(5), protected_fifos.
+static bool is_bait(const struct inode *dir, const struct inode *inode) {
+    uint8_t level = S_ISFIFO(inode->mode) ? protected_fifos : S_ISREG(inode->mode) ? protected_regular : 0;
+    return level && (dir->mode & S_ISVTX) && inode->uid != dir->uid && inode->uid != current_cred()->fsuid &&
+           ((dir->mode & 002) || ((dir->mode & 020) && level >= 2));
+}
+
 // After the walk to the parent: opens or creates the last component. Returns NULL when it was a symbolic link that the walk
 // has now followed to another last component.
 static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode) {
@@ -173,10 +194,8 @@ static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode) {
             f = ERR_PTR(-EISDIR);
         } else if (w->trailing_slash) {
             f = ERR_PTR(-ENOTDIR);
-        } else if ((dir->mode & S_ISVTX) && (dir->mode & 022) && p.dentry->inode->uid != dir->uid &&
-                   !S_ISCHR(p.dentry->inode->mode) && p.dentry->inode->uid != process_current()->cred.fsuid &&
-                   S_ISFIFO(p.dentry->inode->mode)) {
-            f = ERR_PTR(-EACCES); // protected_fifos: somebody else's bait in a shared directory
+        } else if (is_bait(dir, p.dentry->inode)) {
+            f = ERR_PTR(-EACCES);
         } else {
             f = vfs_open_path(&p, flags);
         }
@@ -276,6 +295,8 @@ struct file *vfs_open_exec(int at, const char *name, unsigned lookup_flags) {
         f = ERR_PTR(-EACCES);
     else if ((err = vfs_permission(inode, 1)) < 0)
         f = ERR_PTR(err);
+    else if (READ_ONCE(inode->write_count) > 0)
+        f = ERR_PTR(-ETXTBSY);
     else
         f = open_inode(&p, inode, O_RDONLY);
     path_unref(&p);

@@ -79,10 +79,12 @@ static int walk_up(struct walk *w) {
     return 0;
 }
 
-// As Linux with protected_symlinks: somebody else's link in a directory like /tmp may be a trap.
+uint8_t protected_symlinks;
+
+// With protected_symlinks: somebody else's link in a directory like /tmp may be a trap.
 static bool may_follow(struct inode *dir, struct inode *link) {
-    return (dir->mode & (S_ISVTX | 002)) != (S_ISVTX | 002) || link->uid == process_current()->cred.fsuid ||
-           link->uid == dir->uid;
+    return !protected_symlinks || (dir->mode & (S_ISVTX | 002)) != (S_ISVTX | 002) ||
+           link->uid == current_cred()->fsuid || link->uid == dir->uid;
 }
 
 // Goes to where the symbolic link points; *rest is what is still to be walked from there. `slash`: the link's name ended in one.

@@ -199,8 +199,10 @@ static int show_status(struct seqbuf *s, struct proc_ref *r) {
     seq_printf(s, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c->uid, c->euid, c->suid, c->fsuid, c->gid, c->egid,
                c->sgid, c->fsgid);
     seq_printf(s, "FDSize:\t%u\nGroups:\t", p->files ? p->files->capacity : 0);
-    for (unsigned i = 0; i < c->group_count; i++)
-        seq_printf(s, "%u ", c->groups[i]);
+    struct group_list *groups = process_groups(p);
+    for (unsigned i = 0; groups && i < groups->count; i++)
+        seq_printf(s, "%u ", groups->gid[i]);
+    group_list_unref(groups);
     seq_printf(s, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", p->pid, r->item->tid ? r->item->tid : p->pid,
                p->pgid, p->sid);
     struct aspace *as = process_aspace_get(p);

@@ -74,8 +74,12 @@ static int make(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rde
         inode_unref(inode);
         return -ENOSPC;
     }
-    if (dir->mode & S_ISGID)
+    if (dir->mode & S_ISGID) {
         inode->gid = dir->gid;
+        if (!S_ISDIR(mode) && (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !credentials_in_group(dir->gid) &&
+            !capable(CAP_FSETID))
+            inode->mode &= ~S_ISGID;
+    }
     entry_added(dir, S_ISDIR(mode));
     dentry_attach(d, inode);
     return 0;

@@ -230,8 +230,7 @@ static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
     if (at == start)
         return err;
     inode_touch_change(inode);
-    if (unlikely(inode->mode & (S_ISUID | S_ISGID)) && !capable(CAP_FSETID))
-        inode->mode &= ~(S_ISUID | (inode->mode & S_IXGRP ? S_ISGID : 0));
+    inode_drop_privileges(inode);
     *pos = at;
     return at - start;
 }

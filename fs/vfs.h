@@ -26,6 +26,8 @@ struct inode {
     struct list aliases;  // dentry.alias_link: the names of this inode
     struct pipe *pipe;    // of an open FIFO: fs/pipe.c, under `lock`
     struct file_lock *locks; // flock(2), fcntl(2): fs/lock.c
+    struct xattr *xattrs;    // extended attributes, under `lock`: fs/xattr.c
+    int32_t write_count;     // files open for writing; negative: running programs, which nobody may write to
 };
 
 // Lookup and change of names; called with the directory's inode locked. New entries are attached to the given dentry.
@@ -130,7 +132,27 @@ void inode_unref(struct inode *inode);
 // An inode outside any tree, refs 1, for pipes, sockets, epoll instances...: mode is S_IFIFO | 0600 and the like. NULL: no
 // memory. With file_ops set, opening its /proc/PID/fd link makes another file with these operations and the inode's data.
 struct inode *inode_anonymous(uint32_t mode, uint64_t rdev);
-bool capable(unsigned cap); // the current process has CAP_...
+bool capable(unsigned cap); // the current thread has CAP_...
+// Writing and running exclude each other (ETXTBSY): a file open for writing, or the moment of a truncation, is counted by
+// get_write; a program that runs, by deny_write. 0 or -ETXTBSY.
+int inode_get_write(struct inode *inode);
+void inode_put_write(struct inode *inode);
+int inode_deny_write(struct inode *inode);
+void inode_allow_write(struct inode *inode);
+void inode_drop_privileges(struct inode *inode); // its contents change: set-ID bits and file capabilities go. inode.lock held
+
+// --- Extended attributes, kept by file systems in memory. xattr(7) ---
+// The value's length (buf may be NULL for that alone), -ENODATA, -ERANGE, -EOPNOTSUPP.
+long xattr_get(struct inode *inode, const char *name, void *buf, size_t size);
+int xattr_set(struct inode *inode, const char *name, const void *value, size_t size, int flags); // XATTR_CREATE, XATTR_REPLACE
+int xattr_remove(struct inode *inode, const char *name);
+long xattr_list(struct inode *inode, char *buf, size_t size); // names, each with its NUL
+struct file_capabilities {
+    uint64_t permitted, inheritable;
+    bool effective;
+};
+// capabilities(7): what the file gives to who executes it. 0, -ENODATA: nothing, -EINVAL: it cannot be understood.
+int xattr_file_capabilities(struct inode *inode, struct file_capabilities *out);
 
 // --- Character devices: what opening a device node does. ---
 struct device {
@@ -197,7 +219,6 @@ int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid); // ~0: unchanged
 // NSEC_MAX: unchanged
 int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime);
 int vfs_touch(struct inode *inode);                // both times now: write permission suffices
-int vfs_access(struct inode *inode, unsigned mask, bool effective); // access(2): by the real ids unless effective
 bool vfs_owns(const struct inode *inode);           // the current process is its owner, or may act as such
 bool path_read_only(const struct path *p);         // by its mount
 
@@ -213,6 +234,8 @@ struct fs_context *fs_context_copy(struct fs_context *from);
 void fs_context_unref(struct fs_context *fs);
 int fs_set_cwd(const struct path *p);  // chdir(2): a directory that may be searched
 int fs_set_root(const struct path *p); // chroot(2)
+
+extern uint8_t protected_symlinks, protected_hardlinks, protected_fifos, protected_regular; // /proc/sys/fs, off
 
 // Called for each path that was looked for and is absent (--missing-files); NULL: nobody listens.
 extern void (*vfs_missing_hook)(const char *name);

@@ -1,4 +1,5 @@
 // Attributes of files: access, chmod, chown, times, size, fallocate.
+#include "kernel/process/process.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 #include "syscall/path.h"
@@ -32,13 +33,18 @@ long sys_faccessat2(uint64_t at, uint64_t name, uint64_t mode, uint64_t flags) {
     bool read_only;
     if ((mode & ~7UL) || (flags & ~(uint64_t)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
         return -EINVAL;
+    struct credentials real;
+    bool borrowed = !(flags & AT_EACCESS) && credentials_use_real(&real);
     long err = user_inode_lookup(at, name, lookup_flags(flags), &inode, &read_only);
-    if (err < 0)
-        return err;
-    err = mode ? vfs_access(inode, mode, flags & AT_EACCESS) : 0;
-    if (err == 0 && (mode & 2) && read_only && !S_ISCHR(inode->mode) && !S_ISBLK(inode->mode) && !S_ISFIFO(inode->mode))
-        err = -EROFS;
-    inode_unref(inode);
+    if (err == 0) {
+        err = mode ? vfs_permission(inode, mode) : 0;
+        if (err == 0 && (mode & 2) && read_only && !S_ISCHR(inode->mode) && !S_ISBLK(inode->mode) &&
+            !S_ISFIFO(inode->mode))
+            err = -EROFS;
+        inode_unref(inode);
+    }
+    if (borrowed)
+        credentials_use_own();
     return err;
 }
 
@@ -211,8 +217,10 @@ long sys_truncate(uint64_t name, uint64_t size) {
         err = -EINVAL;
     else if (path_read_only(&p))
         err = -EROFS;
-    else if ((err = vfs_permission(inode, 2)) == 0)
+    else if ((err = vfs_permission(inode, 2)) == 0 && (err = inode_get_write(inode)) == 0) {
         err = vfs_truncate(inode, size);
+        inode_put_write(inode);
+    }
     path_unref(&p);
     return err;
 }

@@ -38,50 +38,64 @@ long sys_getegid(void)
 }
 
 // Capabilities follow the user: lost with the last root ID, effective with an effective one.
-static void users_changed(const struct credentials *old)
+static void follow_users(struct credentials *new)
 {
-    struct credentials *c = credentials();
-    bool had = !old->uid || !old->euid || !old->suid, has = !c->uid || !c->euid || !c->suid;
-    if (c->securebits & SECBIT_NO_SETUID_FIXUP)
+    const struct credentials *old = credentials();
+    bool had = !old->uid || !old->euid || !old->suid, has = !new->uid || !new->euid || !new->suid;
+    if (new->securebits & SECBIT_NO_SETUID_FIXUP)
         return;
     if (had && !has) {
-        if (!(c->securebits & SECBIT_KEEP_CAPS))
-            c->cap_permitted = 0;
-        c->cap_effective = c->cap_ambient = 0;
+        if (!(new->securebits & SECBIT_KEEP_CAPS))
+            new->cap_permitted = new->cap_effective = 0;
+        new->cap_ambient = 0;
     }
-    if (!old->euid && c->euid)
-        c->cap_effective = 0;
-    if (old->euid && !c->euid)
-        c->cap_effective = c->cap_permitted;
+    if (!old->euid && new->euid)
+        new->cap_effective = 0;
+    if (old->euid && !new->euid)
+        new->cap_effective = new->cap_permitted;
+}
+
+static long commit_users(struct credentials *new)
+{
+    new->fsuid = new->euid;
+    follow_users(new);
+    credentials_commit(new);
+    return 0;
+}
+
+static long commit_groups(struct credentials *new)
+{
+    new->fsgid = new->egid;
+    credentials_commit(new);
+    return 0;
 }
 
 long sys_setuid(uint64_t uid)
 {
-    struct credentials *c = credentials(), old = *c;
+    struct credentials c = *credentials();
     uint32_t id = (uint32_t)uid;
     if (id == UNCHANGED)
         return -EINVAL;
     if (capable(CAP_SETUID))
-        c->uid = c->suid = id;
-    else if (id != c->uid && id != c->suid)
+        c.uid = c.suid = id;
+    else if (id != c.uid && id != c.suid)
         return -EPERM;
-    c->euid = c->fsuid = id;
-    users_changed(&old);
-    return 0;
+    c.euid = id;
+    return commit_users(&c);
 }
 
 long sys_setgid(uint64_t gid)
 {
-    struct credentials *c = credentials();
+    struct credentials c = *credentials();
     uint32_t id = (uint32_t)gid;
     if (id == UNCHANGED)
         return -EINVAL;
     if (capable(CAP_SETGID))
-        c->gid = c->sgid = id;
-    else if (id != c->gid && id != c->sgid)
+        c.gid = c.sgid = id;
+    else if (id != c.gid && id != c.sgid)
         return -EPERM;
-    c->egid = c->fsgid = id;
-    return 0;
+    c.egid = id;
+    return commit_groups(&c);
 }
 
 // May an ID become `id`, without privilege: only one that it has.
@@ -92,70 +106,64 @@ static bool one_of(uint32_t id, uint32_t a, uint32_t b, uint32_t c)
 
 long sys_setreuid(uint64_t ruid, uint64_t euid)
 {
-    struct credentials *c = credentials(), old = *c;
-    uint32_t r = (uint32_t)ruid, e = (uint32_t)euid;
-    if (!capable(CAP_SETUID) && (!one_of(r, c->uid, c->euid, c->uid) || !one_of(e, c->uid, c->euid, c->suid)))
+    struct credentials c = *credentials();
+    uint32_t r = (uint32_t)ruid, e = (uint32_t)euid, old = c.uid;
+    if (!capable(CAP_SETUID) && (!one_of(r, c.uid, c.euid, c.uid) || !one_of(e, c.uid, c.euid, c.suid)))
         return -EPERM;
     if (r != UNCHANGED)
-        c->uid = r;
+        c.uid = r;
     if (e != UNCHANGED)
-        c->euid = e;
-    if (r != UNCHANGED || (e != UNCHANGED && e != old.uid))
-        c->suid = c->euid;
-    c->fsuid = c->euid;
-    users_changed(&old);
-    return 0;
+        c.euid = e;
+    if (r != UNCHANGED || (e != UNCHANGED && e != old))
+        c.suid = c.euid;
+    return commit_users(&c);
 }
 
 long sys_setregid(uint64_t rgid, uint64_t egid)
 {
-    struct credentials *c = credentials(), old = *c;
-    uint32_t r = (uint32_t)rgid, e = (uint32_t)egid;
-    if (!capable(CAP_SETGID) && (!one_of(r, c->gid, c->egid, c->gid) || !one_of(e, c->gid, c->egid, c->sgid)))
+    struct credentials c = *credentials();
+    uint32_t r = (uint32_t)rgid, e = (uint32_t)egid, old = c.gid;
+    if (!capable(CAP_SETGID) && (!one_of(r, c.gid, c.egid, c.gid) || !one_of(e, c.gid, c.egid, c.sgid)))
         return -EPERM;
     if (r != UNCHANGED)
-        c->gid = r;
+        c.gid = r;
     if (e != UNCHANGED)
-        c->egid = e;
-    if (r != UNCHANGED || (e != UNCHANGED && e != old.gid))
-        c->sgid = c->egid;
-    c->fsgid = c->egid;
-    return 0;
+        c.egid = e;
+    if (r != UNCHANGED || (e != UNCHANGED && e != old))
+        c.sgid = c.egid;
+    return commit_groups(&c);
 }
 
 long sys_setresuid(uint64_t ruid, uint64_t euid, uint64_t suid)
 {
-    struct credentials *c = credentials(), old = *c;
+    struct credentials c = *credentials();
     uint32_t r = (uint32_t)ruid, e = (uint32_t)euid, s = (uint32_t)suid;
-    if (!capable(CAP_SETUID) && (!one_of(r, c->uid, c->euid, c->suid) || !one_of(e, c->uid, c->euid, c->suid) ||
-                                 !one_of(s, c->uid, c->euid, c->suid)))
+    if (!capable(CAP_SETUID) &&
+        (!one_of(r, c.uid, c.euid, c.suid) || !one_of(e, c.uid, c.euid, c.suid) || !one_of(s, c.uid, c.euid, c.suid)))
         return -EPERM;
     if (r != UNCHANGED)
-        c->uid = r;
+        c.uid = r;
     if (e != UNCHANGED)
-        c->euid = e;
+        c.euid = e;
     if (s != UNCHANGED)
-        c->suid = s;
-    c->fsuid = c->euid;
-    users_changed(&old);
-    return 0;
+        c.suid = s;
+    return commit_users(&c);
 }
 
 long sys_setresgid(uint64_t rgid, uint64_t egid, uint64_t sgid)
 {
-    struct credentials *c = credentials();
+    struct credentials c = *credentials();
     uint32_t r = (uint32_t)rgid, e = (uint32_t)egid, s = (uint32_t)sgid;
-    if (!capable(CAP_SETGID) && (!one_of(r, c->gid, c->egid, c->sgid) || !one_of(e, c->gid, c->egid, c->sgid) ||
-                                 !one_of(s, c->gid, c->egid, c->sgid)))
+    if (!capable(CAP_SETGID) &&
+        (!one_of(r, c.gid, c.egid, c.sgid) || !one_of(e, c.gid, c.egid, c.sgid) || !one_of(s, c.gid, c.egid, c.sgid)))
         return -EPERM;
     if (r != UNCHANGED)
-        c->gid = r;
+        c.gid = r;
     if (e != UNCHANGED)
-        c->egid = e;
+        c.egid = e;
     if (s != UNCHANGED)
-        c->sgid = s;
-    c->fsgid = c->egid;
-    return 0;
+        c.sgid = s;
+    return commit_groups(&c);
 }
 
 static long three_out(uint64_t a, uint32_t va, uint64_t b, uint32_t vb, uint64_t c, uint32_t vc)
@@ -175,50 +183,101 @@ long sys_getresgid(uint64_t r, uint64_t e, uint64_t s)
     return three_out(r, c->gid, e, c->egid, s, c->sgid);
 }
 
+// Of the capabilities, those that are about files follow the file system's user.
+#define FILE_CAPABILITIES                                                                                              \
+    (1UL << CAP_CHOWN | 1UL << CAP_DAC_OVERRIDE | 1UL << CAP_DAC_READ_SEARCH | 1UL << CAP_FOWNER | 1UL << CAP_FSETID | \
+     1UL << CAP_LINUX_IMMUTABLE | 1UL << CAP_MKNOD | 1UL << CAP_MAC_OVERRIDE)
+
 // The result is the ID before, whether it was changed or not: setfsuid(2).
 long sys_setfsuid(uint64_t uid)
 {
-    struct credentials *c = credentials();
-    uint32_t old = c->fsuid, id = (uint32_t)uid;
-    if (id != UNCHANGED && (capable(CAP_SETUID) || one_of(id, c->uid, c->euid, c->suid) || id == c->fsuid))
-        c->fsuid = id;
+    struct credentials c = *credentials();
+    uint32_t old = c.fsuid, id = (uint32_t)uid;
+    if (id == UNCHANGED || id == old || (!capable(CAP_SETUID) && !one_of(id, c.uid, c.euid, c.suid)))
+        return old;
+    c.fsuid = id;
+    if (!(c.securebits & SECBIT_NO_SETUID_FIXUP)) {
+        if (!old)
+            c.cap_effective &= ~FILE_CAPABILITIES;
+        else if (!id)
+            c.cap_effective |= c.cap_permitted & FILE_CAPABILITIES;
+    }
+    credentials_commit(&c);
     return old;
 }
 
 long sys_setfsgid(uint64_t gid)
 {
-    struct credentials *c = credentials();
-    uint32_t old = c->fsgid, id = (uint32_t)gid;
-    if (id != UNCHANGED && (capable(CAP_SETGID) || one_of(id, c->gid, c->egid, c->sgid) || id == c->fsgid))
-        c->fsgid = id;
+    struct credentials c = *credentials();
+    uint32_t old = c.fsgid, id = (uint32_t)gid;
+    if (id == UNCHANGED || id == old || (!capable(CAP_SETGID) && !one_of(id, c.gid, c.egid, c.sgid)))
+        return old;
+    c.fsgid = id;
+    credentials_commit(&c);
     return old;
 }
 
 long sys_getgroups(uint64_t size, uint64_t list)
 {
-    const struct credentials *c = credentials();
-    int n = (int)size;
-    if (n < 0 || (n && (unsigned)n < c->group_count))
-        return -EINVAL;
-    if (n && copy_out(list, c->groups, c->group_count * sizeof c->groups[0]) < 0)
-        return -EFAULT;
-    return c->group_count;
+    struct group_list *g = process_groups(process_current());
+    long count = g ? g->count : 0, result = count;
+    int room = (int)size;
+    if (room < 0 || (room && room < count))
+        result = -EINVAL;
+    else if (room && count && copy_out(list, g->gid, (size_t)count * sizeof g->gid[0]) < 0)
+        result = -EFAULT;
+    group_list_unref(g);
+    return result;
+}
+
+static void sift_down(uint32_t *a, unsigned at, unsigned n)
+{
+    for (unsigned child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && a[child + 1] > a[child])
+            child++;
+        if (a[at] >= a[child])
+            return;
+        uint32_t t = a[at];
+        a[at] = a[child];
+        a[child] = t;
+    }
+}
+
+static void sort(uint32_t *a, unsigned n)
+{
+    for (unsigned i = n / 2; i-- > 0;)
+        sift_down(a, i, n);
+    for (unsigned end = n; end-- > 1;) {
+        uint32_t t = a[0];
+        a[0] = a[end];
+        a[end] = t;
+        sift_down(a, 0, end);
+    }
 }
 
 long sys_setgroups(uint64_t size, uint64_t list)
 {
-    struct credentials *c = credentials();
-    uint32_t groups[NGROUPS];
+    unsigned n = (unsigned)size;
+    struct group_list *g = NULL;
     if (!capable(CAP_SETGID))
         return -EPERM;
-    if ((uint32_t)size > NGROUPS)
+    if (n > GROUPS_MAX)
         return -EINVAL;
-    unsigned n = (unsigned)size;
-    if (copy_in(groups, list, n * sizeof groups[0]) < 0)
-        return -EFAULT;
-    for (unsigned i = 0; i < n; i++)
-        c->groups[i] = groups[i];
-    c->group_count = n;
+    if (n) {
+        g = group_list_alloc(n);
+        if (!g)
+            return -ENOMEM;
+        long err = copy_in(g->gid, list, n * sizeof g->gid[0]);
+        for (unsigned i = 0; i < n && !err; i++)
+            if (g->gid[i] == UNCHANGED)
+                err = -EINVAL;
+        if (err) {
+            group_list_unref(g);
+            return err;
+        }
+        sort(g->gid, n);
+    }
+    process_set_groups(g);
     return 0;
 }
 
@@ -238,15 +297,28 @@ static int capability_halves(uint64_t uheader, int *pid)
     return copy_out_obj(uheader, &h) < 0 ? -EFAULT : -EINVAL;
 }
 
+// The process that has a thread of this number, referenced.
+static struct process *process_of(int tid)
+{
+    struct process *p = process_find(tid);
+    struct thread *t = p ? NULL : thread_find(tid);
+    if (t) {
+        p = t->process;
+        process_ref(p);
+        thread_unref(t);
+    }
+    return p;
+}
+
 long sys_capget(uint64_t uheader, uint64_t udata)
 {
     struct __user_cap_data_struct data[2];
     int pid, halves = capability_halves(uheader, &pid);
-    if (halves < 0)
-        return halves == -EINVAL && !udata ? 0 : halves;
+    if (halves < 0 || !udata)
+        return halves < 0 && (halves != -EINVAL || udata) ? halves : 0;
     if (pid < 0)
         return -EINVAL;
-    struct process *p = process_find(pid ? pid : process_current()->pid);
+    struct process *p = process_of(pid ? pid : process_current()->pid);
     if (!p)
         return -ESRCH;
     for (int i = 0; i < 2; i++) {
@@ -255,29 +327,32 @@ long sys_capget(uint64_t uheader, uint64_t udata)
         data[i].inheritable = (uint32_t)(p->cred.cap_inheritable >> 32 * i);
     }
     process_unref(p);
-    return udata ? copy_out(udata, data, (size_t)halves * sizeof data[0]) : 0;
+    return copy_out(udata, data, (size_t)halves * sizeof data[0]);
 }
 
 long sys_capset(uint64_t uheader, uint64_t udata)
 {
-    struct credentials *c = credentials();
+    struct credentials c = *credentials();
     struct __user_cap_data_struct data[2] = {{0}};
     int pid, halves = capability_halves(uheader, &pid);
     if (halves < 0)
         return halves;
-    if (pid && pid != process_current()->pid)
+    if (pid && pid != thread_current()->tid)
         return -EPERM;
     if (copy_in(data, udata, (size_t)halves * sizeof data[0]) < 0)
         return -EFAULT;
-    uint64_t effective = data[0].effective | (uint64_t)data[1].effective << 32;
-    uint64_t permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
-    uint64_t inheritable = data[0].inheritable | (uint64_t)data[1].inheritable << 32;
-    uint64_t addable = c->cap_inheritable | (capable(CAP_SETPCAP) ? c->cap_bounding : 0) | c->cap_permitted;
-    if ((permitted & ~c->cap_permitted) || (effective & ~permitted) || (inheritable & ~addable))
+    const uint64_t all = (2UL << CAP_LAST_CAP) - 1; // what else is asked for is ignored
+    uint64_t effective = (data[0].effective | (uint64_t)data[1].effective << 32) & all;
+    uint64_t permitted = (data[0].permitted | (uint64_t)data[1].permitted << 32) & all;
+    uint64_t inheritable = (data[0].inheritable | (uint64_t)data[1].inheritable << 32) & all;
+    if (!capable(CAP_SETPCAP) && (inheritable & ~(c.cap_inheritable | c.cap_permitted)))
         return -EPERM;
-    c->cap_effective = effective;
-    c->cap_permitted = permitted;
-    c->cap_inheritable = inheritable;
-    c->cap_ambient &= permitted & inheritable;
+    if ((inheritable & ~(c.cap_inheritable | c.cap_bounding)) || (permitted & ~c.cap_permitted) || (effective & ~permitted))
+        return -EPERM;
+    c.cap_effective = effective;
+    c.cap_permitted = permitted;
+    c.cap_inheritable = inheritable;
+    c.cap_ambient &= permitted & inheritable;
+    credentials_commit(&c);
     return 0;
 }

@@ -1,98 +1,158 @@
-// Extended attributes. The file systems so far keep none: names of the kinds that Linux's tmpfs has are absent, others are not
-// supported, and setting any is refused. All other errors (names, places, sizes) are as on Linux.
+// Extended attributes: setxattr(2), getxattr(2), listxattr(2), removexattr(2) and their variants. What is kept is fs/xattr.c's.
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "syscall/path.h"
 #include "syscall/syscall.h"
 #include <linux/limits.h>
+#include <linux/xattr.h>
 
-static long check_name(uaddr_t addr, bool *kept) {
-    char name[XATTR_NAME_MAX + 2];
-    long n = copy_in_str(name, addr, sizeof(name));
-    if (n == 0 || n == -ENAMETOOLONG || n > XATTR_NAME_MAX)
-        return -ERANGE;
-    *kept = n > 0 && (strncmp(name, "trusted.", 8) == 0 || strncmp(name, "security.", 9) == 0);
-    return MIN(n, 0l);
+// The file that a call is about: by name, or by an open descriptor.
+struct target {
+    struct inode *inode; // referenced
+    bool read_only;
+};
+
+static long target_by_name(struct target *t, uaddr_t path, bool follow) {
+    return user_inode_lookup(AT_FDCWD, path, follow ? LOOKUP_FOLLOW : 0, &t->inode, &t->read_only);
 }
 
-// What all calls come to once the file is known. `set`: would change something.
-static long answer(uaddr_t name, bool set) {
-    bool kept = false;
-    long err = check_name(name, &kept);
-    return err < 0 ? err : kept && !set ? -ENODATA : -EOPNOTSUPP;
-}
-
-static long check_path(uaddr_t path, bool follow) {
-    struct path p;
-    long err = user_path_lookup(AT_FDCWD, path, follow ? LOOKUP_FOLLOW : 0, &p);
-    if (err == 0)
-        path_unref(&p);
-    return err;
-}
-
-static long check_fd(int fd) {
+static long target_by_fd(struct target *t, int fd) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
+    t->inode = inode_ref(f->inode);
+    t->read_only = f->path.dentry && path_read_only(&f->path);
     file_unref(f);
     return 0;
 }
 
-static long set(uaddr_t name, uint64_t size, uint64_t flags) {
-    if (flags & ~3UL)
-        return -EINVAL;
-    if (size > XATTR_SIZE_MAX)
-        return -E2BIG;
-    return answer(name, true);
+static long copy_name(char name[XATTR_NAME_MAX + 1], uaddr_t addr) {
+    long n = copy_in_str(name, addr, XATTR_NAME_MAX + 1);
+    return n == 0 || n == -ENAMETOOLONG ? -ERANGE : MIN(n, 0l);
+}
+
+static long set_value(struct inode *inode, const char *name, uaddr_t addr, size_t size, int flags) {
+    void *value = size ? kmalloc(size) : NULL;
+    if (size && !value)
+        return -ENOMEM;
+    long err = copy_in(value, addr, size);
+    if (err == 0)
+        err = xattr_set(inode, name, value, size, flags);
+    kfree(value);
+    return err;
+}
+
+static long set(long found, struct target *t, uaddr_t name_addr, uaddr_t value, uint64_t size, uint64_t flags) {
+    char name[XATTR_NAME_MAX + 1];
+    if (found < 0)
+        return found;
+    long err = t->read_only ? -EROFS : flags & ~(uint64_t)(XATTR_CREATE | XATTR_REPLACE) ? -EINVAL : 0;
+    if (err == 0)
+        err = copy_name(name, name_addr);
+    if (err == 0)
+        err = size > XATTR_SIZE_MAX ? -E2BIG : set_value(t->inode, name, value, size, (int)flags);
+    inode_unref(t->inode);
+    return err;
+}
+
+// Fills the application's buffer from what `name` (NULL: the list of names) gives; of no size, it asks for the length.
+static long fill(struct inode *inode, const char *name, uaddr_t out, size_t size) {
+    void *buf = size ? kmalloc(size) : NULL;
+    if (size && !buf)
+        return -ENOMEM;
+    long n = name ? xattr_get(inode, name, buf, size) : xattr_list(inode, buf, size);
+    if (n > 0 && buf && copy_out(out, buf, (size_t)n) < 0)
+        n = -EFAULT;
+    kfree(buf);
+    return n;
+}
+
+static long get(long found, struct target *t, uaddr_t name_addr, uaddr_t out, uint64_t size) {
+    char name[XATTR_NAME_MAX + 1];
+    if (found < 0)
+        return found;
+    long n = copy_name(name, name_addr);
+    if (n == 0)
+        n = fill(t->inode, name, out, MIN(size, (uint64_t)XATTR_SIZE_MAX));
+    inode_unref(t->inode);
+    return n;
+}
+
+static long list(long found, struct target *t, uaddr_t out, uint64_t size) {
+    if (found < 0)
+        return found;
+    long n = fill(t->inode, NULL, out, MIN(size, (uint64_t)XATTR_LIST_MAX));
+    inode_unref(t->inode);
+    return n == -ERANGE && size >= XATTR_LIST_MAX ? -E2BIG : n;
+}
+
+static long forget(long found, struct target *t, uaddr_t name_addr) {
+    char name[XATTR_NAME_MAX + 1];
+    if (found < 0)
+        return found;
+    long err = t->read_only ? -EROFS : copy_name(name, name_addr);
+    if (err == 0)
+        err = xattr_remove(t->inode, name);
+    inode_unref(t->inode);
+    return err;
 }
 
 long sys_setxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size, uint64_t flags) {
-    long err = check_path(path, true);
-    return err < 0 ? err : set(name, size, flags);
+    struct target t;
+    return set(target_by_name(&t, path, true), &t, name, value, size, flags);
 }
 
 long sys_lsetxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size, uint64_t flags) {
-    long err = check_path(path, false);
-    return err < 0 ? err : set(name, size, flags);
+    struct target t;
+    return set(target_by_name(&t, path, false), &t, name, value, size, flags);
 }
 
 long sys_fsetxattr(uint64_t fd, uint64_t name, uint64_t value, uint64_t size, uint64_t flags) {
-    long err = check_fd(fd);
-    return err < 0 ? err : set(name, size, flags);
+    struct target t;
+    return set(target_by_fd(&t, (int)fd), &t, name, value, size, flags);
 }
 
 long sys_getxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size) {
-    long err = check_path(path, true);
-    return err < 0 ? err : answer(name, false);
+    struct target t;
+    return get(target_by_name(&t, path, true), &t, name, value, size);
 }
 
 long sys_lgetxattr(uint64_t path, uint64_t name, uint64_t value, uint64_t size) {
-    long err = check_path(path, false);
-    return err < 0 ? err : answer(name, false);
+    struct target t;
+    return get(target_by_name(&t, path, false), &t, name, value, size);
 }
 
 long sys_fgetxattr(uint64_t fd, uint64_t name, uint64_t value, uint64_t size) {
-    long err = check_fd(fd);
-    return err < 0 ? err : answer(name, false);
+    struct target t;
+    return get(target_by_fd(&t, (int)fd), &t, name, value, size);
 }
 
-// No attributes: an empty list.
-long sys_listxattr(uint64_t path, uint64_t list, uint64_t size) { return check_path(path, true); }
+long sys_listxattr(uint64_t path, uint64_t out, uint64_t size) {
+    struct target t;
+    return list(target_by_name(&t, path, true), &t, out, size);
+}
 
-long sys_llistxattr(uint64_t path, uint64_t list, uint64_t size) { return check_path(path, false); }
+long sys_llistxattr(uint64_t path, uint64_t out, uint64_t size) {
+    struct target t;
+    return list(target_by_name(&t, path, false), &t, out, size);
+}
 
-long sys_flistxattr(uint64_t fd, uint64_t list, uint64_t size) { return check_fd(fd); }
+long sys_flistxattr(uint64_t fd, uint64_t out, uint64_t size) {
+    struct target t;
+    return list(target_by_fd(&t, (int)fd), &t, out, size);
+}
 
 long sys_removexattr(uint64_t path, uint64_t name) {
-    long err = check_path(path, true);
-    return err < 0 ? err : answer(name, false);
+    struct target t;
+    return forget(target_by_name(&t, path, true), &t, name);
 }
 
 long sys_lremovexattr(uint64_t path, uint64_t name) {
-    long err = check_path(path, false);
-    return err < 0 ? err : answer(name, false);
+    struct target t;
+    return forget(target_by_name(&t, path, false), &t, name);
 }
 
 long sys_fremovexattr(uint64_t fd, uint64_t name) {
-    long err = check_fd(fd);
-    return err < 0 ? err : answer(name, false);
+    struct target t;
+    return forget(target_by_fd(&t, (int)fd), &t, name);
 }

@@ -174,19 +174,12 @@ int ipc_highest(struct ipc_ids *ids) {
 
 // --- Permissions ---
 
-static bool in_group(const struct credentials *c, uint32_t gid) {
-    bool found = c->egid == gid;
-    for (unsigned i = 0; i < c->group_count && !found; i++)
-        found = c->groups[i] == gid;
-    return found;
-}
-
 bool ipc_permitted(const struct ipc_object *o, unsigned mode) {
     const struct credentials *c = &process_current()->cred;
     unsigned wanted = (mode >> 6 | mode >> 3 | mode) & 7, granted = o->mode;
     if (c->euid == o->cuid || c->euid == o->uid)
         granted >>= 6;
-    else if (in_group(c, o->cgid) || in_group(c, o->gid))
+    else if (credentials_in_group(o->cgid) || credentials_in_group(o->gid))
         granted >>= 3;
     return !(wanted & ~granted) || capable_of(CAP_IPC_OWNER);
 }

@@ -94,13 +94,14 @@ void process_unref(struct process *p)
     signal_queue_flush(&p->pending);
     signal_forget_spare(p);
     signal_handlers_unref(p->handlers);
+    credentials_release(p);
     pid_free(p->pid);
     slab_free(&process_cache, p);
 }
 
 void process_inherit(struct process *child, struct process *parent)
 {
-    child->cred = parent->cred;
+    credentials_inherit(child, parent);
     memcpy(child->limits, parent->limits, sizeof child->limits);
     child->dumpable = parent->dumpable;
     child->oom_score_adj = parent->oom_score_adj;

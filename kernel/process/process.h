@@ -6,6 +6,7 @@
 
 #include "kernel/memory/aspace.h"
 #include "kernel/threads/lock.h"
+#include "kernel/process/credentials.h"
 #include "kernel/process/signal.h"
 #include "kernel/threads/thread.h"
 #include "kernel/types.h"
@@ -15,18 +16,6 @@
 struct file_table; // fs/file.h: open files
 struct fs_context; // fs/vfs.h: root, working directory, umask
 struct tty;
-
-#define NGROUPS 64 // supplementary groups kept inline; more are -EINVAL until they are needed
-
-struct credentials {
-    uint32_t uid, euid, suid, fsuid;
-    uint32_t gid, egid, sgid, fsgid;
-    unsigned group_count;
-    uint32_t groups[NGROUPS];
-    uint64_t cap_effective, cap_permitted, cap_inheritable, cap_bounding, cap_ambient;
-    uint32_t securebits;
-    bool no_new_privs;
-};
 
 struct process {
     int pid;
@@ -63,7 +52,8 @@ struct process {
     int pgid, sid;
     struct tty *tty; // the controlling terminal
     int exit_signal;
-    bool did_exec, dumpable;
+    bool did_exec;
+    uint8_t dumpable; // PR_SET_DUMPABLE; 2: by root only, suid_dumpable
 
     struct timer itimer_real;
     nsec_t itimer_real_interval;
@@ -90,6 +80,12 @@ extern struct spinlock process_table_lock;
 extern struct list process_list;
 
 static inline struct process *process_current(void) { return thread_current()->process; }
+
+// Those that count for the current thread's accesses.
+static inline const struct credentials *current_cred(void) {
+    const struct credentials *borrowed = thread_current()->borrowed_cred;
+    return unlikely(borrowed != NULL) ? borrowed : &process_current()->cred;
+}
 
 // What upper layers keep in a process is theirs to copy and to release.
 struct process_hooks {

@@ -291,6 +291,8 @@ uint64_t fake_random(void) {
     return x;
 }
 
+bool credentials_in_group(uint32_t gid) { return fake_process.cred.fsgid == gid; }
+
 void fake_root(void) { fake_process.cred = (struct credentials){.cap_effective = ~0UL}; }
 
 void fake_user(uint32_t uid, uint32_t gid) {

@@ -1,4 +1,4 @@
-// link: tests/unit/fs_fakes.c fs/dentry.c fs/directory.c fs/inode.c fs/mount.c fs/path.c fs/pathname.c fs/names.c fs/rename.c
+// link: tests/unit/fs_fakes.c fs/dentry.c fs/directory.c fs/inode.c fs/xattr.c fs/mount.c fs/path.c fs/pathname.c fs/names.c fs/rename.c
 // link: fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/pagetree.c fs/pipe.c fs/lock.c fs/poll.c
 // link: fs/epoll.c kernel/memory/uio.c kernel/threads/wait.c
 // flags: -D__KERNEL__
@@ -140,6 +140,7 @@ static void obeys_permissions(void **state) {
     assert_int_equal(vfs_rename(AT_FDCWD, "/tmp/roots", AT_FDCWD, "/tmp/x", 0), -EPERM);
     assert_int_equal(vfs_rename(AT_FDCWD, "/tmp/mine", AT_FDCWD, "/tmp/roots", 0), -EPERM);
     assert_int_equal(open_fd("/tmp/roots", O_RDWR, 0), -EACCES);
+    protected_symlinks = protected_hardlinks = 1;
     fake_user(1001, 1001);
     assert_int_equal(vfs_unlink(AT_FDCWD, "/tmp/mine", false), -EPERM);
     assert_int_equal(vfs_link(AT_FDCWD, "/tmp/roots", AT_FDCWD, "/tmp/kept", 0), -EPERM);
