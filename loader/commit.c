@@ -74,7 +74,7 @@ void loader_commit(struct exec_image *img) {
     struct process *p = t->process;
 
     // The old program's last words: its thread's lock list and the word that its end would have cleared.
-    futex_exit_robust(t);
+    futex_exit(t, false);
     if (t->clear_tid && p->aspace && READ_ONCE(p->aspace->refs) > 1) {
         const uint32_t zero = 0;
         if (copy_out_obj(t->clear_tid, &zero) == 0)

@@ -103,7 +103,10 @@ static long set_realtime(nsec_t ns)
 {
     if (!(process_current()->cred.cap_effective & (1UL << CAP_SYS_TIME)))
         return -EPERM;
-    return time_set_realtime(ns);
+    int err = time_set_realtime(ns);
+    if (!err)
+        waitq_wake_all(&clock_set_wait);
+    return err;
 }
 
 long sys_clock_settime(uint64_t clock, uint64_t ts)

@@ -68,6 +68,8 @@ void text_name(struct text *t, uint64_t value, const struct name_value *names, c
 void trace_result(struct text *t, unsigned flags, long result) {
     if (result == -ERESTARTSYS) {
         text_add(t, "? ERESTARTSYS (To be restarted if SA_RESTART is set)");
+    } else if (result == -ERESTARTNOINTR) {
+        text_add(t, "? ERESTARTNOINTR (To be restarted)");
     } else if (result == -ERESTARTNOHAND) {
         text_add(t, "? ERESTARTNOHAND (To be restarted if no handler)");
     } else if (result == -ERESTART_BLOCK) {

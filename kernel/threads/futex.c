@@ -6,28 +6,11 @@
 // of its bucket; its `bucket` pointer, cleared last, tells it so without the lock.
 #include "kernel/threads/futex.h"
 #include "kernel/memory/aspace.h"
-#include "kernel/process/process.h"
-#include "kernel/threads/thread.h"
 #include "kernel/memory/usercopy.h"
+#include "kernel/process/process.h"
+#include "kernel/threads/futex_queue.h"
+#include "kernel/threads/thread.h"
 #include <linux/futex.h>
-
-struct futex_key {
-    const void *object; // address space or backing
-    uint64_t offset;    // in it
-};
-
-struct bucket {
-    struct spinlock lock;
-    struct list waiters;
-} ALIGNED(32);
-
-struct futex_waiter {
-    struct list link;
-    struct futex_key key;
-    struct thread *thread;
-    struct bucket *bucket; // NULL: woken
-    uint32_t bitset;
-};
 
 #define BUCKET_BITS 8
 static struct bucket buckets[1 << BUCKET_BITS];
@@ -46,32 +29,65 @@ static inline void bucket_lock(struct bucket *b)
         list_init(&b->waiters);
 }
 
-static inline bool key_equal(const struct futex_key *a, const struct futex_key *b)
-{
-    return a->offset == b->offset && a->object == b->object;
-}
-
 // A word in a shared mapping is known by what is mapped, all others by address space and address.
-static __attribute__((noinline)) int get_shared_key(uaddr_t addr, struct futex_key *k)
+static __attribute__((noinline)) int get_shared_key(uaddr_t addr, unsigned flags, struct futex_key *k)
 {
     struct aspace *as = process_current()->aspace;
     rwmutex_read_lock(&as->lock);
     struct vma *v = vma_find(as, addr);
-    bool mapped = v && addr >= v->start;
-    if (mapped && v->backing && (v->flags & MAP_TYPE) != MAP_PRIVATE)
+    bool usable = v && addr >= v->start && (v->prot & (flags & FUTEX_KEY_WRITE ? PROT_WRITE : PROT_READ | PROT_WRITE));
+    if (usable && v->backing && (v->flags & MAP_TYPE) != MAP_PRIVATE)
         *k = (struct futex_key){v->backing, addr - v->start + v->offset};
     rwmutex_read_unlock(&as->lock);
-    return mapped ? 0 : -EFAULT;
+    return usable ? 0 : -EFAULT;
 }
 
-static inline int get_key(uaddr_t addr, bool shared, struct futex_key *k)
+static inline int get_key(uaddr_t addr, unsigned flags, struct futex_key *k)
 {
     *k = (struct futex_key){process_current()->aspace, addr};
     if (unlikely(addr & 3))
         return -EINVAL;
     if (unlikely(!user_range_ok(addr, 4)))
         return -EFAULT;
-    return unlikely(shared) ? get_shared_key(addr, k) : 0;
+    return unlikely(flags & FUTEX_SHARED) ? get_shared_key(addr, flags, k) : 0;
+}
+
+int futex_get_key(uaddr_t addr, unsigned flags, struct futex_key *k)
+{
+    return get_key(addr, flags, k);
+}
+
+// A real-time thread goes in front of those with a lower priority, as with Linux.
+static __attribute__((noinline)) void insert_by_priority(struct bucket *b, struct futex_waiter *w, int priority)
+{
+    struct futex_waiter *at;
+    list_for_each(at, &b->waiters, link) {
+        if (thread_priority(at->thread) > priority)
+            break;
+    }
+    list_push_back(&at->link, &w->link);
+}
+
+static inline void insert(struct bucket *b, struct futex_waiter *w)
+{
+    int priority = thread_priority(w->thread);
+    if (likely(priority >= PRIORITY_NORMAL))
+        list_push_back(&b->waiters, &w->link);
+    else
+        insert_by_priority(b, w, priority);
+}
+
+static inline void queue(struct bucket *b, struct futex_waiter *w)
+{
+    w->bucket = b;
+    bucket_lock(b);
+    insert(b, w);
+    spin_unlock(&b->lock);
+}
+
+void futex_queue(struct futex_waiter *w)
+{
+    queue(bucket_of(&w->key), w);
 }
 
 // bucket.lock held. The waiter may be gone as soon as its bucket is NULL.
@@ -81,6 +97,7 @@ static inline void wake_waiter(struct futex_waiter *w)
     thread_wake_clear(w->thread, (void **)&w->bucket);
 }
 
+// -EINVAL: who waits there wants a mutex with priority inheritance.
 static inline __attribute__((always_inline)) int wake_key_inline(const struct futex_key *k, int count, uint32_t bitset)
 {
     struct bucket *b = bucket_of(k);
@@ -88,8 +105,14 @@ static inline __attribute__((always_inline)) int wake_key_inline(const struct fu
     int woken = 0;
     bucket_lock(b);
     list_for_each_safe(w, tmp, &b->waiters, link) {
-        if (!key_equal(&w->key, k) || !(w->bitset & bitset))
+        if (!key_equal(&w->key, k))
             continue;
+        if (!(w->bitset & bitset)) {
+            if (likely(w->bitset))
+                continue;
+            woken = -EINVAL;
+            break;
+        }
         wake_waiter(w);
         if (++woken >= count)
             break;
@@ -98,23 +121,19 @@ static inline __attribute__((always_inline)) int wake_key_inline(const struct fu
     return woken;
 }
 
-static __attribute__((noinline)) int wake_key(const struct futex_key *k, int count, uint32_t bitset)
+__attribute__((noinline)) int futex_wake_key(const struct futex_key *k, int count, uint32_t bitset)
 {
     return wake_key_inline(k, count, bitset);
 }
 
-// Takes the waiter out of its bucket, whichever a requeue has put it into. False: it was woken. Either way nobody else
-// knows of it afterwards.
-static __attribute__((noinline)) bool unqueue(struct futex_waiter *w)
+__attribute__((noinline)) bool futex_unqueue(struct futex_waiter *w)
 {
     struct bucket *b;
     while ((b = load_acquire(&w->bucket))) {
         spin_lock(&b->lock);
         bool here = READ_ONCE(w->bucket) == b;
-        if (here) {
-            list_remove(&w->link);
-            w->bucket = NULL;
-        }
+        if (here)
+            futex_detach(w);
         spin_unlock(&b->lock);
         if (here)
             return true;
@@ -122,51 +141,80 @@ static __attribute__((noinline)) bool unqueue(struct futex_waiter *w)
     return false;
 }
 
-long futex_wait(uaddr_t addr, uint32_t value, nsec_t deadline, uint32_t bitset, bool shared)
+void futex_detach(struct futex_waiter *w)
+{
+    list_remove(&w->link);
+    w->bucket = NULL;
+}
+
+struct futex_waiter *futex_lock_first(const struct futex_key *k, struct bucket **bucket)
+{
+    struct bucket *b = *bucket = bucket_of(k);
+    struct futex_waiter *w;
+    bucket_lock(b);
+    list_for_each(w, &b->waiters, link) {
+        if (key_equal(&w->key, k))
+            return w;
+    }
+    return NULL;
+}
+
+static __attribute__((noinline)) int sleep_realtime(nsec_t deadline)
+{
+    struct waiter w;
+    waiter_init(&w);
+    waitq_add(&clock_set_wait, &w); // before the clock is read, so that no change is missed
+    int err = thread_sleep_until(deadline - (time_realtime() - time_monotonic()));
+    waitq_remove(&w);
+    return err == -ETIMEDOUT && time_realtime() < deadline ? 0 : err; // set back at the last moment
+}
+
+int futex_sleep(nsec_t deadline, unsigned flags)
+{
+    return unlikely((flags & FUTEX_REALTIME) && deadline != NSEC_MAX) ? sleep_realtime(deadline) : thread_sleep_until(deadline);
+}
+
+long futex_wait(uaddr_t addr, uint32_t value, nsec_t deadline, uint32_t bitset, unsigned flags)
 {
     struct thread *self = thread_current();
     struct futex_waiter w; // filled in field by field: no need to clear it first
     uint32_t now;
     if (!bitset)
         return -EINVAL;
-    int err = get_key(addr, shared, &w.key);
+    int err = get_key(addr, flags, &w.key);
     if (err)
         return err;
 
-    struct bucket *b = bucket_of(&w.key);
     w.thread = self;
     w.bitset = bitset;
-    w.bucket = b;
-    bucket_lock(b);
-    list_push_back(&b->waiters, &w.link);
-    spin_unlock(&b->lock);
+    queue(bucket_of(&w.key), &w);
 
     err = user_load32(addr, &now);
     if (unlikely(err || now != value)) {
-        if (!unqueue(&w))
-            wake_key(&w.key, 1, bitset);
+        if (!futex_unqueue(&w))
+            futex_wake_key(&w.key, 1, bitset);
         return err ? err : -EAGAIN;
     }
     for (;;) {
         thread_prepare_sleep(true);
         if (!load_acquire(&w.bucket))
             break;
-        err = thread_sleep_until(deadline);
+        err = futex_sleep(deadline, flags);
         if (likely(!load_acquire(&w.bucket)))
             break;
         if (err)
-            return unqueue(&w) ? err : 0;
+            return futex_unqueue(&w) ? err : 0;
     }
     thread_cancel_sleep();
     return 0;
 }
 
-long futex_wake(uaddr_t addr, int count, uint32_t bitset, bool shared)
+long futex_wake(uaddr_t addr, int count, uint32_t bitset, unsigned flags)
 {
     struct futex_key k;
     if (!bitset)
         return -EINVAL;
-    int err = get_key(addr, shared, &k);
+    int err = get_key(addr, flags, &k);
     return unlikely(err) ? err : wake_key_inline(&k, count, bitset);
 }
 
@@ -184,16 +232,16 @@ static void unlock_both(struct bucket *a, struct bucket *b)
         spin_unlock(&b->lock);
 }
 
-long futex_requeue(uaddr_t addr, uaddr_t addr2, int wake, int requeue, bool compare, uint32_t value, bool shared)
+long futex_requeue(uaddr_t addr, uaddr_t addr2, int wake, int requeue, bool compare, uint32_t value, unsigned flags)
 {
     struct futex_key from, to;
-    int err = get_key(addr, shared, &from);
-    if (!err)
-        err = get_key(addr2, shared, &to);
-    if (err)
-        return err;
     if (wake < 0 || requeue < 0)
         return -EINVAL;
+    int err = get_key(addr, flags, &from);
+    if (!err)
+        err = get_key(addr2, flags, &to);
+    if (err)
+        return err;
     // Who queues between this look and the locks is moved along: it wakes up from the other word, for no reason at worst.
     uint32_t now;
     if (compare) {
@@ -208,6 +256,10 @@ long futex_requeue(uaddr_t addr, uaddr_t addr2, int wake, int requeue, bool comp
     list_for_each_safe(w, tmp, &b->waiters, link) {
         if (!key_equal(&w->key, &from))
             continue;
+        if (unlikely(!w->bitset)) { // it wants a mutex with priority inheritance
+            err = -EINVAL;
+            break;
+        }
         if (woken < wake) {
             wake_waiter(w);
             woken++;
@@ -217,14 +269,14 @@ long futex_requeue(uaddr_t addr, uaddr_t addr2, int wake, int requeue, bool comp
             if (b == b2)
                 continue;
             list_remove(&w->link);
-            list_push_back(&b2->waiters, &w->link);
+            insert(b2, w);
             store_release(&w->bucket, b2);
         } else {
             break;
         }
     }
     unlock_both(b, b2);
-    return woken + moved;
+    return err ? err : woken + moved;
 }
 
 // Applies FUTEX_OP_* to the word and says in *old what was there.
@@ -285,13 +337,13 @@ static int32_t sign_extend12(uint32_t v)
     return (int32_t)(v << 20) >> 20;
 }
 
-long futex_wake_op(uaddr_t addr, uaddr_t addr2, int wake, int wake2, uint32_t op, bool shared)
+long futex_wake_op(uaddr_t addr, uaddr_t addr2, int wake, int wake2, uint32_t op, unsigned flags)
 {
     struct futex_key k, k2;
     uint32_t old, what = op >> 28 & 7, cmp = op >> 24 & 15, arg = (uint32_t)sign_extend12(op >> 12 & 0xfff);
-    int err = get_key(addr, shared, &k);
+    int err = get_key(addr, flags, &k);
     if (!err)
-        err = get_key(addr2, shared, &k2);
+        err = get_key(addr2, flags | FUTEX_KEY_WRITE, &k2);
     if (err)
         return err;
     if (cmp > FUTEX_OP_CMP_GE)
@@ -301,57 +353,10 @@ long futex_wake_op(uaddr_t addr, uaddr_t addr2, int wake, int wake2, uint32_t op
     err = apply_op(addr2, what, arg, &old);
     if (err)
         return err;
-    long woken = wake_key(&k, wake, ~0u);
-    if (compare_op(cmp, (int32_t)old, sign_extend12(op & 0xfff)))
-        woken += wake_key(&k2, wake2, ~0u);
+    long woken = futex_wake_key(&k, wake, ~0u);
+    if (woken >= 0 && compare_op(cmp, (int32_t)old, sign_extend12(op & 0xfff))) {
+        long more = futex_wake_key(&k2, wake2, ~0u);
+        woken = more < 0 ? more : woken + more;
+    }
     return woken;
-}
-
-// --- Robust mutexes: what a thread held when it ended. Linux, Documentation/locking/robust-futex-ABI.rst ---
-
-#define ROBUST_LIMIT 2048
-
-static void owner_died(uaddr_t addr, bool pending)
-{
-    uint32_t word, seen, tid = (uint32_t)thread_current()->tid;
-    if (addr & 3 || user_load32(addr, &word) < 0)
-        return;
-    // Between unlocking and taking the entry off the list: the wake-up may have been lost with the thread.
-    if (pending && !word) {
-        futex_wake(addr, 1, ~0u, true);
-        return;
-    }
-    while ((word & FUTEX_TID_MASK) == tid) {
-        if (user_cmpxchg32(addr, word, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED, &seen) < 0)
-            return;
-        if (seen == word) {
-            if (word & FUTEX_WAITERS)
-                futex_wake(addr, 1, ~0u, true);
-            return;
-        }
-        word = seen;
-    }
-}
-
-void futex_exit_robust(struct thread *t)
-{
-    struct robust_list_head head;
-    uaddr_t list = t->robust_list;
-    t->robust_list = 0;
-    if (copy_in_obj(&head, list) < 0)
-        return;
-    // Bit 0 of an entry marks priority inheritance, which is not offered.
-    uaddr_t pending = (uaddr_t)head.list_op_pending & ~1UL, entry = (uaddr_t)head.list.next & ~1UL;
-    for (int i = 0; i < ROBUST_LIMIT && entry != list; i++) {
-        struct robust_list node;
-        bool more = copy_in_obj(&node, entry) == 0; // before the word is given away
-        if (entry != pending)
-            owner_died(entry + (uaddr_t)head.futex_offset, false);
-        if (!more)
-            break;
-        entry = (uaddr_t)node.next & ~1UL;
-        sched_point();
-    }
-    if (pending)
-        owner_died(pending + (uaddr_t)head.futex_offset, true);
 }

@@ -4,6 +4,8 @@
 #include "kernel/threads/wait.h"
 #include "kernel/threads/thread.h"
 
+struct waitq clock_set_wait = WAITQ_INIT(clock_set_wait);
+
 void waitq_init(struct waitq *wq)
 {
     spin_init(&wq->lock);

@@ -31,6 +31,8 @@ struct waiter {
     bool exclusive;  // counts against waitq_wake's limit; queued behind the others
 };
 
+extern struct waitq clock_set_wait; // woken when CLOCK_REALTIME is set: sleepers until a time of day sleep anew
+
 void waitq_init(struct waitq *wq);
 // Wakes all non-exclusive waiters and up to `exclusive` exclusive ones. Returns how many were woken.
 unsigned waitq_wake_key(struct waitq *wq, unsigned exclusive, uint32_t key);

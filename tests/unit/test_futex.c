@@ -1,5 +1,5 @@
 // Futexes, wait queues and sleeping locks, with threads of the host: no wake-up is lost, none goes to the wrong one.
-// link: kernel/threads/futex.c kernel/threads/wait.c kernel/threads/lock.c kernel/threads/mutex.c kernel/threads/rwmutex.c tests/unit/fake_host.c
+// link: kernel/threads/futex.c kernel/threads/futex_pi.c kernel/threads/futex_robust.c kernel/threads/wait.c kernel/threads/lock.c kernel/threads/mutex.c kernel/threads/rwmutex.c tests/unit/fake_host.c
 // libs: -lpthread
 // flags: -include tests/unit/fake_pause.h
 #include <setjmp.h>
@@ -12,6 +12,7 @@
 
 #include "kernel/threads/futex.h"
 #include "kernel/log.h"
+#include "kernel/memory/slab.h"
 #include "kernel/memory/usercopy.h"
 #include "tests/unit/fake_threads.h"
 #include <linux/futex.h>
@@ -21,7 +22,7 @@
 static struct aspace the_aspace;
 struct vma *vma_find(struct aspace *as, uaddr_t addr)
 {
-    static struct vma everything = {.start = 0, .end = USER_END, .flags = MAP_PRIVATE};
+    static struct vma everything = {.start = 0, .end = USER_END, .prot = PROT_READ | PROT_WRITE, .flags = MAP_PRIVATE};
     return &everything;
 }
 int user_load32(uaddr_t addr, uint32_t *value)
@@ -44,6 +45,27 @@ int copy_in(void *dst, uaddr_t src, size_t n)
 }
 void panic(const char *fmt, ...) { abort(); }
 unsigned cpu_count = 2;
+
+nsec_t time_realtime(void) { return time_monotonic() + 1000 * NSEC_PER_SEC; }
+void *slab_alloc(struct slab_cache *c) { return calloc(1, c->size); }
+void slab_free(struct slab_cache *c, void *object) { free(object); }
+void *kmalloc(size_t size) { return calloc(1, size); }
+void kfree(void *p) { free(p); }
+
+static struct thread *by_tid[8];
+struct thread *thread_find(int tid)
+{
+    struct thread *t = tid < 8 ? READ_ONCE(by_tid[tid]) : NULL;
+    if (t)
+        thread_ref(t);
+    return t;
+}
+void thread_inherit_priority(struct thread *t, int key)
+{
+    int own = t->rt_priority ? PRIORITY_NORMAL - 1 - t->rt_priority : PRIORITY_NICE_0;
+    t->inherited = (uint8_t)key;
+    WRITE_ONCE(t->priority, (uint8_t)MIN(own, key));
+}
 
 static void *run(void *arg);
 struct job {
@@ -225,13 +247,129 @@ static void robust(void **state)
     b.lock = 77;                // somebody else's
     pending.lock = 1 | FUTEX_WAITERS;
     thread_current()->robust_list = (uaddr_t)&head;
-    futex_exit_robust(thread_current());
+    futex_exit(thread_current(), false);
     assert_int_equal(a.lock, FUTEX_OWNER_DIED);
     assert_int_equal(b.lock, 77);
     assert_int_equal(pending.lock, FUTEX_OWNER_DIED | FUTEX_WAITERS);
     a.node.next = &a.node; // a circle: the walk ends
     thread_current()->robust_list = (uaddr_t)&head;
-    futex_exit_robust(thread_current());
+    futex_exit(thread_current(), false);
+}
+
+// --- Priority inheritance ---
+
+static uint32_t locks[3];
+static int served[4], served_count;
+
+static void enter_as(int tid, int rt_priority)
+{
+    struct thread *t = thread_current();
+    t->tid = tid;
+    t->rt_priority = (uint8_t)rt_priority;
+    thread_inherit_priority(t, PRIORITY_NONE);
+    WRITE_ONCE(by_tid[tid], t);
+}
+static void until_blocked(int tid)
+{
+    while (!READ_ONCE(by_tid[tid]) || !READ_ONCE(by_tid[tid]->pi_blocked))
+        host_yield();
+}
+static void until_priority(int tid, int priority)
+{
+    for (int i = 0; i < 1000000 && thread_priority(by_tid[tid]) != priority; i++)
+        host_yield();
+    assert_int_equal(thread_priority(by_tid[tid]), priority);
+}
+// Owns one word and waits for the one before it.
+static void link_of_chain(void *arg)
+{
+    int i = (int)(uintptr_t)arg;
+    enter_as(1 + i, 30 * i);
+    assert_int_equal(futex_lock_pi(ADDR(locks[i]), NSEC_MAX, 0, false), 0);
+    assert_int_equal(futex_lock_pi(ADDR(locks[i - 1]), NSEC_MAX, 0, false), 0);
+    assert_int_equal(futex_unlock_pi(ADDR(locks[i - 1]), 0), 0);
+    assert_int_equal(futex_unlock_pi(ADDR(locks[i]), 0), 0);
+    assert_int_equal(thread_priority(thread_current()), PRIORITY_NORMAL - 1 - thread_current()->rt_priority);
+}
+static void priority_chain(void **state)
+{
+    struct job j[2];
+    enter_as(1, 0);
+    assert_int_equal(futex_lock_pi(ADDR(locks[0]), NSEC_MAX, 0, false), 0);
+    start(&j[0], link_of_chain, (void *)1);
+    until_blocked(2);
+    until_priority(1, 69);
+    start(&j[1], link_of_chain, (void *)2);
+    until_blocked(3);
+    until_priority(2, 39); // lent,
+    until_priority(1, 39); // and passed on
+    by_tid[3]->rt_priority = 80;
+    thread_inherit_priority(by_tid[3], PRIORITY_NONE);
+    futex_priority_changed(by_tid[3]);
+    assert_int_equal(thread_priority(thread_current()), 19);
+    by_tid[3]->rt_priority = 60;
+    thread_inherit_priority(by_tid[3], PRIORITY_NONE);
+    futex_priority_changed(by_tid[3]);
+    assert_int_equal(thread_priority(thread_current()), 39);
+    assert_int_equal(futex_lock_pi(ADDR(locks[2]), NSEC_MAX, 0, false), -EDEADLK);
+    assert_int_equal(futex_unlock_pi(ADDR(locks[0]), 0), 0);
+    assert_int_equal(thread_priority(thread_current()), PRIORITY_NICE_0);
+    join(j, 2);
+    assert_int_equal(locks[0] & FUTEX_TID_MASK, 0);
+}
+
+static void be_served(void *arg)
+{
+    int tid = (int)(uintptr_t)arg;
+    enter_as(tid, tid == 4 ? 10 : tid == 5 ? 50 : 0);
+    assert_int_equal(futex_lock_pi(ADDR(word), NSEC_MAX, 0, false), 0);
+    served[served_count++] = tid;
+    assert_int_equal(futex_unlock_pi(ADDR(word), 0), 0);
+}
+static void priority_order(void **state)
+{
+    struct job j[4];
+    word = 0;
+    enter_as(1, 0);
+    assert_int_equal(futex_lock_pi(ADDR(word), NSEC_MAX, 0, false), 0);
+    for (uintptr_t tid = 2; tid <= 5; tid++) {
+        by_tid[tid] = NULL;
+        start(&j[tid - 2], be_served, (void *)tid);
+        until_blocked((int)tid);
+    }
+    assert_int_equal(futex_lock_pi(ADDR(word), 1, 0, false), -EDEADLK);
+    assert_int_equal(futex_unlock_pi(ADDR(word), 0), 0);
+    join(j, 4);
+    const int expected[] = {5, 4, 2, 3};
+    assert_memory_equal(served, expected, sizeof expected);
+}
+
+// An owner that ends: the next one is told. One that gives up takes back what it has lent.
+static void end_as_owner(void *arg)
+{
+    enter_as(6, 0);
+    assert_int_equal(futex_lock_pi(ADDR(word), NSEC_MAX, 0, false), 0);
+    while (!READ_ONCE(by_tid[1]->pi_blocked))
+        host_yield();
+    assert_int_equal(futex_wake(ADDR(word), 1, ALL, 0), -EINVAL);
+    futex_exit(thread_current(), true);
+}
+static void owner_ends(void **state)
+{
+    struct job j[1];
+    word = 0;
+    enter_as(1, 0);
+    start(j, end_as_owner, NULL);
+    while (!(READ_ONCE(word) & FUTEX_TID_MASK))
+        host_yield();
+    assert_int_equal(futex_lock_pi(ADDR(word), time_realtime() + NSEC_PER_SEC, FUTEX_REALTIME, false), 0);
+    assert_int_equal(word, 1 | FUTEX_WAITERS | FUTEX_OWNER_DIED);
+    join(j, 1);
+    by_tid[6] = NULL;
+    assert_int_equal(futex_unlock_pi(ADDR(word), 0), 0);
+    assert_int_equal(word, 0);
+    word = 6;
+    assert_int_equal(futex_lock_pi(ADDR(word), NSEC_MAX, 0, false), -ESRCH);
 }
 
 // --- Wait queues ---
@@ -336,7 +474,8 @@ int main(void)
         cmocka_unit_test(arguments),   cmocka_unit_test(mutex_of_futexes),  cmocka_unit_test(short_lives),
         cmocka_unit_test(bitsets),     cmocka_unit_test(requeue),           cmocka_unit_test(wake_op),
         cmocka_unit_test(robust),      cmocka_unit_test(wait_queues),       cmocka_unit_test(exclusive_waiters),
-        cmocka_unit_test(sleeping_locks),
+        cmocka_unit_test(sleeping_locks), cmocka_unit_test(priority_chain),    cmocka_unit_test(priority_order),
+        cmocka_unit_test(owner_ends),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
