@@ -11,6 +11,7 @@
 
 /* The exit statuses that are not the program's own, as docker run has them. */
 enum {
+    STATUS_CHECK = 121,          /* a checked kernel found a defect of its own */
     STATUS_FAILED = 125,         /* Knarr itself failed */
     STATUS_NOT_EXECUTABLE = 126, /* the program is there but cannot be run */
     STATUS_NOT_FOUND = 127,

@@ -81,6 +81,7 @@ static int copy_pages(struct fork *f, uaddr_t start, uaddr_t end) {
         uaddr_t stop = MIN(end, ALIGN_DOWN(start, PIECE) + PIECE), va = start;
         pte_t *entry2;
         spin_lock(&f->parent->table_lock);
+        lock_nested(); // nobody else knows the child
         spin_lock(&f->child->table_lock);
         while (ok && (entry2 = user_entry2_next(f->parent, &va, stop))) {
             uaddr_t next = ALIGN_DOWN(va, HUGE_PAGE_SIZE) + HUGE_PAGE_SIZE;

@@ -9,7 +9,7 @@ void spin_lock_slow(struct spinlock *l)
     do
         while (READ_ONCE(l->word))
             spin_wait(i++);
-    while (!spin_trylock(l));
+    while (!spin_try(l));
 }
 
 // Out of the spinlock: waking may send an interrupt to another CPU.
