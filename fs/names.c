@@ -1,5 +1,6 @@
 // Making and removing names: mkdir, mknod, symlink, link, unlink, rmdir.
 // Each walks to the parent, locks its inode, looks the name up again under the lock, checks, and lets the file system act.
+#include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/string.h"
 
@@ -56,6 +57,7 @@ static int creation_end(struct creation *c, int err) {
         if (!(c->d->flags & DENTRY_HASHED))
             dentry_insert(c->d);
         inode_touch_change(c->dir);
+        inotify_created(c->dir, c->d);
     }
     dentry_unref(c->d);
     mutex_unlock(&c->dir->lock);
@@ -124,6 +126,8 @@ int vfs_link(int from_at, const char *from, int to_at, const char *to, unsigned 
             err = -EPERM;
         else
             err = c.dir->ops->link(c.dir, c.d, inode);
+        if (err == 0)
+            inotify_linked(inode);
         err = creation_end(&c, err);
     }
     path_unref(&old);
@@ -149,12 +153,15 @@ static int unlink_locked(struct walk *w, struct inode *dir, bool directory) {
     else if (!op)
         err = -EPERM;
     else {
-        if (directory)
+        if (directory) {
+            lock_nested(); // after its parent's
             mutex_lock(&inode->lock);
+        }
         err = op(dir, d);
         if (err == 0) {
             dentry_remove(d);
             inode_touch_change(dir);
+            inotify_removed(dir, d, directory);
         }
         if (directory)
             mutex_unlock(&inode->lock);

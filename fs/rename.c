@@ -1,5 +1,6 @@
 // rename(2) and renameat2(2). Two directories are involved: rename_lock keeps the shape of the tree still while it is decided
 // which one is above the other; an ancestor is locked first, unrelated directories in the order of their addresses.
+#include "fs/inotify.h"
 #include "fs/internal.h"
 #include <linux/fs.h> // RENAME_*
 
@@ -13,6 +14,7 @@ static void lock_directories(struct dentry *a, struct dentry *b) {
     mutex_lock(&rename_lock);
     bool a_first = dentry_is_ancestor(a, b) || (!dentry_is_ancestor(b, a) && a < b);
     mutex_lock(a_first ? &a->inode->lock : &b->inode->lock);
+    lock_nested();
     mutex_lock(a_first ? &b->inode->lock : &a->inode->lock);
 }
 
@@ -44,9 +46,22 @@ static int check_target(struct walk *from, struct walk *to, struct dentry *old, 
     return permission_sticky(to->path.dentry->inode, new->inode);
 }
 
+static void report(const struct inotify_move *m, bool exchange) {
+    struct inotify_move first = *m;
+    if (exchange)
+        first.target = NULL;
+    inotify_report_move(&first);
+    struct inotify_move back = {m->new_dir,  m->old_dir,  m->target,  NULL,
+                                m->new_name, m->old_name, m->new_len, m->old_len};
+    if (exchange)
+        inotify_report_move(&back);
+}
+
 static int rename_entries(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new, unsigned flags) {
     struct inode *from_dir = from->path.dentry->inode, *to_dir = to->path.dentry->inode;
     bool old_dir = S_ISDIR(old->inode->mode), exists = new->inode;
+    struct inotify_move move = {from_dir,   to_dir,   old->inode,     new->inode,
+                                from->last, to->last, from->last_len, to->last_len};
     if (exists && (flags & RENAME_NOREPLACE))
         return -EEXIST;
     if (!exists && (flags & RENAME_EXCHANGE))
@@ -85,6 +100,8 @@ static int rename_entries(struct walk *from, struct walk *to, struct dentry *old
     if (to_dir != from_dir)
         inode_touch_change(to_dir);
     old->inode->ctime = from_dir->ctime;
+    if (err == 0 && inotify_move_watched(&move))
+        report(&move, flags & RENAME_EXCHANGE);
     return err;
 }
 

@@ -138,7 +138,8 @@ static int tmpfs_rename(struct inode *from_dir, struct dentry *from, struct inod
     }
     if (to->inode) {
         if (from_is_dir) {
-            mutex_lock(&to->inode->lock); // after its parent's
+            lock_nested(); // after its parent's
+            mutex_lock(&to->inode->lock);
             int err = end_directory(to);
             mutex_unlock(&to->inode->lock);
             if (err < 0)
