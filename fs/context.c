@@ -74,6 +74,21 @@ int fs_set_root(const struct path *p) {
     return err;
 }
 
+long fs_context_unshare(void) {
+    struct process *p = process_current();
+    struct fs_context *old = p->fs;
+    if (READ_ONCE(old->refs) == 1)
+        return 0;
+    struct fs_context *fs = fs_context_copy(old);
+    if (!fs)
+        return -ENOMEM;
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock); // procfs looks at other processes under it
+    p->fs = fs;
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    fs_context_unref(old);
+    return 0;
+}
+
 // --- Looking at other processes ---
 
 struct file_table *process_files_get(struct process *p) {
@@ -134,6 +149,7 @@ static void release_files(struct process *p) {
     if (fs)
         fs_context_unref(fs);
     if (exe) {
+        inode_allow_write(path_inode(exe));
         path_unref(exe);
         kfree(exe);
     }
@@ -145,6 +161,7 @@ static void inherit(struct process *child, struct process *parent) {
     if (exe) {
         *exe = *(struct path *)parent->exe_path;
         path_ref(exe);
+        inode_deny_write(path_inode(exe)); // the parent does already: this cannot fail
     }
     child->exe_path = exe;
 }

@@ -3,13 +3,16 @@
 #include "fs/poll.h"
 #include "fs/vfs.h"
 #include "kernel/ipc/sem.h"
+#include "kernel/ipc/sem.h"
 #include "kernel/memory/aspace.h"
+#include "kernel/process/pid.h"
 #include "kernel/process/process.h"
 #include "kernel/string.h"
 #include "kernel/threads/thread.h"
 #include "kernel/memory/usercopy.h"
 #include "kernel/x86/cpu.h"
 #include "syscall/syscall.h"
+#include <linux/capability.h>
 #include <linux/sched.h> // CLONE_*, struct clone_args
 
 struct clone_request {
@@ -17,6 +20,7 @@ struct clone_request {
     int exit_signal;
     uaddr_t stack; // 0: as the parent's
     uaddr_t parent_tid, child_tid, tls, pidfd;
+    int tid; // the number that it is to have; 0: any
 };
 
 #define NAMESPACES                                                                                                      \
@@ -27,23 +31,23 @@ static int check(const struct clone_request *c)
     uint64_t f = c->flags;
     if ((f & CLONE_SETTLS) && c->tls >= USER_END) // it must be canonical
         return -EPERM;
-    if (f & (NAMESPACES & ~(uint64_t)CSIGNAL))
+    if (f & NAMESPACES) // as for who must not make any, which Linux' root in a container mostly is, too
         return -EPERM;
     if ((f & CLONE_SIGHAND) && (!(f & CLONE_VM) || (f & CLONE_CLEAR_SIGHAND)))
         return -EINVAL;
     if ((f & CLONE_THREAD) && !(f & CLONE_SIGHAND))
         return -EINVAL;
-    // Not offered: cgroups, siblings, threads with files of their own.
-    if (f & (CLONE_INTO_CGROUP | CLONE_PTRACE))
+    // Not offered: cgroups, and threads with files of their own.
+    if (f & CLONE_INTO_CGROUP)
         return -EINVAL;
     if ((f & CLONE_PIDFD) && ((f & (CLONE_THREAD | CLONE_DETACHED)) ||
                               ((f & CLONE_PARENT_SETTID) && c->pidfd == c->parent_tid)))
         return -EINVAL;
-    if ((f & (CLONE_PARENT | CLONE_THREAD)) == CLONE_PARENT)
+    if ((f & CLONE_PARENT) && process_current() == init_process) // it has no parent
         return -EINVAL;
     if ((f & CLONE_THREAD) && (f & (CLONE_FILES | CLONE_FS)) != (CLONE_FILES | CLONE_FS))
         return -EINVAL;
-    return 0;
+    return process_limit_reached(process_current(), 1) ? -EAGAIN : 0;
 }
 
 // What a new thread has from the current one: the registers with another result, the FPU, the mask.
@@ -63,6 +67,7 @@ static void copy_thread(struct thread *t, const struct clone_request *c)
         t->rseq_cpu = self->rseq_cpu;
     }
     t->signal_mask = self->signal_mask;
+    t->timer_slack = t->timer_slack_default = self->timer_slack;
     thread_inherit_policy(t, self);
     memcpy(t->name, self->name, sizeof t->name);
     if ((c->flags & (CLONE_VM | CLONE_VFORK)) != CLONE_VM) {
@@ -95,6 +100,15 @@ static long clone_thread(const struct clone_request *c)
     struct thread *t = thread_create_user(process_current());
     if (!t)
         return -EAGAIN;
+    if (c->tid) {
+        int tid = pid_take(c->tid);
+        if (tid < 0) {
+            thread_unref(t);
+            return tid;
+        }
+        pid_free(t->tid);
+        t->tid = tid;
+    }
     long tid = t->tid;
     copy_thread(t, c);
     store_tids(t, c);
@@ -113,6 +127,7 @@ static int fill_process(struct process *child, const struct clone_request *c)
         struct aspace *as = aspace_fork(p->aspace);
         if (IS_ERR(as))
             return (int)PTR_ERR(as);
+        as->no_huge = p->aspace->no_huge;
         child->aspace = as;
     }
     if (c->flags & CLONE_FILES)
@@ -122,6 +137,8 @@ static int fill_process(struct process *child, const struct clone_request *c)
         atomic_add(&p->fs->refs, 1);
     child->fs = c->flags & CLONE_FS ? p->fs : fs_context_copy(p->fs);
     if (!child->files || !child->fs)
+        return -ENOMEM;
+    if ((c->flags & CLONE_SYSVSEM) && sem_undo_share(child) < 0)
         return -ENOMEM;
     if ((c->flags & CLONE_SYSVSEM) && sem_undo_share(child) < 0)
         return -ENOMEM;
@@ -156,9 +173,9 @@ static long install_pidfd(struct process *child, const struct clone_request *c)
 
 static long clone_process(const struct clone_request *c)
 {
-    struct process *parent = process_current(), *child = process_create();
-    if (!child)
-        return -EAGAIN;
+    struct process *parent = process_current(), *child = process_create_as(c->tid);
+    if (IS_ERR(child))
+        return PTR_ERR(child);
     int err = fill_process(child, c), pidfd = -1;
     if (!err && (c->flags & CLONE_PIDFD)) {
         long fd = install_pidfd(child, c);
@@ -176,14 +193,14 @@ static long clone_process(const struct clone_request *c)
     }
     copy_thread(t, c);
     child->exit_signal = c->exit_signal;
-    child->vfork_waiting = c->flags & CLONE_VFORK;
-    process_inherit(child, parent);
+    child->vfork_parent = c->flags & CLONE_VFORK ? parent : NULL;
+    process_inherit(child, parent, c->flags & CLONE_PARENT);
     store_tids(t, c);
     long pid = child->pid;
     process_ref(child); // it may have ended, and been waited for, before this is over
     thread_start(t);
     if (c->flags & CLONE_VFORK)
-        wait_event(&parent->child_wait, !READ_ONCE(child->vfork_waiting));
+        wait_event(&parent->child_wait, !READ_ONCE(child->vfork_parent));
     process_unref(child);
     return pid;
 }
@@ -238,9 +255,45 @@ long sys_clone3(uint64_t uargs, uint64_t size)
         return -EINVAL;
     if (a.exit_signal > SIGNAL_COUNT || ((a.flags & (CLONE_THREAD | CLONE_PARENT)) && a.exit_signal))
         return -EINVAL;
-    if (!a.stack != !a.stack_size || a.stack > USER_END || a.stack_size > USER_END - a.stack || a.set_tid || a.set_tid_size)
+    if (!a.stack != !a.stack_size || a.stack > USER_END || a.stack_size > USER_END - a.stack)
         return -EINVAL;
+    int tid = 0;
+    if (!a.set_tid != !a.set_tid_size || a.set_tid_size > 32)
+        return -EINVAL;
+    if (a.set_tid && copy_in_obj(&tid, a.set_tid) < 0)
+        return -EFAULT;
+    if (a.set_tid && (a.set_tid_size > 1 || tid < 1 || tid >= PID_MAX)) // one number for each level of PID namespaces
+        return -EINVAL;
+    if (a.set_tid && !capable(CAP_SYS_ADMIN) && !capable(CAP_CHECKPOINT_RESTORE))
+        return -EPERM;
     struct clone_request c = {.flags = a.flags, .exit_signal = (int)a.exit_signal, .stack = a.stack ? a.stack + a.stack_size : 0,
-                              .parent_tid = a.parent_tid, .child_tid = a.child_tid, .tls = a.tls, .pidfd = a.pidfd};
+                              .parent_tid = a.parent_tid, .child_tid = a.child_tid, .tls = a.tls, .pidfd = a.pidfd, .tid = tid};
     return do_clone(&c);
+}
+
+// What other processes share with this one becomes its own. What threads share stays shared: all have one table of files, one
+// working directory, one address space.
+long sys_unshare(uint64_t flags)
+{
+    struct process *p = process_current();
+    const uint64_t known = NAMESPACES | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
+    bool threads = READ_ONCE(p->thread_count) > 1;
+    if (flags & ~known)
+        return -EINVAL;
+    if ((flags & (CLONE_THREAD | CLONE_SIGHAND | CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_NEWUSER | CLONE_NEWPID)) && threads)
+        return -EINVAL;
+    if ((flags & (CLONE_SIGHAND | CLONE_VM)) && READ_ONCE(p->handlers->refs) > 1)
+        return -EINVAL;
+    if ((flags & CLONE_VM) && READ_ONCE(p->aspace->refs) > 1)
+        return -EINVAL;
+    if (flags & NAMESPACES)
+        return -EPERM;
+    long err = 0;
+    if (flags & CLONE_FS)
+        err = fs_context_unshare();
+    if (!err && (flags & CLONE_FILES))
+        err = fd_unshare();
+    if (!err && (flags & CLONE_SYSVSEM) && p->sem_undo)
+        sem_undo_end(p);
+    return err;
 }

@@ -316,6 +316,11 @@ long sys_getrusage(uint64_t who, uint64_t out)
     case RUSAGE_CHILDREN:
         user = p->children_user_ns;
         system = p->children_system_ns;
+        r.ru_minflt = (long)p->children_minor_faults;
+        r.ru_majflt = (long)p->children_major_faults;
+        r.ru_nvcsw = (long)p->children_voluntary_switches;
+        r.ru_nivcsw = (long)p->children_involuntary_switches;
+        r.ru_maxrss = (long)(p->children_peak_resident * (PAGE_SIZE / 1024));
         break;
     default:
         return -EINVAL;

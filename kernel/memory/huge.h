@@ -17,7 +17,7 @@ bool huge_fault(struct aspace *as, const struct vma *v, uaddr_t va);
 static inline bool huge_possible(struct aspace *as, const struct vma *v, uaddr_t va) {
     uaddr_t base = ALIGN_DOWN(va, HUGE_PAGE_SIZE);
     return v->end - v->start >= HUGE_PAGE_SIZE && base >= v->start && base + HUGE_PAGE_SIZE <= v->end &&
-           !(v->vm_flags & VMA_NOHUGE) && page_free_count() > HUGE_MIN_FREE + page_total() / 8;
+           !(v->vm_flags & VMA_NOHUGE) && !as->no_huge && page_free_count() > HUGE_MIN_FREE + page_total() / 8;
 }
 
 #endif

@@ -2,6 +2,7 @@
 // wait(2) removes. The end of process 1 is the end of the machine.
 // Locks: process_table_lock > signal_lock.
 #include "kernel/memory/aspace.h"
+#include "kernel/process/core.h"
 #include "kernel/boot.h"
 #include "kernel/ipc/sem.h"
 #include "kernel/threads/futex.h"
@@ -28,12 +29,12 @@ const struct process_hooks *process_hooks_get(void)
 
 void process_vfork_done(struct process *p)
 {
-    if (!READ_ONCE(p->vfork_waiting))
+    struct process *waiting = READ_ONCE(p->vfork_parent);
+    if (!waiting)
         return;
     uint64_t flags = spin_lock_irqsave(&process_table_lock);
-    p->vfork_waiting = false;
-    if (p->parent)
-        waitq_wake_all(&p->parent->child_wait);
+    WRITE_ONCE(p->vfork_parent, NULL);
+    waitq_wake_all(&waiting->child_wait); // it looks at our field under no lock, but goes only after this one: see clone
     spin_unlock_irqrestore(&process_table_lock, flags);
 }
 
@@ -61,12 +62,21 @@ void process_discard(struct process *p)
 
 // --- Telling the parent ---
 
-static siginfo_t child_info(const struct process *p, int code, int status)
+static int64_t ticks(nsec_t ns)
+{
+    return (int64_t)(ns / (NSEC_PER_SEC / 100)); // USER_HZ
+}
+
+static siginfo_t child_info(struct process *p, int code, int status)
 {
     siginfo_t info = {.si_signo = SIGCHLD, .si_code = code};
+    nsec_t user, system;
+    process_times(p, &user, &system);
     info.si_pid = p->pid;
     info.si_uid = p->cred.uid;
     info.si_status = status;
+    info.si_utime = ticks(user);
+    info.si_stime = ticks(system);
     return info;
 }
 
@@ -100,7 +110,7 @@ static bool notify_of_end(struct process *p)
         return true;
     const struct signal_action *a = &parent->handlers->action[SIGCHLD - 1];
     bool ignored = p->exit_signal == SIGCHLD && (a->handler == (uaddr_t)SIG_IGN || (a->flags & SA_NOCLDWAIT));
-    if (p->exit_signal && !(ignored && a->handler == (uaddr_t)SIG_IGN)) {
+    if (p->exit_signal && !signal_ignored(parent, p->exit_signal)) {
         uint32_t sig = p->exit_status & 0x7f;
         siginfo_t info = sig ? child_info(p, p->exit_status & 0x80 ? CLD_DUMPED : CLD_KILLED, (int)sig)
                              : child_info(p, CLD_EXITED, (int)(p->exit_status >> 8 & 0xff));
@@ -111,21 +121,112 @@ static bool notify_of_end(struct process *p)
     return ignored;
 }
 
-static void reparent_children(struct process *p) // process_table_lock held
+// The thread or process that made it is gone: PR_SET_PDEATHSIG, of each of its threads. process_table_lock held.
+static void send_death_signals(struct process *c)
 {
-    struct process *c, *tmp;
+    struct thread *t;
+    uint64_t wanted = 0;
+    spin_lock(&c->signal_lock);
+    list_for_each(t, &c->threads, process_link)
+        if (t->parent_death_signal)
+            wanted |= SIGMASK(t->parent_death_signal);
+    spin_unlock(&c->signal_lock);
+    siginfo_t info = {.si_code = SI_USER};
+    info.si_pid = process_current()->pid;
+    info.si_uid = process_current()->cred.uid;
+    for (; wanted; wanted &= wanted - 1)
+        signal_send_process(c, __builtin_ctzl(wanted) + 1, &info);
+}
+
+// Will nobody be left, without `leaving`, who is of the group's session but not of the group, and a member's parent? And has
+// it a stopped member? process_table_lock held.
+static bool becomes_orphaned_and_stopped(int pgid, const struct process *leaving)
+{
+    const struct process *m;
+    bool stopped = false;
+    list_for_each(m, &process_list, all_link) {
+        if (m->pgid != pgid || m == leaving || m->zombie)
+            continue;
+        if (m->parent && m->parent->pgid != pgid && m->parent->sid == m->sid)
+            return false;
+        stopped |= READ_ONCE(m->stopped);
+    }
+    return stopped;
+}
+
+// `p` loses its parent, or (leaving) ends: nobody will continue the stopped jobs of a group that is orphaned by that. See setpgid(2),
+// _exit(2). process_table_lock held.
+static void release_stopped_group(const struct process *p, const struct process *parent, bool leaving)
+{
+    struct process *m;
+    int pgid = p->pgid;
+    if (likely(!parent || parent->pgid == pgid || parent->sid != p->sid) ||
+        !becomes_orphaned_and_stopped(pgid, leaving ? p : NULL))
+        return;
+    list_for_each(m, &process_list, all_link) {
+        if (m->pgid != pgid)
+            continue;
+        signal_send_process(m, SIGHUP, NULL);
+        signal_send_process(m, SIGCONT, NULL);
+    }
+}
+
+// Who takes the children of `p`: the nearest ancestor that wants them, else process 1. process_table_lock held.
+static struct process *reaper_of(const struct process *p)
+{
+    struct process *a = p->parent;
+    while (a && a != init_process && !(a->subreaper && READ_ONCE(a->thread_count)))
+        a = a->parent;
+    return a ? a : init_process;
+}
+
+// Those that have ended already, and whose new parent does not want to know, go to `gone`. process_table_lock held.
+static void reparent_children(struct process *p, struct list *gone)
+{
+    struct process *c, *tmp, *reaper;
+    if (list_empty(&p->children))
+        return;
+    reaper = reaper_of(p);
     list_for_each_safe(c, tmp, &p->children, sibling) {
         list_remove(&c->sibling);
-        c->parent = init_process;
-        list_push_back(&init_process->children, &c->sibling);
+        c->parent = reaper;
+        c->parent_tid = reaper->pid;
+        list_push_back(&reaper->children, &c->sibling);
         c->exit_signal = SIGCHLD;
-        spin_lock(&c->signal_lock);
-        int sig = c->leader ? c->leader->parent_death_signal : 0;
-        spin_unlock(&c->signal_lock);
-        if (sig)
-            signal_send_process(c, sig, NULL);
+        if (!c->zombie) {
+            send_death_signals(c);
+        } else if (notify_of_end(c)) {
+            process_reap(c);
+            list_push_back(gone, &c->all_link);
+        }
+        release_stopped_group(c, p, false);
     }
-    waitq_wake_all(&init_process->child_wait); // zombies may be among them
+}
+
+// A thread ends, but not its process: its children have another of its threads from now on.
+static void leave_children(const struct thread *t)
+{
+    struct process *p = t->process, *c;
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    list_for_each(c, &p->children, sibling) {
+        if (c->parent_tid != t->tid)
+            continue;
+        c->parent_tid = p->pid;
+        send_death_signals(c);
+    }
+    spin_unlock_irqrestore(&process_table_lock, flags);
+}
+
+// The end of a session's leader whose terminal has hung up before: the foreground group is told. process_table_lock held.
+static void signal_hangup_group(const struct process *leader)
+{
+    struct process *p;
+    list_for_each(p, &process_list, all_link) {
+        if (p->pgid != leader->hangup_group || p->sid != leader->sid)
+            continue;
+        signal_send_process(p, SIGHUP, NULL);
+        signal_send_process(p, SIGCONT, NULL);
+    }
 }
 
 static void machine_end(struct process *p)
@@ -152,8 +253,12 @@ static void process_end(struct process *p)
     process_vfork_done(p);
     release_address_space(p);
 
+    struct list gone_children = LIST_INIT(gone_children);
     uint64_t flags = spin_lock_irqsave(&process_table_lock);
-    reparent_children(p);
+    if (p->hangup_group)
+        signal_hangup_group(p);
+    reparent_children(p, &gone_children);
+    release_stopped_group(p, p->parent, true);
     p->zombie = true;
     if (waitq_active(&p->end_wait))
         waitq_wake_all(&p->end_wait);
@@ -163,6 +268,11 @@ static void process_end(struct process *p)
     spin_unlock_irqrestore(&process_table_lock, flags);
     if (gone)
         process_unref(p);
+    while (unlikely(!list_empty(&gone_children))) {
+        struct process *c = list_first(&gone_children, struct process, all_link);
+        list_remove(&c->all_link);
+        process_unref(c);
+    }
 }
 
 // --- Ending ---
@@ -183,9 +293,13 @@ void process_exit_current(void)
 {
     struct thread *t = thread_current();
     struct process *p = t->process;
+    if (unlikely(READ_ONCE(p->core_dumper) != NULL))
+        core_park();
     futex_exit(t, true);
     if (p->thread_count > 1 || (p->aspace && READ_ONCE(p->aspace->refs) > 1)) // somebody is left to see it
         release_user_state(t);
+    if (unlikely(!list_empty(&p->children)) && READ_ONCE(p->thread_count) > 1)
+        leave_children(t);
     if (process_remove_thread(t))
         process_end(p);
     else if (unlikely(READ_ONCE(p->stopped)))
@@ -251,5 +365,10 @@ bool process_kill_others(void)
     self->tid = p->pid;
     pid_set_thread(p->pid, self);
     pid_free(old);
+    struct process *c;
+    flags = spin_lock_irqsave(&process_table_lock);
+    list_for_each(c, &p->children, sibling)
+        c->parent_tid = p->pid;
+    spin_unlock_irqrestore(&process_table_lock, flags);
     return true;
 }

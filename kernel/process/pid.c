@@ -83,6 +83,25 @@ int pid_alloc(void)
     return pid ? pid : -EAGAIN;
 }
 
+int pid_take(int pid)
+{
+    if (pid < 1 || pid >= PID_MAX)
+        return -EINVAL;
+    int err = 0;
+    uint64_t flags = spin_lock_irqsave(&pid_lock);
+    struct pid_chunk **chunk = &chunks[pid / PER_CHUNK];
+    if (!*chunk && !(*chunk = kzalloc(sizeof **chunk)))
+        err = -ENOMEM;
+    else if (entry_of(pid)->used)
+        err = -EEXIST;
+    else {
+        (*chunk)->used++;
+        entry_of(pid)->used = true;
+    }
+    spin_unlock_irqrestore(&pid_lock, flags);
+    return err ? err : pid;
+}
+
 void pid_free(int pid)
 {
     uint64_t flags = spin_lock_irqsave(&pid_lock);

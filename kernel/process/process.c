@@ -2,6 +2,7 @@
 // Locks: process_table_lock > signal_lock; see process.h.
 #include "kernel/process/process.h"
 #include "kernel/log.h"
+#include "kernel/process/core.h"
 #include "kernel/process/pid.h"
 #include "kernel/process/posix_timer.h"
 #include "kernel/threads/sched.h"
@@ -51,16 +52,23 @@ static const struct rlimit default_limits[RLIM_NLIMITS] = {
 
 struct process *process_create(void)
 {
+    struct process *p = process_create_as(0);
+    return IS_ERR(p) ? NULL : p;
+}
+
+struct process *process_create_as(int pid)
+{
     struct process *p = slab_zalloc(&process_cache);
     if (!p)
-        return NULL;
+        return ERR_PTR(-ENOMEM);
     p->refs = 1;
     p->handlers = signal_handlers_create();
-    p->pid = p->handlers ? pid_alloc() : -ENOMEM;
+    p->pid = !p->handlers ? -ENOMEM : pid ? pid_take(pid) : pid_alloc();
     if (p->pid < 0) {
+        int err = p->pid;
         signal_handlers_unref(p->handlers);
         slab_free(&process_cache, p);
-        return NULL;
+        return ERR_PTR(err);
     }
     signal_queue_init(&p->pending);
     waitq_init(&p->signal_wait);
@@ -77,7 +85,8 @@ struct process *process_create(void)
     p->cred.cap_effective = p->cred.cap_permitted = p->cred.cap_bounding = ALL_CAPABILITIES;
     p->pgid = p->sid = p->pid;
     p->exit_signal = SIGCHLD;
-    p->dumpable = true;
+    p->dumpable = 1;
+    p->core_filter = CORE_FILTER_DEFAULT;
     p->start_time = time_monotonic();
     return p;
 }
@@ -99,11 +108,27 @@ void process_unref(struct process *p)
     slab_free(&process_cache, p);
 }
 
-void process_inherit(struct process *child, struct process *parent)
+bool process_limit_reached(const struct process *p, unsigned more)
+{
+    uint64_t limit = p->limits[RLIMIT_NPROC].rlim_cur, count = more;
+    uint32_t uid = p->cred.uid;
+    if (likely(uid == 0) || limit == RLIM_INFINITY || (p->cred.cap_effective & (1UL << CAP_SYS_RESOURCE | 1UL << CAP_SYS_ADMIN)))
+        return false;
+    struct process *other;
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    list_for_each(other, &process_list, all_link)
+        if (other->cred.uid == uid)
+            count += MAX(READ_ONCE(other->thread_count), 1u); // a zombie counts, too
+    spin_unlock_irqrestore(&process_table_lock, flags);
+    return count > limit;
+}
+
+void process_inherit(struct process *child, struct process *parent, bool sibling)
 {
     credentials_inherit(child, parent);
     memcpy(child->limits, parent->limits, sizeof child->limits);
     child->dumpable = parent->dumpable;
+    child->core_filter = parent->core_filter;
     child->oom_score_adj = parent->oom_score_adj;
     memcpy(child->exe, parent->exe, sizeof child->exe);
     if (process_hooks_get()->inherit)
@@ -112,6 +137,13 @@ void process_inherit(struct process *child, struct process *parent)
     child->pgid = parent->pgid;
     child->sid = parent->sid;
     child->tty = parent->tty;
+    if (unlikely(sibling)) {
+        child->exit_signal = parent->exit_signal;
+        child->parent_tid = parent->parent_tid;
+        parent = parent->parent;
+    } else {
+        child->parent_tid = thread_current()->tid;
+    }
     child->parent = parent;
     list_push_back(&parent->children, &child->sibling);
     spin_unlock_irqrestore(&process_table_lock, flags);
@@ -169,7 +201,7 @@ bool process_remove_thread(struct thread *t)
     if (left && (p->pending.set & ~t->signal_mask))
         signal_wake_any(p);
     spin_unlock_irqrestore(&p->signal_lock, flags);
-    if (left <= 1 && waitq_active(&p->signal_wait)) // process_kill_others
+    if ((left <= 1 || READ_ONCE(p->core_dumper)) && waitq_active(&p->signal_wait)) // process_kill_others, core_exit
         waitq_wake_all(&p->signal_wait);
     return left == 0;
 }

@@ -43,9 +43,13 @@ struct process {
     // parent told, when the last thread has stopped; a thread of the process itself tells that it goes on.
     bool stopped, stop_complete, stop_unreported, continue_unreported, continue_untold;
     int stop_signal;
-    bool vfork_waiting;       // the parent sleeps on its child_wait until this process lets its address space go
+    struct process *vfork_parent; // it sleeps on its child_wait until this process lets its address space go; NULL: nobody does
 
     struct process *parent;
+    int parent_tid; // the parent's thread that made it: __WNOTHREAD, PR_SET_PDEATHSIG
+    bool subreaper; // PR_SET_CHILD_SUBREAPER: orphaned descendants become its children
+    bool too_many;  // set*id(2) went over RLIMIT_NPROC of the new user: exec fails
+    int hangup_group; // of a session's leader: the foreground group when its terminal hung up; its end tells them. 0: none
     struct list children, sibling, all_link;
     struct waitq child_wait;
     struct waitq end_wait; // until it is a zombie: pidfds
@@ -54,6 +58,9 @@ struct process {
     int exit_signal;
     bool did_exec;
     uint8_t dumpable; // PR_SET_DUMPABLE; 2: by root only, suid_dumpable
+    uint16_t core_filter;       // /proc/PID/coredump_filter
+    unsigned core_parked;       // threads that stand still while one writes a core dump
+    struct thread *core_dumper; // that one; under signal_lock
 
     struct timer itimer_real;
     nsec_t itimer_real_interval;
@@ -66,7 +73,9 @@ struct process {
     unsigned posix_timer_count;
     struct sem_undo_list *sem_undo; // SEM_UNDO: kernel/ipc/sem.h; NULL: there is nothing to undo
     int next_timer_id;
-    nsec_t children_user_ns, children_system_ns;
+    nsec_t children_user_ns, children_system_ns; // of those that were waited for, with their own
+    uint64_t children_minor_faults, children_major_faults, children_voluntary_switches, children_involuntary_switches;
+    uint64_t children_peak_resident; // the largest
     nsec_t start_time;
     uint64_t peak_resident;
     char exe[256];   // absolute path, for /proc/self/exe
@@ -98,6 +107,7 @@ void process_set_hooks(const struct process_hooks *hooks);
 // A process with a number, default limits, root's credentials and default signal handlers, in a group and session of its own;
 // without aspace, files and fs. It appears in the table when its first thread is started. NULL: no memory.
 struct process *process_create(void);
+struct process *process_create_as(int pid); // with this number; carries the errno
 void process_discard(struct process *p); // one that never had a thread started
 void process_ref(struct process *p);
 void process_unref(struct process *p);
@@ -107,6 +117,8 @@ struct process *process_next(int pid);
 struct thread *process_next_thread(struct process *p, int tid);
 // CPU time of all threads, ended ones included.
 void process_times(struct process *p, nsec_t *user, nsec_t *system);
+// The threads of all processes of a real user, against RLIMIT_NPROC. False: `uid` is root's, or privileged, or has less than that.
+bool process_limit_reached(const struct process *p, unsigned more);
 // The letter that /proc/PID/stat shows: R S D T Z.
 char process_state(struct process *p);
 char thread_state_letter(struct thread *t);
@@ -117,10 +129,11 @@ bool process_group_orphaned(struct process *p);
 // The current process lets go of the address space that its vfork(2) parent lent it: called by exec and exit.
 void process_vfork_done(struct process *p);
 // Copies what a child inherits in this layer: credentials, limits, group, session, terminal, names; adds it to the parent's
-// children. The caller has filled in aspace, files, fs, handlers.
-void process_inherit(struct process *child, struct process *parent);
+// children, or (sibling: CLONE_PARENT) to those of the parent's parent. The caller has filled in aspace, files, fs, handlers.
+void process_inherit(struct process *child, struct process *parent, bool sibling);
 void process_add_thread(struct process *p, struct thread *t); // by thread_start
 int pid_alloc(void);                   // process and thread numbers come from one space; -EAGAIN when exhausted
+int pid_take(int pid);                 // this one: it, -EEXIST, -EINVAL, -ENOMEM
 void pid_free(int pid);
 
 void thread_exit(int code) NORETURN;                 // exit(2): this thread; the process too when it is the last
@@ -133,13 +146,14 @@ void process_notify_parent(struct process *p, int code, int status);
 // wait4(2), waitid(2): a child of the current process that has changed its state.
 struct wait_query {
     int kind, id; // P_ALL, P_PID, P_PGID
-    int options;  // WNOHANG, WEXITED, WSTOPPED, WCONTINUED, WNOWAIT, __WALL, __WCLONE
+    int options;  // WNOHANG, WEXITED, WSTOPPED, WCONTINUED, WNOWAIT, __WALL, __WCLONE, __WNOTHREAD
 };
 struct wait_result {
     int pid;
     uint32_t uid, status; // status as wait(2) shows it
     int code;             // CLD_*
-    nsec_t user_ns, system_ns;
+    nsec_t user_ns, system_ns; // these and the following: with the child's own children
+    uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
     uint64_t peak_resident;
 };
 // The pid; 0 with WNOHANG when there is none yet; -ECHILD, -ERESTARTSYS.

@@ -86,6 +86,7 @@ struct thread {
     struct restart restart; // what restart_syscall(2) continues
     nsec_t start_time;      // monotonic
     int parent_death_signal; // PR_SET_PDEATHSIG
+    uint64_t timer_slack, timer_slack_default; // PR_SET_TIMERSLACK; 0: Linux' default
     const struct credentials *borrowed_cred; // NULL: it acts with those of its process
     CHECKED(struct held_locks locks_held;)
     uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
