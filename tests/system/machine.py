@@ -115,6 +115,14 @@ def noise_calls():
         check(got.status != 125, f"seed {seed}: status {got.status}: {harness.tail(got.stderr)}")
 
 
+@test("machine/fork-pages")
+def fork_pages():
+    """Ten thousand processes come and go without the loss of a page."""
+    for cpus in ["1", "2"]:
+        got = knarr("--cpus", cpus, "-m", "256M", compiled("fork_pages"), timeout=60)
+        check((got.status, got.stdout) == (0, b"done\n"), f"status {got.status}: {harness.tail(got.stdout)} {harness.tail(got.stderr)}")
+
+
 @test("machine/leaks")
 def leaks():
     """Memory comes back after files, mappings, threads and processes."""
