@@ -100,15 +100,6 @@ struct file_table *process_files_get(struct process *p) {
     return t;
 }
 
-struct aspace *process_aspace_get(struct process *p) {
-    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-    struct aspace *as = p->aspace;
-    if (as)
-        aspace_ref(as);
-    spin_unlock_irqrestore(&p->signal_lock, flags);
-    return as;
-}
-
 bool process_path_get(struct process *p, bool root, struct path *out) {
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     struct fs_context *fs = p->fs;

@@ -56,6 +56,5 @@ int proc_show_mounts(struct seqbuf *s, struct proc_ref *r);
 struct file_table *process_files_get(struct process *p);
 bool process_path_get(struct process *p, bool root, struct path *out);
 bool process_exe_get(struct process *p, struct path *out);
-struct aspace *process_aspace_get(struct process *p);
 
 #endif

@@ -117,8 +117,12 @@ struct process *process_next(int pid);
 struct thread *process_next_thread(struct process *p, int tid);
 // CPU time of all threads, ended ones included.
 void process_times(struct process *p, nsec_t *user, nsec_t *system);
-// The threads of all processes of a real user, against RLIMIT_NPROC. False: `uid` is root's, or privileged, or has less than that.
+// Would the real user of `p` have more threads than RLIMIT_NPROC allows, with `more` new ones? Root and the privileged may.
 bool process_limit_reached(const struct process *p, unsigned more);
+// May the current process look into the other one, or change it? `real`: the caller's real IDs count (process_vm_readv), not those
+// for files (/proc). kernel/process/access.c
+bool process_may_trace(struct process *p, bool real);
+struct aspace *process_aspace_ref(struct process *p); // NULL when it has ended
 // The letter that /proc/PID/stat shows: R S D T Z.
 char process_state(struct process *p);
 char thread_state_letter(struct thread *t);
