@@ -10,6 +10,7 @@ import subprocess
 import termios
 import time
 
+import containers
 import harness
 from harness import Failure, busybox, check, compiled, scratch, test
 
@@ -192,3 +193,76 @@ def not_a_terminal():
     check(got.stdout == b"none\nnot a tty\n", f"{got.stdout!r}")
     got = harness.knarr(compiled("tty"))
     harness.compare(harness.linux([compiled("tty")]), got)
+
+
+def job_control(root, argv, options=()):
+    """An interactive shell with jobs: Ctrl-Z, jobs, bg, fg, a background reader, kill %1, a stopped job at the end."""
+    with Terminal([harness.KNARR, "run", "--root", root, "-e", "PS1=READY ", "-e", "PATH=/bin", "-e", "ENV=", *options, *argv], columns=200) as t:
+        t.expect("READY ")
+        t.type("set -b 2>/dev/null; echo $((40 + 2))\r")
+        t.expect("42\r\n.*READY ")
+        t.type("sleep 100\r")
+        time.sleep(0.5)
+        t.type("\x1a")
+        t.expect("[Ss]topped.*READY ")
+        t.type("jobs\r")
+        t.expect("\\[1\\] *\\+ *[Ss]topped.*sleep 100.*READY ")
+        t.type("bg\r")
+        t.expect("READY ")
+        t.type("jobs\r")
+        t.expect("[Rr]unning.*sleep 100.*READY ")
+        t.type("fg\r")
+        t.expect("sleep 100")
+        time.sleep(0.3)
+        t.type("\x03")
+        t.expect("READY ")
+        t.type("echo status $?\r")
+        t.expect("status 130\r\n.*READY ")
+        # Who reads from the terminal in the background is stopped.
+        t.type("cat &\r")
+        t.expect("READY ")
+        time.sleep(0.5)
+        t.type("\r")
+        t.expect("READY ")
+        t.type("jobs\r")
+        t.expect("[Ss]topped.*cat.*READY ")
+        t.type("kill %1; sleep 0.2; kill -CONT %1 2>/dev/null; wait; echo over\r")
+        t.expect("\r\nover\r\n|over\r\n")
+        t.expect("READY ")
+        # A pipeline is one job; another one goes on behind it.
+        t.type("sleep 0.2 | cat | sleep 100\r")
+        time.sleep(0.6)
+        t.type("\x1a")
+        t.expect("[Ss]topped.*READY ")
+        t.type("kill -KILL %1; wait; echo killed\r")
+        t.expect("killed\r\n.*READY ")
+        t.type("(sleep 0.3; echo from behind) &\r")
+        t.expect("READY ")
+        t.expect("from behind", 10)
+        t.type("exit 5\r")
+        time.sleep(0.2)
+        if t.child.poll() is None:
+            t.type("exit 5\r")
+        check(t.status() == 5, f"status {t.child.returncode}")
+
+
+def jobs_of(program, argv, options=()):
+    with scratch() as root:
+        containers.applets(root)
+        harness.place(root, program)
+        job_control(root, argv, options)
+
+
+@test("terminal/jobs-busybox")
+def jobs_busybox():
+    jobs_of(busybox(), ["/bin/busybox", "ash"])
+
+
+@test("terminal/jobs-bash")
+def jobs_bash():
+    jobs_of(containers.found("bash"), [containers.found("bash"), "--norc", "--noediting"], ["--cpus", "2"])
+
+
+@test("terminal/jobs-dash")
+def jobs_dash():
+    jobs_of(containers.found("dash"), [containers.found("dash"), "-i"])
