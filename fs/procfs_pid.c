@@ -1,6 +1,7 @@
 // /proc/PID and /proc/PID/task/TID.
 #include "fs/procfs.h"
 #include "fs/tty.h"
+#include "kernel/process/core.h"
 #include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
@@ -30,7 +31,7 @@ static bool emit_map(void *ctx, const struct vma_info *v) {
 }
 
 static int show_maps(struct seqbuf *s, struct proc_ref *r) {
-    struct aspace *as = process_aspace_get(r->process);
+    struct aspace *as = process_aspace_ref(r->process);
     if (as) {
         aspace_each(as, emit_map, s);
         aspace_unref(as);
@@ -60,7 +61,7 @@ static bool emit_smap(void *ctx, const struct vma_info *v) {
 }
 
 static int show_smaps(struct seqbuf *s, struct proc_ref *r) {
-    struct smaps m = {s, process_aspace_get(r->process)};
+    struct smaps m = {s, process_aspace_ref(r->process)};
     if (m.as) {
         aspace_each(m.as, emit_smap, &m);
         aspace_unref(m.as);
@@ -69,7 +70,7 @@ static int show_smaps(struct seqbuf *s, struct proc_ref *r) {
 }
 
 static int copy_from_program(struct seqbuf *s, struct process *p, bool environment) {
-    struct aspace *as = process_aspace_get(p);
+    struct aspace *as = process_aspace_ref(p);
     if (!as)
         return 0;
     uaddr_t at = environment ? as->env_start : as->arg_start, end = environment ? as->env_end : as->arg_end;
@@ -91,7 +92,7 @@ static int show_cmdline(struct seqbuf *s, struct proc_ref *r) { return copy_from
 static int show_environ(struct seqbuf *s, struct proc_ref *r) { return copy_from_program(s, r->process, true); }
 
 static int show_auxv(struct seqbuf *s, struct proc_ref *r) {
-    struct aspace *as = process_aspace_get(r->process);
+    struct aspace *as = process_aspace_ref(r->process);
     if (as) {
         seq_write(s, as->auxv, as->auxv_words * sizeof(as->auxv[0]));
         aspace_unref(as);
@@ -100,7 +101,7 @@ static int show_auxv(struct seqbuf *s, struct proc_ref *r) {
 }
 
 static int show_statm(struct seqbuf *s, struct proc_ref *r) {
-    struct aspace *as = process_aspace_get(r->process);
+    struct aspace *as = process_aspace_ref(r->process);
     unsigned long text = 0;
     if (!as) {
         seq_puts(s, "0 0 0 0 0 0 0\n");
@@ -120,7 +121,7 @@ static int parent_of(struct process *p) { return p->parent ? p->parent->pid : 0;
 static int show_stat_of(struct seqbuf *s, struct proc_ref *r, bool whole) {
     struct process *p = r->process;
     struct thread *t = r->thread;
-    struct aspace *as = process_aspace_get(p);
+    struct aspace *as = process_aspace_ref(p);
     nsec_t user = 0, system = 0;
     if (t && !whole)
         thread_times(t, &user, &system);
@@ -205,7 +206,7 @@ static int show_status(struct seqbuf *s, struct proc_ref *r) {
     group_list_unref(groups);
     seq_printf(s, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", p->pid, r->item->tid ? r->item->tid : p->pid,
                p->pgid, p->sid);
-    struct aspace *as = process_aspace_get(p);
+    struct aspace *as = process_aspace_ref(p);
     if (as) {
         show_status_memory(s, as);
         aspace_unref(as);
@@ -313,8 +314,38 @@ static long store_oom_score_adj(struct proc_ref *r, const char *text, size_t len
     return 0;
 }
 
+static int show_core_filter(struct seqbuf *s, struct proc_ref *r) {
+    seq_printf(s, "%08x\n", r->process->core_filter);
+    return 0;
+}
+
+// A number as strtoul(3) reads it with base 0.
+static long store_core_filter(struct proc_ref *r, const char *text, size_t len) {
+    unsigned base = 10, value = 0;
+    const char *s = text;
+    if (s[0] == '0') {
+        base = s[1] == 'x' || s[1] == 'X' ? 16 : 8;
+        s += base == 16 ? 2 : 0;
+    }
+    const char *digits = s;
+    for (;; s++) {
+        unsigned digit = *s >= '0' && *s <= '9'   ? (unsigned)(*s - '0')
+                         : *s >= 'a' && *s <= 'f' ? (unsigned)(*s - 'a') + 10
+                         : *s >= 'A' && *s <= 'F' ? (unsigned)(*s - 'A') + 10
+                                                  : 99;
+        if (digit >= base)
+            break;
+        if (__builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, digit, &value))
+            return -ERANGE;
+    }
+    if (s == digits || (*s && *s != '\n'))
+        return -EINVAL;
+    r->process->core_filter = value & CORE_FILTER_MASK;
+    return 0;
+}
+
 static int show_oom_score(struct seqbuf *s, struct proc_ref *r) {
-    struct aspace *as = process_aspace_get(r->process);
+    struct aspace *as = process_aspace_ref(r->process);
     long score = as ? (long)(as->resident_pages * 1000 / MAX(page_total(), 1ul)) : 0;
     if (as)
         aspace_unref(as);
@@ -407,6 +438,7 @@ static const struct proc_numbers tasks = {.next = next_task, .member = &task_ent
 
 const struct proc_entry proc_pid_entries[] = {
     COMMON_ENTRIES,
+    {.name = "coredump_filter", .mode = S_IFREG | 0644, .show = show_core_filter, .store = store_core_filter},
     PROC_FILE("stat", show_stat),
     {.name = "task", .mode = S_IFDIR | 0555, .numbers = &tasks},
     {.name = NULL},

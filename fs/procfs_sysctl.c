@@ -1,7 +1,9 @@
 // /proc/sys: what programs ask of the system's settings. Writable is what has an effect here.
+#include "fs/pipe.h"
 #include "fs/procfs.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
+#include "kernel/process/core.h"
 #include "kernel/random.h"
 #include "kernel/string.h"
 #include "kernel/uts.h"
@@ -24,7 +26,9 @@ NUMBER(show_mmap_min_addr, 65536)
 NUMBER(show_nr_hugepages, 0)
 NUMBER(show_file_max, INT64_MAX)
 NUMBER(show_nr_open, 1 << 20)
-NUMBER(show_pipe_max_size, 1 << 20)
+NUMBER(show_pipe_max_size, pipe_max_size)
+NUMBER(show_pipe_soft, pipe_user_pages_soft)
+NUMBER(show_pipe_hard, pipe_user_pages_hard)
 NUMBER(show_entropy, 256)
 NUMBER(show_poolsize, 256)
 NUMBER(show_randomize, 2)
@@ -82,9 +86,50 @@ static long store_domainname(struct proc_ref *r, const char *text, size_t len) {
 }
 
 static int show_core_pattern(struct seqbuf *s, struct proc_ref *r) {
-    seq_puts(s, "core\n");
+    char pattern[CORE_PATTERN_SIZE];
+    core_pattern_get(pattern);
+    seq_printf(s, "%s\n", pattern);
     return 0;
 }
+
+static long store_core_pattern(struct proc_ref *r, const char *text, size_t len) {
+    const char *end = memchr(text, '\n', len);
+    return core_pattern_set(text, end ? (size_t)(end - text) : len);
+}
+
+// --- Settings that are small numbers ---
+
+struct setting {
+    const char *name; // of the file
+    uint8_t *value, most;
+};
+static const struct setting settings[] = {
+    {"core_uses_pid", &core_uses_pid, 1},           {"protected_fifos", &protected_fifos, 2},
+    {"protected_hardlinks", &protected_hardlinks, 1}, {"protected_regular", &protected_regular, 2},
+    {"protected_symlinks", &protected_symlinks, 1}, {"suid_dumpable", &suid_dumpable, 2},
+};
+
+static const struct setting *setting_of(const struct proc_ref *r) {
+    const struct setting *s = settings;
+    while (strcmp(s->name, r->item->entry->name) != 0) // every file of SETTING() is in the table
+        s++;
+    return s;
+}
+
+static int show_setting(struct seqbuf *s, struct proc_ref *r) {
+    seq_printf(s, "%u\n", *setting_of(r)->value);
+    return 0;
+}
+
+static long store_setting(struct proc_ref *r, const char *text, size_t len) {
+    const struct setting *s = setting_of(r);
+    if (len < 1 || text[0] < '0' || text[0] > '9' || (len > 1 && text[1] != '\n') || text[0] - '0' > s->most)
+        return -EINVAL;
+    WRITE_ONCE(*s->value, (uint8_t)(text[0] - '0'));
+    return 0;
+}
+#define SETTING(nm)                                                                                                    \
+    { .name = (nm), .mode = S_IFREG | 0644, .show = show_setting, .store = store_setting }
 
 static void print_uuid(struct seqbuf *s, const uint8_t u[16]) {
     seq_printf(s, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n", u[0], u[1], u[2], u[3],
@@ -122,7 +167,8 @@ static const struct proc_entry random_entries[] = {
 
 static const struct proc_entry kernel_entries[] = {
     PROC_FILE("cap_last_cap", show_cap_last_cap),
-    PROC_FILE("core_pattern", show_core_pattern),
+    {.name = "core_pattern", .mode = S_IFREG | 0644, .show = show_core_pattern, .store = store_core_pattern},
+    SETTING("core_uses_pid"),
     PROC_FILE("dmesg_restrict", show_zero),
     {.name = "domainname", .mode = S_IFREG | 0644, .show = show_domainname, .store = store_domainname},
     {.name = "hostname", .mode = S_IFREG | 0644, .show = show_hostname, .store = store_hostname},
@@ -141,6 +187,34 @@ static const struct proc_entry kernel_entries[] = {
     {.name = NULL},
 };
 
+// A number with a line end or without.
+static int parse_number(const char *text, size_t len, uint64_t *value) {
+    char digits[24];
+    const char *end = memchr(text, '\n', len);
+    size_t n = end ? (size_t)(end - text) : len;
+    if (n >= sizeof(digits))
+        return -EINVAL;
+    memcpy(digits, text, n);
+    digits[n] = 0;
+    return str_to_u64(digits, value) ? 0 : -EINVAL;
+}
+
+static long store_pipe_max_size(struct proc_ref *r, const char *text, size_t len) {
+    uint64_t value;
+    if (parse_number(text, len, &value) < 0 || !value || !pipe_round_size(value))
+        return -EINVAL;
+    WRITE_ONCE(pipe_max_size, pipe_round_size(value));
+    return 0;
+}
+
+static long store_pipe_soft(struct proc_ref *r, const char *text, size_t len) {
+    return parse_number(text, len, &pipe_user_pages_soft);
+}
+
+static long store_pipe_hard(struct proc_ref *r, const char *text, size_t len) {
+    return parse_number(text, len, &pipe_user_pages_hard);
+}
+
 static const struct proc_entry vm_entries[] = {
     PROC_FILE("max_map_count", show_max_map_count),
     PROC_FILE("mmap_min_addr", show_mmap_min_addr),
@@ -155,9 +229,14 @@ static const struct proc_entry fs_entries[] = {
     PROC_FILE("file-max", show_file_max),
     PROC_FILE("file-nr", show_file_nr),
     PROC_FILE("nr_open", show_nr_open),
-    PROC_FILE("pipe-max-size", show_pipe_max_size),
-    PROC_FILE("protected_hardlinks", show_one),
-    PROC_FILE("protected_symlinks", show_one),
+    {.name = "pipe-max-size", .mode = S_IFREG | 0644, .show = show_pipe_max_size, .store = store_pipe_max_size},
+    {.name = "pipe-user-pages-hard", .mode = S_IFREG | 0644, .show = show_pipe_hard, .store = store_pipe_hard},
+    {.name = "pipe-user-pages-soft", .mode = S_IFREG | 0644, .show = show_pipe_soft, .store = store_pipe_soft},
+    SETTING("protected_fifos"),
+    SETTING("protected_hardlinks"),
+    SETTING("protected_regular"),
+    SETTING("protected_symlinks"),
+    SETTING("suid_dumpable"),
     {.name = NULL},
 };
 

@@ -2,6 +2,7 @@
 // can fail, so nobody is ever killed for want of memory halfway.
 #include "fs/vfs.h"
 #include "kernel/threads/futex.h"
+#include "kernel/process/core.h"
 #include "kernel/process/posix_timer.h"
 #include "kernel/process/process.h"
 #include "kernel/memory/slab.h"
@@ -9,23 +10,15 @@
 #include "kernel/memory/usercopy.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/vectors.h"
+#include "loader/core.h"
 #include "loader/loader.h"
-#include <linux/securebits.h>
 
-// Identity and capabilities after exec: capabilities(7), for files without capabilities of their own.
-static void commit_credentials(struct credentials *c, struct thread *t, const struct exec_image *img) {
-    bool changes = c->euid != img->euid || c->egid != img->egid; // set-user-ID, set-group-ID
-    bool root = (c->uid == 0 || img->euid == 0) && !(c->securebits & SECBIT_NOROOT);
-
-    if (changes) {
-        c->cap_ambient = 0;
+static void commit_credentials(struct process *p, struct thread *t, const struct exec_image *img) {
+    bool plain = p->cred.uid == p->cred.euid && p->cred.gid == p->cred.egid && !img->unreadable;
+    p->dumpable = plain ? 1 : suid_dumpable;
+    credentials_commit(&img->cred);
+    if (img->secure)
         t->parent_death_signal = 0;
-    }
-    c->euid = c->suid = c->fsuid = img->euid;
-    c->egid = c->sgid = c->fsgid = img->egid;
-    c->cap_permitted = (root ? c->cap_inheritable | c->cap_bounding : 0) | c->cap_ambient;
-    c->cap_effective = root && c->euid == 0 ? c->cap_permitted : c->cap_ambient;
-    c->securebits &= ~(uint32_t)SECBIT_KEEP_CAPS;
 }
 
 static void commit_names(struct process *p, struct thread *t, const struct exec_image *img) {
@@ -35,12 +28,14 @@ static void commit_names(struct process *p, struct thread *t, const struct exec_
     if (exe) {
         *exe = img->file->path;
         path_ref(exe);
+        inode_deny_write(img->file->inode); // the image has it already: this cannot fail
     }
     uint64_t flags = spin_lock_irqsave(&p->signal_lock); // procfs looks at other processes under it
     struct path *old = p->exe_path;
     p->exe_path = exe;
     spin_unlock_irqrestore(&p->signal_lock, flags);
     if (old) {
+        inode_allow_write(path_inode(old));
         path_unref(old);
         kfree(old);
     }
@@ -82,6 +77,7 @@ void loader_commit(struct exec_image *img) {
     }
     t->clear_tid = t->robust_list = t->robust_len = t->rseq = 0;
 
+    img->aspace->no_huge = p->aspace && p->aspace->no_huge;
     swap_aspace(p, img->aspace);
     img->aspace = NULL;
     signal_reset_handlers(p);
@@ -94,10 +90,11 @@ void loader_commit(struct exec_image *img) {
 
     if (p->files)
         file_table_close_on_exec(p->files);
-    commit_credentials(&p->cred, t, img);
+    commit_credentials(p, t, img);
     commit_names(p, t, img);
     p->did_exec = true;
-    p->dumpable = p->cred.uid == p->cred.euid && p->cred.gid == p->cred.egid;
+    p->exit_signal = SIGCHLD;
+    core_write_hook = core_write;
     start_frame(t->frame, img);
     loader_image_release(img);
 }

@@ -12,6 +12,7 @@
 #include "kernel/x86/fpu.h"
 #include "loader/elf.h"
 #include "loader/loader.h"
+#include "loader/privileges.h"
 #include "loader/script.h"
 #include "loader/stack.h"
 #include <linux/auxvec.h>
@@ -41,6 +42,7 @@ struct load {
     char **argv, **envp;
     struct script_chain *chain;
     unsigned depth;
+    bool hidden; // its name will be gone when the new program looks for it: a script cannot be opened by its interpreter
     size_t head_len;
     struct layout layout;
     struct stack_params stack;
@@ -134,6 +136,8 @@ static int enter_script(struct load *l, const char *script, const char **interpr
     char *name;
     if (!script_parse(line, &name, &argument))
         return refuse(l, "a script that names no interpreter in its first 255 bytes");
+    if (l->hidden)
+        return -ENOENT;
     l->argv[0] = (char *)script;
     if (argument)
         *--l->argv = argument;
@@ -265,9 +269,8 @@ static void add_auxv(struct stack_params *s, uint64_t type, uint64_t value) {
 // In Linux's order.
 static void fill_auxv(const struct load *l, struct stack_params *s, const struct program *main,
                       const struct program *interp, uaddr_t vdso) {
-    const struct credentials *cred = &process_current()->cred;
     const struct exec_image *img = l->out;
-    bool secure = cred->uid != img->euid || cred->gid != img->egid;
+    const struct credentials *cred = &img->cred;
 
     if (vdso)
         add_auxv(s, AT_SYSINFO_EHDR, vdso);
@@ -282,10 +285,10 @@ static void fill_auxv(const struct load *l, struct stack_params *s, const struct
     add_auxv(s, AT_FLAGS, 0);
     add_auxv(s, AT_ENTRY, main->info.entry + main->bias);
     add_auxv(s, AT_UID, cred->uid);
-    add_auxv(s, AT_EUID, img->euid);
+    add_auxv(s, AT_EUID, cred->euid);
     add_auxv(s, AT_GID, cred->gid);
-    add_auxv(s, AT_EGID, img->egid);
-    add_auxv(s, AT_SECURE, secure);
+    add_auxv(s, AT_EGID, cred->egid);
+    add_auxv(s, AT_SECURE, img->secure);
     add_auxv(s, AT_RANDOM, 0);
     add_auxv(s, AT_HWCAP2, cpu_features.fsgsbase ? HWCAP2_FSGSBASE : 0);
     add_auxv(s, AT_EXECFN, 0);
@@ -331,19 +334,6 @@ static int build_image(struct load *l, struct program *main, struct program *int
     return make_stack(l, as, main, interp, vdso);
 }
 
-// Set-user-ID and set-group-ID files; scripts have none, since their interpreter is the program.
-static void choose_identity(struct exec_image *img, const struct file *f) {
-    const struct credentials *cred = &process_current()->cred;
-    img->euid = cred->euid;
-    img->egid = cred->egid;
-    if (cred->no_new_privs)
-        return;
-    if (f->inode->mode & S_ISUID)
-        img->euid = f->inode->uid;
-    if ((f->inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
-        img->egid = f->inode->gid;
-}
-
 static int load(struct load *l, int at, const char *path, unsigned lookup_flags) {
     struct program main = {0}, interp = {0};
     struct exec_image *out = l->out;
@@ -377,15 +367,19 @@ static int load(struct load *l, int at, const char *path, unsigned lookup_flags)
         }
     }
     if (!err) {
-        choose_identity(out, main.file);
-        err = build_image(l, &main, &interp);
+        err = inode_deny_write(main.file->inode);
+        out->denies_write = !err;
+        out->file = file_ref(main.file);
     }
+    if (!err)
+        err = privileges_choose(out, main.file);
+    if (!err)
+        err = build_image(l, &main, &interp);
     if (!err) {
         const char *slash = strrchr(l->exec_name, '/');
         str_copy(out->name, slash ? slash + 1 : l->exec_name, sizeof(out->name));
         if (path_name(&main.file->path, out->path, sizeof(out->path)) < 0)
             out->path[0] = '\0';
-        out->file = file_ref(main.file);
     }
     program_release(&main);
     program_release(&interp);
@@ -411,6 +405,7 @@ int loader_load(int at, const char *path, unsigned lookup_flags, const struct ex
     out->aspace = NULL;
     out->file = NULL;
     out->reason = NULL;
+    out->denies_write = false;
     out->path[0] = out->name[0] = '\0';
     if (l && (made_name || !by_descriptor)) {
         l->out = out;
@@ -420,6 +415,7 @@ int loader_load(int at, const char *path, unsigned lookup_flags, const struct ex
         l->envp = args->envp;
         l->chain = NULL;
         l->depth = 0;
+        l->hidden = by_descriptor && fd_get_flags(at) == FD_CLOEXEC;
         l->stack.auxv_count = 0;
         err = load(l, at, path, lookup_flags);
         kfree(l->chain);
@@ -434,6 +430,9 @@ int loader_load(int at, const char *path, unsigned lookup_flags, const struct ex
 void loader_image_release(struct exec_image *img) {
     if (img->aspace)
         aspace_unref(img->aspace);
+    if (img->denies_write)
+        inode_allow_write(img->file->inode);
+    img->denies_write = false;
     if (img->file)
         file_unref(img->file);
     img->aspace = NULL;

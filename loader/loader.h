@@ -2,6 +2,7 @@
 #ifndef LOADER_LOADER_H
 #define LOADER_LOADER_H
 
+#include "kernel/process/credentials.h"
 #include "kernel/types.h"
 
 struct aspace;
@@ -27,7 +28,10 @@ struct exec_image {
     char path[4096];       // of the program itself (the script's interpreter for scripts): /proc/PID/exe
     struct file *file;     // the program's file, referenced: exe link
     char name[16];         // the last component, for PR_GET_NAME
-    uint32_t euid, egid;   // effective identity, when the file is set-user-ID or set-group-ID
+    struct credentials cred; // all but the groups
+    bool secure;           // AT_SECURE: it can do more than who started it
+    bool unreadable;       // who runs it may not read it: no core dumps
+    bool denies_write;     // the file is counted as running
     const char *reason;    // of -ENOEXEC, in words; NULL: none known
 };
 // Builds a new address space for the program at `path`, with the limits and credentials of the current process. Does not

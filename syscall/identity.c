@@ -1,4 +1,4 @@
-// Users, groups and capabilities of the process. credentials(7), capabilities(7).
+// Users and groups of the process. credentials(7); what a change of users does to capabilities(7).
 #include "kernel/process/process.h"
 #include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
@@ -278,81 +278,5 @@ long sys_setgroups(uint64_t size, uint64_t list)
         sort(g->gid, n);
     }
     process_set_groups(g);
-    return 0;
-}
-
-// --- Capabilities: two 32-bit halves of each set, in the versions 2 and 3 of the interface; version 1 has the lower only ---
-
-static int capability_halves(uint64_t uheader, int *pid)
-{
-    struct __user_cap_header_struct h;
-    if (copy_in_obj(&h, uheader) < 0)
-        return -EFAULT;
-    *pid = h.pid;
-    if (h.version == _LINUX_CAPABILITY_VERSION_1)
-        return 1;
-    if (h.version == _LINUX_CAPABILITY_VERSION_2 || h.version == _LINUX_CAPABILITY_VERSION_3)
-        return 2;
-    h.version = _LINUX_CAPABILITY_VERSION_3;
-    return copy_out_obj(uheader, &h) < 0 ? -EFAULT : -EINVAL;
-}
-
-// The process that has a thread of this number, referenced.
-static struct process *process_of(int tid)
-{
-    struct process *p = process_find(tid);
-    struct thread *t = p ? NULL : thread_find(tid);
-    if (t) {
-        p = t->process;
-        process_ref(p);
-        thread_unref(t);
-    }
-    return p;
-}
-
-long sys_capget(uint64_t uheader, uint64_t udata)
-{
-    struct __user_cap_data_struct data[2];
-    int pid, halves = capability_halves(uheader, &pid);
-    if (halves < 0 || !udata)
-        return halves < 0 && (halves != -EINVAL || udata) ? halves : 0;
-    if (pid < 0)
-        return -EINVAL;
-    struct process *p = process_of(pid ? pid : process_current()->pid);
-    if (!p)
-        return -ESRCH;
-    for (int i = 0; i < 2; i++) {
-        data[i].effective = (uint32_t)(p->cred.cap_effective >> 32 * i);
-        data[i].permitted = (uint32_t)(p->cred.cap_permitted >> 32 * i);
-        data[i].inheritable = (uint32_t)(p->cred.cap_inheritable >> 32 * i);
-    }
-    process_unref(p);
-    return copy_out(udata, data, (size_t)halves * sizeof data[0]);
-}
-
-long sys_capset(uint64_t uheader, uint64_t udata)
-{
-    struct credentials c = *credentials();
-    struct __user_cap_data_struct data[2] = {{0}};
-    int pid, halves = capability_halves(uheader, &pid);
-    if (halves < 0)
-        return halves;
-    if (pid && pid != thread_current()->tid)
-        return -EPERM;
-    if (copy_in(data, udata, (size_t)halves * sizeof data[0]) < 0)
-        return -EFAULT;
-    const uint64_t all = (2UL << CAP_LAST_CAP) - 1; // what else is asked for is ignored
-    uint64_t effective = (data[0].effective | (uint64_t)data[1].effective << 32) & all;
-    uint64_t permitted = (data[0].permitted | (uint64_t)data[1].permitted << 32) & all;
-    uint64_t inheritable = (data[0].inheritable | (uint64_t)data[1].inheritable << 32) & all;
-    if (!capable(CAP_SETPCAP) && (inheritable & ~(c.cap_inheritable | c.cap_permitted)))
-        return -EPERM;
-    if ((inheritable & ~(c.cap_inheritable | c.cap_bounding)) || (permitted & ~c.cap_permitted) || (effective & ~permitted))
-        return -EPERM;
-    c.cap_effective = effective;
-    c.cap_permitted = permitted;
-    c.cap_inheritable = inheritable;
-    c.cap_ambient &= permitted & inheritable;
-    credentials_commit(&c);
     return 0;
 }

@@ -1,6 +1,7 @@
 // Names: mkdir, rmdir, unlink, rename, link, symlink, readlink, mknod, each with its *at form.
 #include "syscall/path.h"
 #include "syscall/syscall.h"
+#include <linux/capability.h>
 
 long sys_mkdirat(uint64_t at, uint64_t name, uint64_t mode) {
     struct user_path p;
@@ -76,6 +77,8 @@ long sys_linkat(uint64_t from_at, uint64_t from, uint64_t to_at, uint64_t to, ui
     struct user_path a, b;
     if (flags & ~(uint64_t)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
+    if ((flags & AT_EMPTY_PATH) && !capable(CAP_DAC_READ_SEARCH))
+        return -ENOENT;
     long err = two_names(&a, from, &b, to);
     if (err == 0) {
         unsigned lookup = (flags & AT_SYMLINK_FOLLOW ? LOOKUP_FOLLOW : 0) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);

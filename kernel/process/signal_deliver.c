@@ -2,6 +2,7 @@
 // system call that was interrupted. Interrupts are on; the thread's frame is complete.
 // Lock: process.signal_lock, never while user memory is touched.
 #include "kernel/log.h"
+#include "kernel/process/core.h"
 #include "kernel/process/posix_timer.h"
 #include "kernel/process/process.h"
 #include "kernel/threads/rseq.h"
@@ -153,7 +154,7 @@ static void terminate(struct process *p, int sig, const siginfo_t *info)
         signal_report_crash(sig, info);
     else
         log_info("process %d (%s) ends by signal %d", p->pid, thread_current()->name, sig);
-    process_exit((uint32_t)sig);
+    core_exit(sig, info);
 }
 
 static void default_action(struct process *p, int sig, const siginfo_t *info)
