@@ -91,6 +91,20 @@ int vfs_mknod(int at, const char *name, uint32_t mode, uint64_t rdev) {
     return creation_end(&c, c.dir->ops->create ? c.dir->ops->create(c.dir, c.d, mode, rdev) : -EPERM);
 }
 
+int vfs_make_socket(const char *name, uint32_t mode, struct path *made) {
+    struct creation c;
+    int err = creation_begin(&c, AT_FDCWD, name, false);
+    if (err < 0)
+        return err;
+    mode = S_IFSOCK | (mode & 07777 & ~current_umask());
+    err = c.dir->ops->create ? c.dir->ops->create(c.dir, c.d, mode, 0) : -EPERM;
+    if (err == 0) {
+        *made = (struct path){c.walk.path.mount, c.d};
+        path_ref(made);
+    }
+    return creation_end(&c, err);
+}
+
 int vfs_symlink(const char *target, int at, const char *name) {
     if (!*target)
         return -ENOENT;

@@ -16,6 +16,7 @@ struct inode {
     const struct file_ops *file_ops; // given to files opened on it
     struct superblock *sb;
     uint32_t refs;
+    uint8_t watched; // WATCHED_*, for fs/inotify.h
     uint32_t mode; // S_IFMT and permissions
     uint32_t uid, gid, nlink;
     uint64_t ino, rdev, size, blocks; // blocks of 512 bytes
@@ -26,6 +27,7 @@ struct inode {
     struct list aliases;  // dentry.alias_link: the names of this inode
     struct pipe *pipe;    // of an open FIFO: fs/pipe.c, under `lock`
     struct file_lock *locks; // flock(2), fcntl(2): fs/lock.c
+    struct inotify_mark *watches; // fs/inotify.c
     struct xattr *xattrs;    // extended attributes, under `lock`: fs/xattr.c
     int32_t write_count;     // files open for writing; negative: running programs, which nobody may write to
 };
@@ -208,6 +210,7 @@ int vfs_permission(struct inode *inode, unsigned mask); // 4 read, 2 write, 1 ex
 
 int vfs_mkdir(int at, const char *name, uint32_t mode);
 int vfs_mknod(int at, const char *name, uint32_t mode, uint64_t rdev);
+int vfs_make_socket(const char *name, uint32_t mode, struct path *made); // S_IFSOCK; *made is referenced
 int vfs_symlink(const char *target, int at, const char *name);
 int vfs_link(int from_at, const char *from, int to_at, const char *to, unsigned flags);
 int vfs_unlink(int at, const char *name, bool directory);
@@ -231,6 +234,7 @@ struct fs_context {
 };
 struct fs_context *fs_context_create(void); // at the root of the first mount
 struct fs_context *fs_context_copy(struct fs_context *from);
+long fs_context_unshare(void); // the current process gets one of its own. 0 or -ENOMEM
 void fs_context_unref(struct fs_context *fs);
 int fs_set_cwd(const struct path *p);  // chdir(2): a directory that may be searched
 int fs_set_root(const struct path *p); // chroot(2)
