@@ -235,7 +235,6 @@ struct fs_context {
 struct fs_context *fs_context_create(void); // at the root of the first mount
 struct fs_context *fs_context_copy(struct fs_context *from);
 long fs_context_unshare(void); // the current process gets one of its own. 0 or -ENOMEM
-long fs_context_unshare(void); // the current process gets one of its own. 0 or -ENOMEM
 void fs_context_unref(struct fs_context *fs);
 int fs_set_cwd(const struct path *p);  // chdir(2): a directory that may be searched
 int fs_set_root(const struct path *p); // chroot(2)

@@ -78,7 +78,6 @@ void loader_commit(struct exec_image *img) {
     t->clear_tid = t->robust_list = t->robust_len = t->rseq = 0;
 
     img->aspace->no_huge = p->aspace && p->aspace->no_huge;
-    img->aspace->no_huge = p->aspace && p->aspace->no_huge;
     swap_aspace(p, img->aspace);
     img->aspace = NULL;
     signal_reset_handlers(p);
