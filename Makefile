@@ -45,7 +45,8 @@ KERNEL_CFLAGS := -std=gnu11 -O2 -g -ffreestanding $(KERNEL_INC) -DKNARR_VERSION=
                  -ffunction-sections -fdata-sections -fstack-protector-strong -mstack-protector-guard=tls \
                  -mstack-protector-guard-reg=gs -mstack-protector-guard-offset=40 $(WARNINGS)
 ifdef CHECKED
-KERNEL_CFLAGS += -DKNARR_CHECKED=1 -fno-optimize-sibling-calls -Wno-missing-field-initializers
+KERNEL_CFLAGS += -DKNARR_CHECKED=1 -fno-optimize-sibling-calls -Wno-missing-field-initializers \
+                 -Wno-maybe-uninitialized
 endif
 KERNEL_ASFLAGS := $(KERNEL_CFLAGS) -D__ASSEMBLY__ -DVDSO_IMAGE='"$(BUILD)/vdso.so"'
 KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack \
