@@ -1,0 +1,36 @@
+// POSIX message queues, mq_overview(7): files of the file system "mqueue".
+// Locks: the file system's root inode.lock (names) > mqueue.lock (contents).
+#ifndef FS_MQUEUE_H
+#define FS_MQUEUE_H
+
+#include "fs/file.h"
+
+struct message; // kernel/ipc/msg.h: its type is the priority
+
+struct mqueue_attributes {
+    int64_t max_messages, message_size, messages;
+};
+struct mqueue_limits { // /proc/sys/fs/mqueue
+    int queues, messages, message_size, messages_default, message_size_default;
+};
+extern struct mqueue_limits mqueue_limits;
+
+#define MQUEUE_PRIORITIES 32768
+
+// mq_open(2): attributes may be NULL. ERR_PTR.
+struct file *mqueue_open(const char *name, unsigned flags, uint32_t mode, const struct mqueue_attributes *attributes);
+int mqueue_unlink(const char *name);
+bool mqueue_is(const struct file *f);
+void mqueue_get_attributes(struct file *f, struct mqueue_attributes *out);
+// `deadline` in realtime; NSEC_MAX: none. Takes over the message when it returns 0. -EAGAIN, -ETIMEDOUT, -ERESTARTSYS.
+int mqueue_send(struct file *f, struct message *m, nsec_t deadline);
+struct message *mqueue_receive(struct file *f, nsec_t deadline); // ERR_PTR; the message is the caller's
+
+// mq_notify(2). kind: SIGEV_NONE, SIGEV_SIGNAL. NULL: no more. 0 or -EBUSY.
+struct mqueue_notification {
+    int kind, signal;
+    uint64_t value;
+};
+int mqueue_notify(struct file *f, const struct mqueue_notification *n);
+
+#endif
