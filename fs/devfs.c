@@ -153,6 +153,8 @@ static int devfs_populate(struct dentry *dir) {
         err = make_node(dir, devices[i].name, S_IFCHR | devices[i].mode, devices[i].rdev, NULL);
     for (unsigned i = 0; i < ARRAY_SIZE(links) && !err; i++)
         err = make_node(dir, links[i].name, S_IFLNK | 0777, 0, links[i].target);
+    if (!err)
+        err = make_node(dir, "mqueue", S_IFDIR | 01777, 0, NULL); // fs/mqueue.c mounts there
     return err ? err : make_node(dir, "shm", S_IFDIR | 01777, 0, NULL);
 }
 

@@ -17,7 +17,7 @@ static struct mount *root_mount;
 static uint32_t next_dev = 16;
 static int next_mount_id = 20;
 
-static const struct fs_type *const types[] = {&tmpfs_type, &proc_type, &devfs_type, &devpts_type};
+static const struct fs_type *const types[] = {&tmpfs_type, &proc_type, &devfs_type, &devpts_type, &mqueue_type};
 
 const struct fs_type *fs_type_at(unsigned index) { return index < ARRAY_SIZE(types) ? types[index] : NULL; }
 

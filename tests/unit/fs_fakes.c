@@ -255,7 +255,7 @@ void process_set_hooks(const struct process_hooks *hooks) {}
 void tty_process_exit(struct process *p) {}
 
 const struct fs_type proc_type = {.name = "proc"}, devfs_type = {.name = "devtmpfs"},
-                     devpts_type = {.name = "devpts"};
+                     devpts_type = {.name = "devpts"}, mqueue_type = {.name = "mqueue"};
 
 bool pty_is_slave(const struct inode *inode) { return false; }
 struct file *pty_open_slave(struct inode *inode, unsigned flags) { return ERR_PTR(-EIO); }
