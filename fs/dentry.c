@@ -1,6 +1,7 @@
 // Directory entries: a hash table and an ordered list of children for each directory.
 // A lookup takes the directory's spinlock for the few instructions of one hash chain, so there is no global lock. Changes hold
 // the directory's inode lock and take the spinlock on top. tree_lock guards `parent` and `name` against walks upwards.
+#include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
@@ -105,6 +106,7 @@ void dentry_attach(struct dentry *d, struct inode *inode) {
     spin_lock(&inode->spin);
     list_push_back(&inode->aliases, &d->alias_link);
     spin_unlock(&inode->spin);
+    inotify_attached(d->parent->inode, inode);
     store_release(&d->inode, inode);
 }
 
@@ -113,6 +115,7 @@ void dentry_release(struct dentry *d) {
     for (;;) {
         struct dentry *parent = d->parent;
         if (d->inode) {
+            inotify_gone(d->inode);
             spin_lock(&d->inode->spin);
             list_remove(&d->alias_link);
             spin_unlock(&d->inode->spin);

@@ -1,6 +1,7 @@
 // Tables of file descriptors. A slot is a pointer; a bitmap says which are closed on exec. The table grows by doubling.
 // Locks: file_table.lock (spinlock), a leaf lock but for memory. A process with one thread and a table of its own reads without
 // it: nobody else changes the table then (others only look at it, under the lock, for /proc).
+#include "fs/inotify.h"
 #include "fs/internal.h"
 #include "fs/poll.h"
 #include "kernel/string.h"
@@ -207,6 +208,8 @@ static long install_from(struct file *f, unsigned minimum, unsigned flags) {
         return -EMFILE;
     }
     t->files[fd] = f;
+    if (unlikely(f->inode->watched)) // inotify_mark_open_files, which takes the lock, finds it here, or it was before
+        atomic_or(&f->access, FILE_WATCHED);
     if (flags & O_CLOEXEC)
         set_cloexec(t, fd, true);
     if (minimum <= t->next_free)
@@ -247,6 +250,8 @@ long fd_install_at(struct file *f, int fd, unsigned flags) {
     }
     struct file *old = t->files[fd];
     t->files[fd] = f;
+    if (unlikely(f->inode->watched))
+        atomic_or(&f->access, FILE_WATCHED);
     set_cloexec(t, fd, flags & O_CLOEXEC);
     if ((unsigned)fd == t->next_free)
         t->next_free = fd + 1;

@@ -1,6 +1,7 @@
 // Open files: their life, and the checks that every read, write and seek shares.
 // A file's position is under position_lock, which is taken only for files where Linux promises atomic positions (regular files
 // and directories) and only when somebody else can hold the same file.
+#include "fs/inotify.h"
 #include "fs/internal.h"
 #include "fs/poll.h"
 #include "kernel/process/signal.h"
@@ -22,7 +23,7 @@ struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigne
     unsigned access = flags & O_ACCMODE;
     f->readable = access == O_RDONLY || access == O_RDWR;
     f->writable = access == O_WRONLY || access == O_RDWR;
-    f->path_only = f->lock_position = f->has_lock = f->counts_write = false;
+    f->path_only = f->lock_position = f->watched = f->has_lock = f->counts_write = false;
     f->position = 0;
     mutex_init(&f->position_lock);
     f->path = (struct path){NULL, NULL};
@@ -34,6 +35,7 @@ struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigne
 }
 
 void file_release(struct file *f) {
+    inotify_used(f, f->writable ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
     if (unlikely(f->epoll != NULL))
         epoll_file_released(f);
     if (unlikely(f->has_lock)) {
@@ -69,8 +71,26 @@ static int64_t write_locked(struct file *f, struct uio *u) {
     return n;
 }
 
+// What is no file with a position, or is watched.
+static int64_t read_otherwise(struct file *f, struct uio *u, uint64_t *pos) {
+    int64_t n;
+    if (unlikely(!f->readable))
+        return -EBADF;
+    if (unlikely(!f->ops->read))
+        return -EINVAL;
+    if (f->stream)
+        n = pos ? -ESPIPE : f->ops->read(f, u, NULL);
+    else if (pos)
+        n = (int64_t)*pos < 0 ? -EINVAL : f->ops->read(f, u, pos);
+    else
+        n = read_locked(f, u);
+    if (n > 0)
+        inotify_used(f, IN_ACCESS);
+    return n;
+}
+
 int64_t file_read(struct file *f, struct uio *u, uint64_t *pos) {
-    const uint32_t bits = FILE_READABLE | FILE_STREAM;
+    const uint32_t bits = FILE_READABLE | FILE_STREAM | FILE_WATCHED;
     if (likely((f->access & bits) == FILE_READABLE && f->ops->read)) {
         if (pos)
             return (int64_t)*pos < 0 ? -EINVAL : f->ops->read(f, u, pos);
@@ -78,16 +98,31 @@ int64_t file_read(struct file *f, struct uio *u, uint64_t *pos) {
             return f->ops->read(f, u, &f->position);
         return read_locked(f, u);
     }
-    if (unlikely(!f->readable))
+    if (likely((f->access & bits) == (FILE_READABLE | FILE_STREAM) && f->ops->read))
+        return pos ? -ESPIPE : f->ops->read(f, u, NULL);
+    return read_otherwise(f, u, pos);
+}
+
+static int64_t write_otherwise(struct file *f, struct uio *u, uint64_t *pos) {
+    int64_t n;
+    if (unlikely(!f->writable))
         return -EBADF;
-    if (unlikely(!f->ops->read))
+    if (unlikely(!f->ops->write))
         return -EINVAL;
-    return pos ? -ESPIPE : f->ops->read(f, u, NULL);
+    if (f->stream)
+        n = pos ? -ESPIPE : f->ops->write(f, u, NULL);
+    else if (pos)
+        n = (int64_t)*pos < 0 ? -EINVAL : f->ops->write(f, u, pos);
+    else
+        n = write_locked(f, u);
+    if (n > 0)
+        inotify_used(f, IN_MODIFY);
+    return n;
 }
 
 // O_APPEND is the write function's business: only it knows the size under its lock.
 int64_t file_write(struct file *f, struct uio *u, uint64_t *pos) {
-    const uint32_t bits = FILE_WRITABLE | FILE_STREAM;
+    const uint32_t bits = FILE_WRITABLE | FILE_STREAM | FILE_WATCHED;
     if (likely((f->access & bits) == FILE_WRITABLE && f->ops->write)) {
         if (pos)
             return (int64_t)*pos < 0 ? -EINVAL : f->ops->write(f, u, pos);
@@ -95,11 +130,9 @@ int64_t file_write(struct file *f, struct uio *u, uint64_t *pos) {
             return f->ops->write(f, u, &f->position);
         return write_locked(f, u);
     }
-    if (unlikely(!f->writable))
-        return -EBADF;
-    if (unlikely(!f->ops->write))
-        return -EINVAL;
-    return pos ? -ESPIPE : f->ops->write(f, u, NULL);
+    if (likely((f->access & bits) == (FILE_WRITABLE | FILE_STREAM) && f->ops->write))
+        return pos ? -ESPIPE : f->ops->write(f, u, NULL);
+    return write_otherwise(f, u, pos);
 }
 
 int64_t file_read_kernel(struct file *f, void *buf, size_t n, uint64_t pos) {
@@ -166,5 +199,7 @@ int file_iterate(struct file *f, struct dir_context *ctx) {
     }
     mutex_unlock(&f->inode->lock);
     mutex_unlock(&f->position_lock);
+    if (err != -ENOENT)
+        inotify_used(f, IN_ACCESS);
     return err;
 }

@@ -63,7 +63,8 @@ struct file {
         struct {
             bool stream;        // no position: read and write get pos NULL
             bool readable, writable;
-            bool lock_position; // read and write at the file's own position exclude each other (regular files, directories)
+            bool lock_position : 1; // read and write at the file's own position exclude each other (regular files, directories)
+            bool watched : 1;       // somebody wants to know what is done with it: fs/inotify.h
         };
         uint32_t access; // all four at once: FILE_*
     };
@@ -96,6 +97,7 @@ int64_t file_write(struct file *f, struct uio *u, uint64_t *pos);
 #define FILE_READABLE 0x100u
 #define FILE_WRITABLE 0x10000u
 #define FILE_LOCK     0x1000000u
+#define FILE_WATCHED  0x2000000u
 int64_t file_read_kernel(struct file *f, void *buf, size_t n, uint64_t pos);        // for the loader and the kernel itself
 int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *pos);
 int64_t file_seek(struct file *f, int64_t offset, int whence);                      // lseek(2)

@@ -1,5 +1,6 @@
 // Inodes: life, attributes and the permission checks of Linux (mode bits, owner, groups, capabilities).
 // Attributes are plain words: a reader may see one before and one after a change, as on Linux; changes hold inode.lock.
+#include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
@@ -163,6 +164,7 @@ int vfs_chmod(struct inode *inode, uint32_t mode) {
     inode->mode = (inode->mode & S_IFMT) | (mode & 07777);
     inode->ctime = inode_now();
     mutex_unlock(&inode->lock);
+    inotify_changed(inode, IN_ATTRIB);
     return 0;
 }
 
@@ -197,6 +199,8 @@ int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid) {
         drop_privileges(inode, true);
     inode->ctime = inode_now();
     mutex_unlock(&inode->lock);
+    if (uid != ~0u || gid != ~0u)
+        inotify_changed(inode, IN_ATTRIB);
     return 0;
 }
 
@@ -210,6 +214,7 @@ int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime) {
         inode->mtime = mtime;
     inode->ctime = inode_now();
     mutex_unlock(&inode->lock);
+    inotify_changed(inode, mtime == NSEC_MAX ? IN_ACCESS : atime == NSEC_MAX ? IN_MODIFY : IN_ATTRIB);
     return 0;
 }
 
@@ -222,6 +227,7 @@ int vfs_touch(struct inode *inode) {
     mutex_lock(&inode->lock);
     inode->atime = inode->mtime = inode->ctime = inode_now();
     mutex_unlock(&inode->lock);
+    inotify_changed(inode, IN_ATTRIB);
     return 0;
 }
 
@@ -244,5 +250,7 @@ int vfs_truncate(struct inode *inode, uint64_t size) {
         inode_drop_privileges(inode);
     }
     mutex_unlock(&inode->lock);
+    if (err == 0)
+        inotify_changed(inode, IN_MODIFY);
     return err;
 }

@@ -1,6 +1,7 @@
 // Mounts: file systems put together to one tree, and the table of file system types.
 // mount_lock (spinlock) protects the list, the tree of mounts and DENTRY_MOUNTED. A mount in the tree holds one reference of
 // itself; a path that leads into it holds another.
+#include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
@@ -71,6 +72,7 @@ void superblock_unref(struct superblock *sb) {
     if (atomic_sub(&sb->refs, 1) != 1)
         return;
     if (sb->root) {
+        inotify_unmounted(sb);
         release_tree(sb->root);
         dentry_unref(sb->root);
     }

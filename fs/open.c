@@ -1,4 +1,5 @@
 // open(2): the walk, creation, permission checks, and what kind of file an inode becomes.
+#include "fs/inotify.h"
 #include "fs/internal.h"
 #include "fs/poll.h"
 #include "fs/tty.h"
@@ -56,6 +57,8 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
         f->path = *p;
         path_ref(p);
     }
+    if (!IS_ERR(f))
+        inotify_opened(f);
     return f;
 }
 
@@ -142,6 +145,7 @@ static struct file *create_locked(struct walk *w, struct inode *dir, unsigned fl
         if (!(d->flags & DENTRY_HASHED))
             dentry_insert(d);
         inode_touch_change(dir);
+        inotify_created(dir, d);
         f = open_created(w, d, flags); // whatever the new file's mode says
     }
     dentry_unref(d);
@@ -248,6 +252,7 @@ static struct file *open_temporary(int at, const char *name, unsigned flags, uin
         f = ERR_PTR(err);
     else {
         d->inode->nlink = 0; // linkat may give it a name
+        d->inode->watched = 0;
         struct path p = {dir.mount, d};
         f = open_inode(&p, d->inode, flags & ~O_TMPFILE);
     }

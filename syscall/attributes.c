@@ -2,6 +2,7 @@
 #include "kernel/process/process.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
+#include "fs/inotify.h"
 #include "syscall/path.h"
 #include "syscall/syscall.h"
 #include <linux/falloc.h>
@@ -258,6 +259,8 @@ long sys_fallocate(uint64_t fd, uint64_t mode, uint64_t offset, uint64_t len) {
         err = -EFBIG;
     else
         err = f->ops->allocate ? f->ops->allocate(f, (int)mode, offset, len) : -EOPNOTSUPP;
+    if (err == 0)
+        inotify_used(f, IN_MODIFY);
     file_unref(f);
     return err;
 }

@@ -60,7 +60,7 @@ static long write_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos) {
 // The fast paths do what the slow ones would for a file with a position that nobody else can hold.
 FAST_CALL long sys_read(uint64_t fd, uint64_t buf, uint64_t count) {
     struct file *f = fd_borrow(fd);
-    if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM)) == FILE_READABLE && f->refs == 1 &&
+    if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM | FILE_WATCHED)) == FILE_READABLE && f->refs == 1 &&
                simple_range(buf, count) && f->ops->read)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
@@ -71,7 +71,7 @@ FAST_CALL long sys_read(uint64_t fd, uint64_t buf, uint64_t count) {
 
 FAST_CALL long sys_write(uint64_t fd, uint64_t buf, uint64_t count) {
     struct file *f = fd_borrow(fd);
-    if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM)) == FILE_WRITABLE && f->refs == 1 &&
+    if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM | FILE_WATCHED)) == FILE_WRITABLE && f->refs == 1 &&
                simple_range(buf, count) && f->ops->write)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
@@ -84,7 +84,7 @@ FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t o
     if (unlikely((int64_t)offset < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
-    if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM)) == FILE_READABLE && simple_range(buf, count) &&
+    if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM | FILE_WATCHED)) == FILE_READABLE && simple_range(buf, count) &&
                f->ops->read)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
@@ -97,7 +97,7 @@ FAST_CALL long sys_pwrite64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t 
     if (unlikely((int64_t)offset < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
-    if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM)) == FILE_WRITABLE && simple_range(buf, count) &&
+    if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM | FILE_WATCHED)) == FILE_WRITABLE && simple_range(buf, count) &&
                f->ops->write)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
