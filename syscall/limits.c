@@ -1,7 +1,7 @@
 // Resource limits: getrlimit(2), setrlimit(2), prlimit(2).
 #include "fs/vfs.h"
 #include "kernel/memory/usercopy.h"
-#include "kernel/process/posix_timer.h"
+#include "kernel/process/cpu_timer.h"
 #include "kernel/process/process.h"
 #include "syscall/syscall.h"
 #include <linux/capability.h>

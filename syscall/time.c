@@ -1,60 +1,17 @@
-// Clocks, sleeping, interval timers, CPU times.
+// Clocks, sleeping, interval timers. CPU time is cputime.c's.
 #include "kernel/time.h"
 #include "kernel/process/posix_timer.h"
 #include "kernel/process/process.h"
 #include "kernel/threads/thread.h"
 #include "kernel/memory/usercopy.h"
+#include "syscall/cputime.h"
 #include "syscall/syscall.h"
 #include "syscall/timespec.h"
 #include <linux/capability.h>
 #include <linux/resource.h>
 #include <linux/time.h>
-#include <linux/times.h>
 
 #define COARSE_RESOLUTION (4 * NSEC_PER_MSEC) // what Linux says with 250 ticks a second
-#define TICKS_PER_SEC 100                     // of times(2)
-
-// --- CPU clocks: of this process or thread, or named by a number that clock_getcpuclockid(3) makes ---
-
-static nsec_t process_cpu_time(struct process *p)
-{
-    nsec_t user, system;
-    process_times(p, &user, &system);
-    return user + system;
-}
-
-static nsec_t thread_cpu_time(struct thread *t)
-{
-    nsec_t user, system;
-    thread_times(t, &user, &system);
-    return user + system;
-}
-
-static int dynamic_cpu_clock(int clock, nsec_t *ns)
-{
-    int id = ~(clock >> 3); // cppcheck-suppress shiftNegativeLHS; gcc defines it
-    if ((clock & 3) == 3) // a file descriptor's
-        return -EINVAL;
-    if (clock & 4) {
-        struct thread *t = id ? thread_find(id) : NULL;
-        if (id && (!t || t->process != process_current())) {
-            if (t)
-                thread_unref(t);
-            return -EINVAL;
-        }
-        *ns = thread_cpu_time(t ? t : thread_current());
-        if (t)
-            thread_unref(t);
-        return 0;
-    }
-    struct process *p = id ? process_find(id) : NULL;
-    if (id && !p)
-        return -EINVAL;
-    *ns = process_cpu_time(p ? p : process_current());
-    if (p)
-        process_unref(p);
-    return 0;
-}
 
 static int read_clock(int clock, nsec_t *ns)
 {
@@ -72,14 +29,8 @@ static int read_clock(int clock, nsec_t *ns)
     case CLOCK_TAI: // the offset to UTC is 0 until somebody sets it
         *ns = time_realtime();
         return 0;
-    case CLOCK_PROCESS_CPUTIME_ID:
-        *ns = process_cpu_time(process_current());
-        return 0;
-    case CLOCK_THREAD_CPUTIME_ID:
-        *ns = thread_cpu_time(thread_current());
-        return 0;
     default:
-        return clock < 0 ? dynamic_cpu_clock(clock, ns) : -EINVAL;
+        return cpu_clock_read(clock, ns);
     }
 }
 
@@ -194,10 +145,9 @@ long sys_clock_nanosleep(uint64_t clock, uint64_t flags, uint64_t request, uint6
 {
     nsec_t ns, now;
     int id = (int)clock;
-    if (id == CLOCK_THREAD_CPUTIME_ID)
-        return -EINVAL;
-    if (id == CLOCK_PROCESS_CPUTIME_ID || id < 0 || id == CLOCK_MONOTONIC_RAW || id == CLOCK_MONOTONIC_COARSE ||
-        id == CLOCK_REALTIME_COARSE)
+    if (id == CLOCK_PROCESS_CPUTIME_ID || id < 0)
+        return cpu_clock_sleep(id, flags & TIMER_ABSTIME, request, rem);
+    if (id == CLOCK_THREAD_CPUTIME_ID || id == CLOCK_MONOTONIC_RAW || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_REALTIME_COARSE)
         return -EOPNOTSUPP;
     int err = read_clock(id, &now);
     if (!err)
@@ -254,79 +204,4 @@ long sys_alarm(uint64_t seconds)
     itimer_set(ITIMER_REAL, &v, &before);
     nsec_t left = before.value;
     return left && left < NSEC_PER_SEC ? 1 : (left + NSEC_PER_SEC / 2) / NSEC_PER_SEC;
-}
-
-// --- CPU times ---
-
-static int64_t ticks(nsec_t ns)
-{
-    return ns / (NSEC_PER_SEC / TICKS_PER_SEC);
-}
-
-long sys_times(uint64_t out)
-{
-    struct process *p = process_current();
-    if (out) {
-        nsec_t user, system;
-        process_times(p, &user, &system);
-        struct tms t = {ticks(user), ticks(system), ticks(p->children_user_ns), ticks(p->children_system_ns)};
-        if (copy_out_obj(out, &t) < 0)
-            return -EFAULT;
-    }
-    return ticks(time_monotonic());
-}
-
-static void add_thread_usage(struct rusage *r, const struct thread *t)
-{
-    r->ru_minflt += (long)t->minor_faults;
-    r->ru_majflt += (long)t->major_faults;
-    r->ru_nvcsw += (long)t->voluntary_switches;
-    r->ru_nivcsw += (long)t->involuntary_switches;
-}
-
-static void process_usage(struct process *p, struct rusage *r)
-{
-    struct thread *t;
-    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-    r->ru_minflt = (long)p->dead_minor_faults;
-    r->ru_majflt = (long)p->dead_major_faults;
-    r->ru_nvcsw = (long)p->dead_voluntary_switches;
-    r->ru_nivcsw = (long)p->dead_involuntary_switches;
-    list_for_each(t, &p->threads, process_link)
-        add_thread_usage(r, t);
-    spin_unlock_irqrestore(&p->signal_lock, flags);
-    uint64_t resident = MAX(p->peak_resident, p->aspace ? aspace_peak_resident(p->aspace) : 0);
-    r->ru_maxrss = (long)(resident * (PAGE_SIZE / 1024));
-}
-
-long sys_getrusage(uint64_t who, uint64_t out)
-{
-    struct process *p = process_current();
-    struct rusage r = {0};
-    nsec_t user, system;
-    switch ((int)who) {
-    case RUSAGE_SELF:
-        process_times(p, &user, &system);
-        process_usage(p, &r);
-        break;
-    case RUSAGE_THREAD:
-        thread_times(thread_current(), &user, &system);
-        add_thread_usage(&r, thread_current());
-        break;
-    case RUSAGE_CHILDREN:
-        user = p->children_user_ns;
-        system = p->children_system_ns;
-        r.ru_minflt = (long)p->children_minor_faults;
-        r.ru_majflt = (long)p->children_major_faults;
-        r.ru_nvcsw = (long)p->children_voluntary_switches;
-        r.ru_nivcsw = (long)p->children_involuntary_switches;
-        r.ru_maxrss = (long)(p->children_peak_resident * (PAGE_SIZE / 1024));
-        break;
-    default:
-        return -EINVAL;
-    }
-    struct timeval64 u = nsec_to_timeval(user), s = nsec_to_timeval(system);
-    r.ru_utime.tv_sec = u.tv_sec, r.ru_utime.tv_usec = u.tv_usec;
-    r.ru_stime.tv_sec = s.tv_sec, r.ru_stime.tv_usec = s.tv_usec;
-    return copy_out_obj(out, &r);
 }

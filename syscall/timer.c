@@ -10,8 +10,9 @@ long sys_timer_create(uint64_t clock, uint64_t usevent, uint64_t uid)
 {
     struct posix_timer_spec spec = {.clock = (int)clock, .notify = SIGEV_SIGNAL, .sig = SIGALRM, .value_is_id = !usevent};
     sigevent_t ev;
-    if (spec.clock != CLOCK_REALTIME && spec.clock != CLOCK_MONOTONIC && spec.clock != CLOCK_BOOTTIME)
-        return spec.clock == CLOCK_PROCESS_CPUTIME_ID || spec.clock == CLOCK_THREAD_CPUTIME_ID ? -EOPNOTSUPP : -EINVAL;
+    if (spec.clock >= 0 && spec.clock != CLOCK_REALTIME && spec.clock != CLOCK_MONOTONIC && spec.clock != CLOCK_BOOTTIME &&
+        spec.clock != CLOCK_PROCESS_CPUTIME_ID && spec.clock != CLOCK_THREAD_CPUTIME_ID)
+        return -EINVAL;
     if (usevent) {
         if (copy_in_obj(&ev, usevent) < 0)
             return -EFAULT;

@@ -1,15 +1,13 @@
 // Interval timers (setitimer) and timers of timer_create(2). Real-time ones are timers of the kernel whose function sends the
-// signal. Those on CPU time are looked after by one kernel timer a process: nobody runs faster than the clock, so it is set
-// for the time that is left divided by the number of threads, and looks again.
-// Locks: timer_calls (mutex): one call at a time, also of setitimer, looks at timers or changes them, since a timer must not be
-// added twice at once > process.signal_lock, which protects the list.
+// signal; those on CPU time are cpu_timer.c's.
+// Locks: process.timer_calls (mutex): one call at a time, also of setitimer, looks at a process's timers or changes them, since a
+// timer must not be added twice at once > process.signal_lock, which protects the list.
 #include "kernel/process/posix_timer.h"
+#include "kernel/process/cpu_timer.h"
 #include "kernel/process/process.h"
 #include "kernel/process/signal.h"
 #include "kernel/memory/slab.h"
 #include <linux/time.h>
-
-static struct mutex timer_calls = MUTEX_INIT(timer_calls);
 
 // --- setitimer(2) ---
 
@@ -17,19 +15,7 @@ static struct mutex timer_calls = MUTEX_INIT(timer_calls);
 // Those in between are overruns.
 #define MIN_GAP (50 * NSEC_PER_USEC)
 
-static nsec_t saturating_add(nsec_t a, nsec_t b)
-{
-    nsec_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? NSEC_MAX : sum;
-}
-
-// RLIMIT_CPU as nanoseconds.
-static nsec_t seconds_to_nsec(uint64_t seconds)
-{
-    return seconds >= (uint64_t)(NSEC_MAX / NSEC_PER_SEC) ? NSEC_MAX : (nsec_t)seconds * NSEC_PER_SEC;
-}
-
-static nsec_t next_expiry(nsec_t deadline, nsec_t interval, nsec_t now, int *missed)
+nsec_t timer_next_expiry(nsec_t deadline, nsec_t interval, nsec_t now, int *missed)
 {
     nsec_t next = saturating_add(deadline, interval), soonest = now + (interval < MIN_GAP ? MIN_GAP : 1);
     *missed = 0;
@@ -47,77 +33,7 @@ static void real_expired(struct timer *timer)
     int missed;
     signal_send_process(p, SIGALRM, NULL);
     if (p->itimer_real_interval)
-        timer_add(timer, next_expiry(timer->deadline, p->itimer_real_interval, time_monotonic(), &missed));
-}
-
-static const int cpu_signals[2] = {SIGVTALRM, SIGPROF};
-
-// What ITIMER_VIRTUAL (0) and ITIMER_PROF (1) count.
-static void cpu_times(struct process *p, nsec_t now[2])
-{
-    nsec_t user, system;
-    process_times(p, &user, &system);
-    now[0] = user;
-    now[1] = user + system;
-}
-
-// Sets the timer for the earliest moment at which a deadline can be reached.
-static void cpu_timer_arm(struct process *p, const nsec_t now[2])
-{
-    nsec_t left = NSEC_MAX;
-    for (int i = 0; i < 2; i++)
-        if (p->itimer_cpu_deadline[i])
-            left = MIN(left, p->itimer_cpu_deadline[i] - now[i]);
-    nsec_t limit = seconds_to_nsec(p->limits[RLIMIT_CPU].rlim_cur);
-    if (limit != NSEC_MAX)
-        left = MIN(left, limit - now[1]);
-    if (left == NSEC_MAX)
-        return;
-    unsigned threads = MAX(READ_ONCE(p->thread_count), 1u);
-    if (threads > 1)
-        left /= threads;
-    timer_add(&p->cpu_timer, saturating_add(time_monotonic(), MAX(left, NSEC_PER_MSEC)));
-}
-
-static void cpu_limit(struct process *p, nsec_t used)
-{
-    struct rlimit *l = &p->limits[RLIMIT_CPU];
-    if (used >= seconds_to_nsec(l->rlim_max)) {
-        signal_send_process(p, SIGKILL, NULL);
-    } else if (used >= seconds_to_nsec(l->rlim_cur)) {
-        signal_send_process(p, SIGXCPU, NULL);
-        l->rlim_cur++; // and again every second
-    }
-}
-
-static void cpu_expired(struct timer *timer)
-{
-    struct process *p = container_of(timer, struct process, cpu_timer);
-    nsec_t now[2];
-    int missed;
-    cpu_times(p, now);
-    for (int i = 0; i < 2; i++) {
-        nsec_t deadline = p->itimer_cpu_deadline[i], interval = p->itimer_cpu_interval[i];
-        if (!deadline || now[i] < deadline)
-            continue;
-        signal_send_process(p, cpu_signals[i], NULL);
-        p->itimer_cpu_deadline[i] = interval ? next_expiry(deadline, interval, now[i], &missed) : 0;
-    }
-    cpu_limit(p, now[1]);
-    cpu_timer_arm(p, now);
-}
-
-void process_cpu_limit_changed(struct process *p)
-{
-    nsec_t now[2];
-    mutex_lock(&timer_calls);
-    if (!p->timers_over) {
-        timer_cancel_sync(&p->cpu_timer);
-        p->cpu_timer.fn = cpu_expired;
-        cpu_times(p, now);
-        cpu_timer_arm(p, now);
-    }
-    mutex_unlock(&timer_calls);
+        timer_add(timer, timer_next_expiry(timer->deadline, p->itimer_real_interval, time_monotonic(), &missed));
 }
 
 static void itimer_set_real(struct process *p, const struct itimer_value *new_value, struct itimer_value *old)
@@ -137,39 +53,24 @@ static void itimer_set_real(struct process *p, const struct itimer_value *new_va
         timer_add(&p->itimer_real, saturating_add(now, new_value->value));
 }
 
-static void itimer_set_cpu(struct process *p, int i, const struct itimer_value *new_value, struct itimer_value *old)
-{
-    nsec_t now[2];
-    cpu_times(p, now);
-    if (old) {
-        nsec_t deadline = p->itimer_cpu_deadline[i];
-        *old = (struct itimer_value){deadline ? MAX(deadline - now[i], 1) : 0, p->itimer_cpu_interval[i]};
-    }
-    if (!new_value)
-        return;
-    timer_cancel_sync(&p->cpu_timer);
-    p->cpu_timer.fn = cpu_expired;
-    p->itimer_cpu_deadline[i] = new_value->value ? saturating_add(now[i], new_value->value) : 0;
-    p->itimer_cpu_interval[i] = new_value->interval;
-    cpu_timer_arm(p, now);
-}
-
 void itimer_set(int which, const struct itimer_value *new_value, struct itimer_value *old)
 {
     struct process *p = process_current();
-    mutex_lock(&timer_calls);
+    mutex_lock(&p->timer_calls);
     if (which == ITIMER_REAL)
         itimer_set_real(p, new_value, old);
     else
-        itimer_set_cpu(p, which == ITIMER_PROF, new_value, old);
-    mutex_unlock(&timer_calls);
+        cpu_itimer_set(p, which == ITIMER_PROF, new_value, old);
+    mutex_unlock(&p->timer_calls);
 }
 
 // --- timer_create(2) ---
 
 struct posix_timer {
     struct list link;
-    struct timer timer;
+    struct timer timer;         // by a clock that always runs
+    struct cpu_timer cpu_timer; // by a CPU clock, with references
+    bool on_cpu;                // which of the two
     struct process *process;
     struct thread *thread; // SIGEV_THREAD_ID: referenced
     struct posix_timer_spec spec;
@@ -194,12 +95,38 @@ static void count_overruns(struct posix_timer *t, int n)
         t->overrun = INT32_MAX;
 }
 
-static void posix_timer_expired(struct timer *timer)
+static bool armed(const struct posix_timer *t)
 {
-    struct posix_timer *t = container_of(timer, struct posix_timer, timer);
+    return t->on_cpu ? READ_ONCE(t->cpu_timer.armed) : READ_ONCE(t->timer.cpu) >= 0;
+}
+
+static nsec_t deadline_of(const struct posix_timer *t)
+{
+    return t->on_cpu ? t->cpu_timer.deadline : t->timer.deadline;
+}
+
+static void arm(struct posix_timer *t, nsec_t deadline)
+{
+    if (t->on_cpu)
+        cpu_timer_add(&t->cpu_timer, deadline);
+    else
+        timer_add(&t->timer, deadline);
+}
+
+static void disarm(struct posix_timer *t)
+{
+    t->interval = 0; // one that expires at this moment does not start again
+    if (t->on_cpu)
+        cpu_timer_cancel(&t->cpu_timer);
+    else
+        timer_cancel_sync(&t->timer);
+}
+
+static void posix_timer_expired(struct posix_timer *t, nsec_t now)
+{
     int missed = 0;
     if (t->interval)
-        timer_add(timer, next_expiry(timer->deadline, t->interval, time_monotonic(), &missed));
+        arm(t, timer_next_expiry(deadline_of(t), t->interval, now, &missed));
     if (t->spec.notify == SIGEV_NONE)
         return;
     if (READ_ONCE(t->pending)) {
@@ -216,6 +143,16 @@ static void posix_timer_expired(struct timer *timer)
         WRITE_ONCE(t->pending, false);
 }
 
+static void timer_expired(struct timer *timer)
+{
+    posix_timer_expired(container_of(timer, struct posix_timer, timer), time_monotonic());
+}
+
+static void cpu_timer_expired(struct cpu_timer *timer, nsec_t now)
+{
+    posix_timer_expired(container_of(timer, struct posix_timer, cpu_timer), now);
+}
+
 void posix_timer_delivered(struct process *p, siginfo_t *info)
 {
     struct posix_timer *t = find_timer(p, info->si_tid);
@@ -226,30 +163,55 @@ void posix_timer_delivered(struct process *p, siginfo_t *info)
     t->pending = false;
 }
 
+static void free_memory(struct posix_timer *t)
+{
+    if (t->thread)
+        thread_unref(t->thread);
+    if (t->on_cpu)
+        cpu_clock_put(&t->cpu_timer.clock);
+    kfree(t);
+}
+
+static bool on_cpu_clock(int clock)
+{
+    return clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
+}
+
+// Clock and receiver. 0, -EINVAL.
+static int set_up(struct posix_timer *t, const struct posix_timer_spec *spec)
+{
+    struct cpu_clock clock;
+    t->spec = *spec;
+    t->process = process_current();
+    timer_init(&t->timer, timer_expired);
+    if (on_cpu_clock(spec->clock)) {
+        int err = cpu_clock_get(spec->clock, &clock);
+        if (err)
+            return err;
+        cpu_timer_init(&t->cpu_timer, &clock, cpu_timer_expired);
+        t->on_cpu = true;
+    }
+    if (!(spec->notify & SIGEV_THREAD_ID))
+        return 0;
+    t->thread = thread_find(spec->tid);
+    return t->thread && t->thread->process == t->process ? 0 : -EINVAL;
+}
+
 long posix_timer_create(const struct posix_timer_spec *spec)
 {
     struct process *p = process_current();
     struct posix_timer *t = kzalloc(sizeof *t);
     if (!t)
         return -EAGAIN;
-    t->spec = *spec;
-    t->process = p;
-    timer_init(&t->timer, posix_timer_expired);
-    if (spec->notify & SIGEV_THREAD_ID) {
-        t->thread = thread_find(spec->tid);
-        if (!t->thread || t->thread->process != p) {
-            if (t->thread)
-                thread_unref(t->thread);
-            kfree(t);
-            return -EINVAL;
-        }
+    int err = set_up(t, spec);
+    if (err) {
+        free_memory(t);
+        return err;
     }
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     if (p->posix_timer_count >= p->limits[RLIMIT_SIGPENDING].rlim_cur) {
         spin_unlock_irqrestore(&p->signal_lock, flags);
-        if (t->thread)
-            thread_unref(t->thread);
-        kfree(t);
+        free_memory(t);
         return -EAGAIN;
     }
     p->posix_timer_count++;
@@ -282,16 +244,19 @@ static void put_timer(struct posix_timer *t)
     spin_unlock_irqrestore(&t->process->signal_lock, flags);
 }
 
+static nsec_t now_of(const struct posix_timer *t)
+{
+    return t->on_cpu ? cpu_clock_now(&t->cpu_timer.clock) : time_monotonic();
+}
+
 static void read_timer(struct posix_timer *t, struct itimer_value *v)
 {
-    bool armed = READ_ONCE(t->timer.cpu) >= 0;
-    *v = (struct itimer_value){armed ? MAX(t->timer.deadline - time_monotonic(), 1) : 0, t->interval};
+    *v = (struct itimer_value){armed(t) ? MAX(deadline_of(t) - now_of(t), 1) : 0, t->interval};
 }
 
 static void set_timer(struct posix_timer *t, bool absolute, const struct itimer_value *new_value)
 {
-    t->interval = 0;
-    timer_cancel_sync(&t->timer);
+    disarm(t);
     t->interval = new_value->interval;
     t->overrun = 0;
     t->pending = false;
@@ -299,61 +264,62 @@ static void set_timer(struct posix_timer *t, bool absolute, const struct itimer_
         return;
     nsec_t deadline = new_value->value;
     if (!absolute)
-        deadline = saturating_add(deadline, time_monotonic());
+        deadline = saturating_add(deadline, now_of(t));
     else if (t->spec.clock == CLOCK_REALTIME && deadline != NSEC_MAX)
         deadline -= time_realtime() - time_monotonic();
-    timer_add(&t->timer, deadline);
+    arm(t, deadline);
 }
 
 long posix_timer_set(int id, bool absolute, const struct itimer_value *new_value, struct itimer_value *old)
 {
-    mutex_lock(&timer_calls);
+    struct process *p = process_current();
+    mutex_lock(&p->timer_calls);
     struct posix_timer *t = look_up(id, true);
     if (t) {
         read_timer(t, old);
         set_timer(t, absolute, new_value);
         put_timer(t);
     }
-    mutex_unlock(&timer_calls);
+    mutex_unlock(&p->timer_calls);
     return t ? 0 : -EINVAL;
 }
 
 long posix_timer_get(int id, struct itimer_value *v)
 {
-    mutex_lock(&timer_calls);
+    struct process *p = process_current();
+    mutex_lock(&p->timer_calls);
     struct posix_timer *t = look_up(id, false);
     if (t)
         read_timer(t, v);
-    mutex_unlock(&timer_calls);
+    mutex_unlock(&p->timer_calls);
     return t ? 0 : -EINVAL;
 }
 
 long posix_timer_overrun(int id)
 {
-    mutex_lock(&timer_calls);
+    struct process *p = process_current();
+    mutex_lock(&p->timer_calls);
     struct posix_timer *t = look_up(id, false);
     long n = t ? READ_ONCE(t->overrun_last) : -EINVAL;
-    mutex_unlock(&timer_calls);
+    mutex_unlock(&p->timer_calls);
     return n;
 }
 
 static void free_timer(struct posix_timer *t)
 {
-    t->interval = 0;
-    timer_cancel_sync(&t->timer);
+    disarm(t);
     uint64_t flags = spin_lock_irqsave(&t->process->signal_lock);
     t->process->posix_timer_count--;
     spin_unlock_irqrestore(&t->process->signal_lock, flags);
-    if (t->thread)
-        thread_unref(t->thread);
-    kfree(t);
+    free_memory(t);
 }
 
 long posix_timer_delete(int id)
 {
-    mutex_lock(&timer_calls);
+    struct process *p = process_current();
+    mutex_lock(&p->timer_calls);
     struct posix_timer *t = look_up(id, true);
-    mutex_unlock(&timer_calls);
+    mutex_unlock(&p->timer_calls);
     if (!t)
         return -EINVAL;
     free_timer(t);
@@ -362,11 +328,7 @@ long posix_timer_delete(int id)
 
 void process_timers_end(struct process *p)
 {
-    mutex_lock(&timer_calls); // another process may be changing the limit of this one's CPU time
-    p->timers_over = true;
-    mutex_unlock(&timer_calls);
     timer_cancel_sync(&p->itimer_real);
-    timer_cancel_sync(&p->cpu_timer);
     posix_timers_release(p);
 }
 

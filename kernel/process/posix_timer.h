@@ -8,6 +8,15 @@
 struct itimer_value {
     nsec_t value, interval; // 0: disarmed
 };
+// The expiry after one at `deadline`, in the future of `now`; *missed counts those in between.
+nsec_t timer_next_expiry(nsec_t deadline, nsec_t interval, nsec_t now, int *missed);
+
+static inline nsec_t saturating_add(nsec_t a, nsec_t b)
+{
+    nsec_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? NSEC_MAX : sum;
+}
+
 // setitimer(2): which is ITIMER_REAL, ITIMER_VIRTUAL or ITIMER_PROF; new or old may be NULL.
 void itimer_set(int which, const struct itimer_value *new_value, struct itimer_value *old);
 
@@ -24,8 +33,7 @@ long posix_timer_get(int id, struct itimer_value *v);
 long posix_timer_overrun(int id);
 long posix_timer_delete(int id);
 void posix_timers_release(struct process *p); // exec
-void process_timers_end(struct process *p);   // exit: those, and what setitimer(2) and RLIMIT_CPU have set
-void process_cpu_limit_changed(struct process *p); // RLIMIT_CPU of the current process was set
+void process_timers_end(struct process *p);   // exit: those, and what setitimer(2) has set
 // A signal of a timer is being delivered: its count of overruns goes to si_overrun and starts anew. signal_lock held.
 void posix_timer_delivered(struct process *p, siginfo_t *info);
 

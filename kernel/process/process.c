@@ -4,6 +4,7 @@
 #include "kernel/log.h"
 #include "kernel/process/core.h"
 #include "kernel/process/pid.h"
+#include "kernel/process/cpu_timer.h"
 #include "kernel/process/posix_timer.h"
 #include "kernel/threads/sched.h"
 #include "kernel/memory/slab.h"
@@ -19,6 +20,7 @@ struct process kernel_process = {
     .sibling = LIST_INIT(kernel_process.sibling),
     .all_link = LIST_INIT(kernel_process.all_link),
     .posix_timers = LIST_INIT(kernel_process.posix_timers),
+    .cpu_timers = LIST_INIT(kernel_process.cpu_timers),
     .signal_wait = WAITQ_INIT(kernel_process.signal_wait),
     .child_wait = WAITQ_INIT(kernel_process.child_wait),
     .pending = {.entries = LIST_INIT(kernel_process.pending.entries)},
@@ -80,7 +82,8 @@ struct process *process_create_as(int pid)
     list_init(&p->all_link);
     list_init(&p->posix_timers);
     timer_init(&p->itimer_real, NULL);
-    timer_init(&p->cpu_timer, NULL);
+    list_init(&p->cpu_timers);
+    mutex_init(&p->timer_calls);
     memcpy(p->limits, default_limits, sizeof p->limits);
     p->cred.cap_effective = p->cred.cap_permitted = p->cred.cap_bounding = ALL_CAPABILITIES;
     p->pgid = p->sid = p->pid;
@@ -182,15 +185,16 @@ void process_add_thread(struct process *p, struct thread *t)
 bool process_remove_thread(struct thread *t)
 {
     struct process *p = t->process;
-    uint64_t user, system;
+    struct cpu_usage used = {0};
     pid_set_thread(t->tid, NULL);
-    thread_cycles(t, &user, &system);
+    thread_usage_add(t, &used);
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     list_remove(&t->process_link);
     if (p->leader == t)
         p->leader = list_empty(&p->threads) ? NULL : list_first(&p->threads, struct thread, process_link);
-    p->dead_user_cycles += user;
-    p->dead_system_cycles += system;
+    p->dead_usage.cycles += used.cycles;
+    p->dead_usage.user += used.user;
+    p->dead_usage.system += used.system;
     p->dead_minor_faults += t->minor_faults;
     p->dead_major_faults += t->major_faults;
     p->dead_voluntary_switches += t->voluntary_switches;
@@ -259,22 +263,6 @@ bool process_group_orphaned(struct process *p)
     }
     spin_unlock_irqrestore(&process_table_lock, flags);
     return orphaned;
-}
-
-void process_times(struct process *p, nsec_t *user, nsec_t *system)
-{
-    struct thread *t;
-    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-    uint64_t u = p->dead_user_cycles, s = p->dead_system_cycles;
-    list_for_each(t, &p->threads, process_link) {
-        uint64_t tu, ts;
-        thread_cycles(t, &tu, &ts);
-        u += tu;
-        s += ts;
-    }
-    spin_unlock_irqrestore(&p->signal_lock, flags);
-    *user = time_cycles_to_ns(u);
-    *system = time_cycles_to_ns(s);
 }
 
 char thread_state_letter(struct thread *t)

@@ -65,9 +65,11 @@ struct process {
     struct timer itimer_real;
     nsec_t itimer_real_interval;
     nsec_t itimer_cpu_deadline[2], itimer_cpu_interval[2]; // ITIMER_VIRTUAL, ITIMER_PROF; on CPU time
-    struct timer cpu_timer;   // looks after itimer_cpu_deadline and RLIMIT_CPU
-    bool timers_over;         // the process has ended: none is set any more
-    uint64_t dead_user_cycles, dead_system_cycles; // of threads that have ended
+    struct list cpu_timers;   // kernel/process/cpu_timer.h, under signal_lock
+    bool cpu_timing;          // the tick is to look at those, itimer_cpu_deadline or RLIMIT_CPU
+    struct mutex timer_calls; // posix_timer.c
+    struct cpu_usage dead_usage; // of threads that have ended
+    struct cpu_times shown;      // what was reported last; under signal_lock
     uint64_t dead_minor_faults, dead_major_faults, dead_voluntary_switches, dead_involuntary_switches;
     struct list posix_timers; // timer_create(2), under signal_lock
     unsigned posix_timer_count;
@@ -115,8 +117,10 @@ struct process *process_find(int pid); // with a reference, or NULL
 // For procfs: the process with the smallest pid >= `pid`, and the thread of p with the smallest tid >= `tid`; referenced, or NULL.
 struct process *process_next(int pid);
 struct thread *process_next_thread(struct process *p, int tid);
-// CPU time of all threads, ended ones included.
+// CPU time of all threads, ended ones included: split, and the exact sum.
 void process_times(struct process *p, nsec_t *user, nsec_t *system);
+nsec_t process_cpu_time(struct process *p);
+void process_cpu_times(struct process *p, nsec_t *sum, nsec_t *user); // signal_lock held
 // Would the real user of `p` have more threads than RLIMIT_NPROC allows, with `more` new ones? Root and the privileged may.
 bool process_limit_reached(const struct process *p, unsigned more);
 // May the current process look into the other one, or change it? `real`: the caller's real IDs count (process_vm_readv), not those

@@ -1,9 +1,8 @@
-// The scheduler: per-CPU run queues, round robin with a time slice that is only timed while somebody waits for the CPU, and
-// idle CPUs that steal and then halt. A wake-up goes to an idle CPU when there is one, else to where the thread ran last.
+// The scheduler's core: threads give up their CPU, sleep, wake, and change places. The order in a run queue is runqueue.h's, which
+// CPU a thread goes to is balance.c's, time slices are tick.c's.
 //
-// Everyone may use a slice of CPU time before it is the next one's turn. Who sleeps with some of it left gets in front of
-// those who have used theirs up when it wakes, and takes the CPU from them after at most a tick: so what waits for events
-// answers fast, and yet nobody gets more than his share.
+// A wake-up goes to an idle CPU when there is one, else to where the thread ran last. There it takes the CPU from the current
+// thread at once when it has a better real-time priority or has had clearly less of its share, else it waits for its turn.
 //
 // The lock of a run queue is held across the switch and released by the thread that was switched to (finish_switch), so a
 // waker that has the lock finds a sleeping thread either still current, and then just takes back its sleep, or safely saved.
@@ -11,90 +10,30 @@
 // move it (state READY but in no queue, between two run queues).
 //
 // Locks: runqueue.lock > the timer heap's lock. Two run queues are never locked at once. Interrupts are off while it is held.
-#include "kernel/memory/aspace.h"
+#include "kernel/clock_event.h"
 #include "kernel/irq.h"
-#include "kernel/threads/loadavg.h"
 #include "kernel/log.h"
+#include "kernel/memory/aspace.h"
 #include "kernel/process/process.h"
+#include "kernel/threads/loadavg.h"
 #include "kernel/threads/rseq.h"
+#include "kernel/threads/runqueue.h"
 #include "kernel/threads/sched.h"
 #include "kernel/threads/thread.h"
 #include "kernel/x86/cpu.h"
-
-#define SLICE (4 * NSEC_PER_MSEC)
-#define TICK (1 * NSEC_PER_MSEC) // how often a CPU that others wait for is looked after
-#define BALANCE_TICKS 16
-
-struct runqueue {
-    struct spinlock lock;
-    uint32_t ready_count; // in both lists
-    struct list woken;    // who has something left of a slice: first come, first served
-    struct list ready;    // all others
-    struct thread *current;
-    uint64_t slice_end; // cycles: when the current thread has had its share
-    bool tick_armed;    // `tick` is set
-    uint8_t ticks;
-    struct timer tick;
-} ALIGNED(64);
-
-static struct runqueue runqueues[MAX_CPUS];
-static uint64_t online_cpus; // bit per CPU that schedules
-static uint64_t idle_cpus;   // bit per CPU that halts or is about to
-static uint64_t slice_cycles;
-
-static inline uint64_t cpu_bit(unsigned cpu)
-{
-    return 1UL << cpu;
-}
 
 static inline struct runqueue *runqueue_here(void)
 {
     return &runqueues[cpu_this()->id];
 }
 
-// On the run queue's own CPU, with its lock.
-static void tick_arm(struct runqueue *rq)
-{
-    slice_cycles = time_ns_to_cycles(SLICE); // the clock learns how fast it is
-    rq->tick_armed = true;
-    timer_add(&rq->tick, time_monotonic() + TICK);
-}
-
-// A thread with some of its slice left goes to the end of the first list, one that has used it up to that of the second, where
-// it gets a new one.
-static inline void enqueue(struct runqueue *rq, struct thread *t)
-{
-    if (t->slice_used < slice_cycles) {
-        list_push_back(&rq->woken, &t->run_link);
-    } else {
-        t->slice_used = 0;
-        list_push_back(&rq->ready, &t->run_link);
-    }
-    WRITE_ONCE(rq->ready_count, rq->ready_count + 1);
-}
-
-static inline void dequeue(struct runqueue *rq, struct thread *t)
-{
-    list_remove(&t->run_link);
-    WRITE_ONCE(rq->ready_count, rq->ready_count - 1);
-}
-
-// The next one; there must be one.
-static inline struct thread *dequeue_first(struct runqueue *rq)
-{
-    struct list *from = list_empty(&rq->woken) ? &rq->ready : &rq->woken;
-    struct thread *t = list_first(from, struct thread, run_link);
-    dequeue(rq, t);
-    return t;
-}
-
 static inline struct thread *next_thread(struct cpu *cpu, struct runqueue *rq)
 {
-    return rq->ready_count ? dequeue_first(rq) : cpu->idle;
+    return rq->ready_count ? runqueue_take_first(rq) : cpu->idle;
 }
 
 // What is left to do for the thread that ran before, on the stack of the one that runs now. Interrupts are off.
-static void finish_switch(void)
+static inline void finish_switch(void)
 {
     struct cpu *cpu = cpu_this();
     struct thread *prev = cpu->dead;
@@ -114,15 +53,6 @@ void sched_first_run(void)
     finish_switch();
 }
 
-// Adds what the thread has used of the CPU since the last time.
-static inline void charge(struct thread *t, uint64_t now)
-{
-    uint64_t used = now - t->accounted;
-    t->user_cycles += used;
-    t->slice_used += used;
-    t->accounted = now;
-}
-
 static uint64_t load_due_cycles; // when the next look at the load is due, roughly
 
 // The load is what there was up to this switch, of which `next` was a part when it was in the queue.
@@ -133,30 +63,41 @@ static __attribute__((noinline)) void load_period_over(struct runqueue *rq, stru
     WRITE_ONCE(load_due_cycles, now + time_ns_to_cycles(MAX(load_due - time_monotonic(), NSEC_PER_MSEC)));
 }
 
+// Other CPUs in whose queues real-time threads wait may send one here.
+static __attribute__((noinline)) void call_for_realtime(const struct cpu *cpu)
+{
+    for (uint64_t c = READ_ONCE(sched_realtime_waiting) & ~cpu_bit(cpu->id); c; c &= c - 1)
+        cpu_kick((unsigned)__builtin_ctzl(c));
+}
+
 // Gives the CPU to `next`. Lock held on entry, released on return; the state of the current thread says where it belongs.
 static void switch_to(struct cpu *cpu, struct runqueue *rq, struct thread *next)
 {
     struct thread *prev = cpu->current;
-    uint64_t now = time_cycles();
-    charge(prev, now);
+    uint64_t now = clock_cycles();
+    runqueue_charge(prev, now);
     if (unlikely((int64_t)(now - READ_ONCE(load_due_cycles)) >= 0))
         load_period_over(rq, next, now);
     next->accounted = now;
     next->state = THREAD_RUNNING;
-    rq->slice_end = now + slice_cycles - next->slice_used;
-    if (unlikely(rq->ready_count && !rq->tick_armed))
-        tick_arm(rq);
     if (unlikely(next == prev)) {
         spin_unlock(&rq->lock);
         return;
     }
+    if (unlikely(is_realtime(prev)) && next->priority > prev->priority)
+        call_for_realtime(cpu);
     rq->current = next;
+    rq->priority = next->priority;
+    rq->current_weight = next->weight;
+    rq->switches++;
     cpu->current = next;
     if (!prev->kernel && prev->state != THREAD_DEAD) {
         context_save(prev);
         rseq_switch_out(prev);
     }
     if (!next->kernel) {
+        if (unlikely(!rq->tick_armed))
+            sched_tick_arm(rq);
         rseq_switch_in(next, (uint32_t)cpu->id);
         struct aspace *as = next->process->aspace;
         if (as != cpu->aspace)
@@ -169,21 +110,22 @@ static void switch_to(struct cpu *cpu, struct runqueue *rq, struct thread *next)
 
 // --- The current thread gives up its CPU ---
 
-// Puts the current thread behind the others, with a new slice, when it gives up its own or has used it up; otherwise only
-// behind those with time left. Interrupts off.
-static void yield_locked(struct cpu *cpu, struct runqueue *rq, bool give_up)
+// Puts the current thread into the queue, and gives the CPU to the first there. The lock is held, the thread charged.
+static void requeue(struct cpu *cpu, struct runqueue *rq, bool turn_over)
 {
     struct thread *t = cpu->current;
-    charge(t, time_cycles());
+    t->involuntary_switches++;
     t->state = THREAD_READY;
-    if (give_up || t->slice_used >= slice_cycles) {
-        t->slice_used = 0;
-        list_push_back(&rq->ready, &t->run_link);
+    if (unlikely(is_realtime(t) && !turn_over)) {
+        t->queued = true;
+        WRITE_ONCE(rq->ready_count, rq->ready_count + 1);
+        rq->weight += t->weight;
+        runqueue_add_realtime(rq, t, true);
     } else {
-        list_push_front(&rq->ready, &t->run_link);
+        runqueue_add(rq, t);
     }
-    WRITE_ONCE(rq->ready_count, rq->ready_count + 1);
-    switch_to(cpu, rq, dequeue_first(rq));
+    t->turn_over = false;
+    switch_to(cpu, rq, runqueue_take_first(rq));
 }
 
 // The current thread must not stay on this CPU. Another one may have it only after its registers are saved, so it goes
@@ -206,14 +148,13 @@ void sched_yield_now(void)
     struct thread *t = cpu->current;
     atomic_and(&t->work, ~WORK_RESCHED);
     spin_lock(&rq->lock);
-    if (unlikely(!(t->affinity & cpu_bit(cpu->id)))) {
+    runqueue_charge(t, clock_cycles());
+    if (unlikely(!(t->affinity & cpu_bit(cpu->id))))
         migrate_away(cpu, rq);
-    } else if (rq->ready_count) {
-        t->involuntary_switches++;
-        yield_locked(cpu, rq, false);
-    } else {
+    else if (rq->ready_count && runqueue_other_first(rq, t->turn_over))
+        requeue(cpu, rq, t->turn_over);
+    else
         spin_unlock(&rq->lock);
-    }
     irq_restore(flags);
 }
 
@@ -229,10 +170,14 @@ void thread_yield(void)
     uint64_t flags = irq_save();
     struct cpu *cpu = cpu_this();
     struct runqueue *rq = &runqueues[cpu->id];
+    struct thread *t = cpu->current;
     spin_lock(&rq->lock);
-    cpu->current->voluntary_switches++;
-    if (rq->ready_count)
-        yield_locked(cpu, rq, true);
+    runqueue_charge(t, clock_cycles());
+    // Behind the one whose turn it would be, whatever its share.
+    if (rq->fair && !is_realtime(t) && t->vruntime <= rq->fair->key)
+        t->vruntime = rq->fair->key + 1;
+    if (rq->ready_count && runqueue_other_first(rq, true))
+        requeue(cpu, rq, true);
     else
         spin_unlock(&rq->lock);
     irq_restore(flags);
@@ -326,8 +271,17 @@ void thread_exit_current(void)
 
 // --- Waking ---
 
-// Locks the run queue of the CPU that the thread belongs to. Interrupts off.
-static struct runqueue *runqueue_lock_of(struct thread *t)
+void sched_begin(struct thread *t)
+{
+    uint64_t flags = irq_save();
+    const struct cpu *cpu = cpu_this();
+    const struct runqueue *rq = &runqueues[cpu->id];
+    t->cpu = (int)cpu->id;
+    t->vruntime = MAX(cpu->current->vruntime, rq->min_vruntime);
+    irq_restore(flags);
+}
+
+struct runqueue *runqueue_lock_of(struct thread *t)
 {
     for (;;) {
         int cpu = READ_ONCE(t->cpu);
@@ -339,36 +293,58 @@ static struct runqueue *runqueue_lock_of(struct thread *t)
     }
 }
 
-static unsigned choose_cpu(struct thread *t)
+bool runqueue_resched(struct runqueue *rq)
 {
-    uint64_t idle = READ_ONCE(idle_cpus) & t->affinity, last = cpu_bit(t->cpu);
-    if (idle)
-        return idle & last ? (unsigned)t->cpu : (unsigned)__builtin_ctzl(idle);
-    if (likely(t->affinity & last))
-        return t->cpu;
-    return __builtin_ctzl(t->affinity & online_cpus);
+    if (READ_ONCE(rq->current->work) & WORK_RESCHED)
+        return false;
+    atomic_or(&rq->current->work, WORK_RESCHED);
+    return rq != runqueue_here();
 }
 
-// Queues a ready thread that is in no queue on the CPU of its `cpu`, whose lock is held and gets released.
-static inline void make_ready(struct runqueue *rq, struct thread *t)
+void sched_make_ready(struct runqueue *rq, struct thread *t)
 {
-    unsigned cpu = t->cpu;
-    bool here = cpu == cpu_this()->id;
-    enqueue(rq, t);
-    bool unarmed = !rq->tick_armed && !rq->current->idle;
-    if (here && unarmed)
-        tick_arm(rq);
+    unsigned cpu = (unsigned)t->cpu;
+    bool here = cpu == cpu_this()->id, kick = false;
+    struct thread *current = rq->current;
+    if (likely(!current->idle)) {
+        runqueue_charge(current, clock_cycles());
+        runqueue_place(rq, t);
+        runqueue_add(rq, t);
+        if (runqueue_preempts(t, current))
+            kick = runqueue_resched(rq);
+        if (unlikely(!rq->tick_armed)) { // a kernel thread runs there
+            if (here)
+                sched_tick_arm(rq);
+            else
+                kick = true;
+        }
+    } else {
+        runqueue_place(rq, t);
+        runqueue_add(rq, t);
+    }
     spin_unlock(&rq->lock);
-    if (unlikely(READ_ONCE(idle_cpus) & cpu_bit(cpu))) {
+    if (unlikely(READ_ONCE(sched_idle) & cpu_bit(cpu))) {
         // Whoever clears the bit sends the interrupt; this CPU's own idle loop looks at its queue when it comes back.
-        if ((atomic_and(&idle_cpus, ~cpu_bit(cpu)) & cpu_bit(cpu)) && !here)
+        if ((atomic_and(&sched_idle, ~cpu_bit(cpu)) & cpu_bit(cpu)) && !here)
             cpu_kick(cpu);
-    } else if (!here && unarmed) {
-        cpu_kick(cpu); // to look after its slices from now on
+    } else if (unlikely(kick)) {
+        cpu_kick(cpu);
     }
 }
 
-// Ends a sleep. The lock is held and gets released.
+// To another CPU than that of this run queue, whose lock is held and gets released. With a sleeper's distance from the others.
+static __attribute__((noinline)) struct runqueue *move_to(struct runqueue *rq, struct thread *t, unsigned cpu)
+{
+    t->vruntime -= rq->min_vruntime;
+    WRITE_ONCE(t->cpu, (int)cpu);
+    spin_unlock(&rq->lock);
+    rq = &runqueues[cpu];
+    spin_lock(&rq->lock);
+    t->vruntime += rq->min_vruntime;
+    return rq;
+}
+
+// Ends a sleep, or sends a ready thread that is in no queue to where it may run. The lock is held and gets released.
 static inline __attribute__((always_inline)) void wake_locked(struct runqueue *rq, struct thread *t)
 {
     if (rq->current == t) { // has not left its CPU yet
@@ -377,14 +353,25 @@ static inline __attribute__((always_inline)) void wake_locked(struct runqueue *r
         return;
     }
     t->state = THREAD_READY;
-    unsigned cpu = choose_cpu(t);
-    if (cpu != (unsigned)t->cpu) {
-        WRITE_ONCE(t->cpu, (int)cpu);
-        spin_unlock(&rq->lock);
-        rq = &runqueues[cpu];
-        spin_lock(&rq->lock);
+    unsigned cpu = sched_choose_cpu(t);
+    while (unlikely(cpu != (unsigned)t->cpu)) {
+        rq = move_to(rq, t, cpu);
+        if (likely(t->affinity & cpu_bit(cpu)))
+            break;
+        cpu = sched_choose_cpu(t); // it was changed meanwhile
     }
-    make_ready(rq, t);
+    sched_make_ready(rq, t);
+}
+
+void sched_send(struct thread *t)
+{
+    struct runqueue *rq = &runqueues[t->cpu];
+    spin_lock(&rq->lock);
+    t->vruntime += rq->min_vruntime;
+    if (likely(t->affinity & cpu_bit((unsigned)t->cpu)))
+        sched_make_ready(rq, t);
+    else
+        wake_locked(rq, t);
 }
 
 // Both kinds of wake-up.
@@ -419,7 +406,7 @@ void thread_interrupt(struct thread *t)
     if (t->state == THREAD_SLEEPING_INTERRUPTIBLE) {
         wake_locked(rq, t);
     } else {
-        unsigned cpu = t->cpu;
+        unsigned cpu = (unsigned)t->cpu;
         bool running = rq->current == t;
         spin_unlock(&rq->lock);
         if (running && cpu != cpu_this()->id)
@@ -437,33 +424,53 @@ void thread_add_work(struct thread *t, uint32_t work)
 
 void sched_kicked(void)
 {
-    struct runqueue *rq = runqueue_here();
+    struct cpu *cpu = cpu_this();
+    struct runqueue *rq = &runqueues[cpu->id];
     uint64_t flags = spin_lock_irqsave(&rq->lock);
     if (rq->ready_count && !rq->tick_armed && !rq->current->idle)
-        tick_arm(rq);
-    spin_unlock_irqrestore(&rq->lock, flags);
+        sched_tick_arm(rq);
+    if (unlikely(rq->realtime))
+        sched_push_realtime(rq, (unsigned)cpu->id);
+    else
+        spin_unlock(&rq->lock);
+    irq_restore(flags);
 }
 
 // --- Affinity ---
 
+// Waits until a thread that runs on a CPU that it may not use any more has left it, which the kick sees to: it does so on its way
+// to the application at the latest, but may be busy in the kernel for long, and so the wait has an end.
+static void wait_until_moved(struct thread *t)
+{
+    nsec_t end = time_monotonic() + 10 * NSEC_PER_MSEC;
+    for (unsigned i = 1;; i++) {
+        uint64_t flags = irq_save();
+        struct runqueue *rq = runqueue_lock_of(t);
+        bool there = rq->current == t && !(t->affinity & cpu_bit((unsigned)t->cpu));
+        spin_unlock(&rq->lock);
+        irq_restore(flags);
+        if (!there || (i % 64 == 0 && time_monotonic() >= end))
+            return;
+        sched_point();
+        cpu_pause();
+    }
+}
+
 int thread_set_affinity(struct thread *t, uint64_t cpus_allowed)
 {
-    cpus_allowed &= online_cpus;
+    cpus_allowed &= sched_online;
     if (!cpus_allowed)
         return -EINVAL;
     uint64_t flags = irq_save();
     struct runqueue *rq = runqueue_lock_of(t);
     t->affinity = cpus_allowed;
-    bool misplaced = !(cpus_allowed & cpu_bit(t->cpu)), kick = false;
-    if (misplaced && t->state == THREAD_READY && !list_empty(&t->run_link)) {
-        dequeue(rq, t);
+    bool misplaced = !(cpus_allowed & cpu_bit((unsigned)t->cpu)), running = misplaced && rq->current == t;
+    if (misplaced && t->queued) {
+        runqueue_remove(rq, t);
         wake_locked(rq, t);
     } else {
-        if (misplaced && rq->current == t) {
-            atomic_or(&t->work, WORK_RESCHED);
-            kick = t != thread_current();
-        }
-        unsigned cpu = t->cpu;
+        unsigned cpu = (unsigned)t->cpu;
+        bool kick = running && runqueue_resched(rq);
         spin_unlock(&rq->lock);
         if (kick)
             cpu_kick(cpu);
@@ -471,92 +478,17 @@ int thread_set_affinity(struct thread *t, uint64_t cpus_allowed)
     irq_restore(flags);
     if (t == thread_current())
         sched_point();
+    else if (running)
+        wait_until_moved(t);
     return 0;
 }
 
 uint64_t sched_online_cpus(void)
 {
-    return online_cpus;
+    return sched_online;
 }
 
 // --- Idle ---
-
-// Takes a thread that may run on `cpu` out of the queue: the last of those that wait longest. NULL: there is none.
-static struct thread *take_for(struct runqueue *rq, unsigned cpu)
-{
-    struct list *lists[] = {&rq->ready, &rq->woken};
-    for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
-        for (struct list *l = lists[i]->prev; l != lists[i]; l = l->prev) {
-            struct thread *t = list_entry(l, struct thread, run_link);
-            if (t->affinity & cpu_bit(cpu)) {
-                dequeue(rq, t);
-                WRITE_ONCE(t->cpu, (int)cpu); // ready, but in no queue: ours alone
-                return t;
-            }
-        }
-    return NULL;
-}
-
-// Moves a ready thread of another CPU here. True when there is something to run now. Interrupts off.
-static bool steal(unsigned here)
-{
-    uint64_t others = READ_ONCE(online_cpus) & ~cpu_bit(here);
-    for (; others; others &= others - 1) {
-        struct runqueue *rq = &runqueues[__builtin_ctzl(others)];
-        if (!READ_ONCE(rq->ready_count))
-            continue;
-        spin_lock(&rq->lock);
-        struct thread *t = take_for(rq, here);
-        spin_unlock(&rq->lock);
-        if (t) {
-            rq = &runqueues[here];
-            spin_lock(&rq->lock);
-            enqueue(rq, t);
-            spin_unlock(&rq->lock);
-            return true;
-        }
-    }
-    return false;
-}
-
-// A thread for the CPU with the fewest in its queue, if that is shorter than this one: with three busy threads on two CPUs, each
-// has its turn of being alone. NULL: none is to move. The lock is held.
-static struct thread *choose_to_move(struct runqueue *rq, unsigned here)
-{
-    uint32_t fewest = rq->ready_count;
-    unsigned to = here;
-    for (uint64_t c = READ_ONCE(online_cpus) & ~cpu_bit(here); c; c &= c - 1) {
-        unsigned cpu = (unsigned)__builtin_ctzl(c);
-        uint32_t n = READ_ONCE(runqueues[cpu].ready_count);
-        if (n < fewest) {
-            fewest = n;
-            to = cpu;
-        }
-    }
-    return to == here ? NULL : take_for(rq, to);
-}
-
-// A CPU on which threads wait is looked after: is it the next one's turn?
-static void tick(struct timer *timer)
-{
-    struct runqueue *rq = container_of(timer, struct runqueue, tick);
-    struct thread *moved = NULL;
-    spin_lock(&rq->lock);
-    rq->tick_armed = false;
-    if (rq->ready_count && ++rq->ticks % BALANCE_TICKS == 0)
-        moved = choose_to_move(rq, (unsigned)cpu_this()->id);
-    if (rq->ready_count) {
-        if (!list_empty(&rq->woken) || (int64_t)(rq->slice_end - time_cycles()) <= 0)
-            atomic_or(&rq->current->work, WORK_RESCHED);
-        tick_arm(rq);
-    }
-    spin_unlock(&rq->lock);
-    if (moved) {
-        rq = &runqueues[moved->cpu];
-        spin_lock(&rq->lock);
-        make_ready(rq, moved);
-    }
-}
 
 void sched_idle_loop(void)
 {
@@ -568,20 +500,20 @@ void sched_idle_loop(void)
         if (READ_ONCE(rq->ready_count)) {
             spin_lock(&rq->lock);
             if (rq->ready_count)
-                switch_to(cpu, rq, dequeue_first(rq));
+                switch_to(cpu, rq, runqueue_take_first(rq));
             else
                 spin_unlock(&rq->lock);
             continue;
         }
         // From here on wakers see this CPU as idle; whoever queued something before that is found by the look afterwards.
-        atomic_or(&idle_cpus, bit);
-        if (!READ_ONCE(rq->ready_count) && !steal(cpu->id)) {
+        atomic_or(&sched_idle, bit);
+        if (!READ_ONCE(rq->ready_count) && !sched_steal((unsigned)cpu->id)) {
             // Halted, it must not be called for changes of the address space that it happens to have loaded.
-            if (cpu->aspace && (READ_ONCE(online_cpus) & ~bit))
+            if (cpu->aspace && (READ_ONCE(sched_online) & ~bit))
                 aspace_activate(NULL);
             cpu_halt_enabled();
         }
-        atomic_and(&idle_cpus, ~bit);
+        atomic_and(&sched_idle, ~bit);
         irq_enable();
     }
 }
@@ -591,55 +523,25 @@ void sched_init_cpu(void)
 {
     struct cpu *cpu = cpu_this();
     struct runqueue *rq = &runqueues[cpu->id];
-    list_init(&rq->woken);
-    list_init(&rq->ready);
-    timer_init(&rq->tick, tick);
-    struct thread *idle = thread_create_idle(cpu->id);
+    timer_init(&rq->tick, sched_tick);
+    struct thread *idle = thread_create_idle((unsigned)cpu->id);
     rq->current = cpu->current = cpu->idle = idle;
-    idle->accounted = time_cycles();
-    atomic_or(&online_cpus, cpu_bit(cpu->id));
+    rq->priority = idle->priority;
+    idle->accounted = rq->started = clock_cycles();
+    atomic_or(&sched_online, cpu_bit((unsigned)cpu->id));
 }
 
 void sched_init(void)
 {
-    slice_cycles = time_ns_to_cycles(SLICE);
     sched_init_cpu();
 }
-
-// --- Reports ---
 
 uint64_t sched_load(void)
 {
     uint64_t n = 0;
-    for (uint64_t c = READ_ONCE(online_cpus); c; c &= c - 1) {
+    for (uint64_t c = READ_ONCE(sched_online); c; c &= c - 1) {
         struct runqueue *rq = &runqueues[__builtin_ctzl(c)];
         n += READ_ONCE(rq->ready_count) + !READ_ONCE(rq->current)->idle;
     }
     return n;
-}
-
-void thread_cycles(struct thread *t, uint64_t *user, uint64_t *system)
-{
-    uint64_t flags = irq_save();
-    struct runqueue *rq = runqueue_lock_of(t);
-    uint64_t used = t->user_cycles;
-    if (rq->current == t)
-        used += time_cycles() - t->accounted;
-    spin_unlock(&rq->lock);
-    irq_restore(flags);
-    if (t->kernel) {
-        *user = 0;
-        *system = used;
-    } else {
-        *user = used - MIN(used, t->system_cycles);
-        *system = MIN(used, t->system_cycles);
-    }
-}
-
-void thread_times(struct thread *t, nsec_t *user, nsec_t *system)
-{
-    uint64_t u, s;
-    thread_cycles(t, &u, &s);
-    *user = time_cycles_to_ns(u);
-    *system = time_cycles_to_ns(s);
 }

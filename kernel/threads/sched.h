@@ -9,7 +9,24 @@ struct thread;
 
 struct thread *thread_create_idle(unsigned cpu); // never fails: panics
 uint64_t sched_online_cpus(void);
-void thread_cycles(struct thread *t, uint64_t *user, uint64_t *system); // thread_times in cycles
+struct runqueue;
+struct timer;
+// Locks the run queue of the CPU that the thread belongs to. Interrupts off.
+struct runqueue *runqueue_lock_of(struct thread *t);
+// The current thread of this run queue has to give way soon; true when its CPU must be kicked, once the lock is free.
+bool runqueue_resched(struct runqueue *rq);
+// Queues a ready thread that is in no queue, with its vruntime already relative to the CPU of its `cpu`, whose lock is held and
+// gets released.
+void sched_make_ready(struct runqueue *rq, struct thread *t);
+void sched_send(struct thread *t); // the same for one that runqueue_take_for gave; no lock held, interrupts off
+void sched_begin(struct thread *t); // a new thread: behind what its maker has used of the CPU
+void sched_weigh(struct thread *t); // weight and factor by its priority
+unsigned sched_choose_cpu(struct thread *t);
+void sched_push_realtime(struct runqueue *rq, unsigned here); // lock held, gets released
+bool sched_steal(unsigned here);
+struct thread *sched_balance(struct runqueue *rq, unsigned here);
+void sched_tick(struct timer *timer);
+void sched_tick_arm(struct runqueue *rq);
 
 // Takes the thread out of its process: its times are added up, its number is free. True: it was the last one.
 bool process_remove_thread(struct thread *t);

@@ -21,10 +21,9 @@ static struct thread *thread_alloc(struct process *p, const char *name)
     t->process = p;
     t->cpu = (int)cpu_this()->id;
     t->affinity = ~0UL;
-    t->priority = PRIORITY_NICE_0;
     t->inherited = PRIORITY_NONE;
+    sched_weigh(t);
     t->start_time = time_monotonic();
-    list_init(&t->run_link);
     list_init(&t->process_link);
     signal_queue_init(&t->pending);
     str_copy(t->name, name, sizeof t->name);
@@ -40,6 +39,9 @@ struct thread *thread_create_idle(unsigned cpu)
     t->state = THREAD_RUNNING;
     t->cpu = (int)cpu;
     t->affinity = 1UL << cpu;
+    t->priority = PRIORITY_NONE;
+    t->weight = 0;
+    t->weight_factor = 0;
     return t;
 }
 
@@ -76,6 +78,7 @@ struct thread *thread_create_user(struct process *p)
 void thread_start(struct thread *t)
 {
     thread_ref(t); // from when it is known, somebody else may wake it, and it may end
+    sched_begin(t);
     if (!t->kernel)
         process_add_thread(t->process, t);
     thread_wake(t);

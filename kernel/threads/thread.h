@@ -1,11 +1,13 @@
-// Threads and the scheduler: what runs. One run queue a CPU, round robin with a time slice, work stealing when idle.
+// Threads and the scheduler: what runs. One run queue a CPU, ordered by priority and fair shares; see docs/scheduler.md.
 // Locks: runqueue.lock (interrupt-safe) comes after all others but the timer heap's. A thread marks itself as about to sleep
 // without it; every other change of thread.state is made under the lock of the run queue of thread.cpu, which is held across
 // the switch itself: whoever has it and finds a thread that is not that CPU's current one knows that its registers are saved.
 #ifndef KERNEL_THREAD_H
 #define KERNEL_THREAD_H
 
+#include "kernel/heap.h"
 #include "kernel/list.h"
+#include "kernel/threads/cputime.h"
 #include "kernel/threads/lock.h"
 #include "kernel/process/signal.h"
 #include "kernel/time.h"
@@ -46,12 +48,21 @@ struct thread {
 
     enum thread_state state;
     uint32_t refs;
-    int cpu;                  // where it runs or ran last
-    struct list run_link;     // in a run queue
-    uint64_t affinity;        // bitmap of allowed CPUs
-    uint64_t user_cycles, system_cycles; // CPU time used, up to `accounted`; see thread_times
-    uint64_t accounted;       // cycles at the last accounting
-    uint64_t slice_used;      // cycles of its slice
+    // Scheduling: kernel/threads/runqueue.h. Under the lock of the run queue of `cpu`.
+    int cpu;                   // where it runs or ran last
+    uint64_t affinity;         // bitmap of allowed CPUs
+    struct heap_node run_node; // in a run queue
+    bool queued;               // it is in one
+    bool turn_over;            // its time slice under SCHED_RR is over
+    int64_t vruntime;          // CPU time used, divided by its weight
+    uint64_t weight_factor;    // what a cycle adds to it, with 32 binary places; 0: real-time
+    uint32_t weight;
+    uint32_t realtime_ticks;   // since it last slept, for RLIMIT_RTTIME
+    uint64_t realtime_slept;   // voluntary_switches at that time
+    uint64_t slice_start;      // cycles, under SCHED_RR
+    uint64_t cycles, accounted; // CPU time used, up to cycle `accounted`
+    struct cpu_samples samples; // kernel/threads/cputime.h
+    struct cpu_times shown;     // what was reported last
     // Its priority; see thread_priority and kernel/threads/policy.c.
     uint8_t policy;           // SCHED_*
     int8_t nice;
@@ -59,6 +70,7 @@ struct thread {
     uint8_t inherited;        // the key that a waiter for a priority-inheriting futex lends it, or PRIORITY_NONE
     uint8_t priority;         // the better of its own and the inherited key
     bool reset_on_fork;       // SCHED_RESET_ON_FORK
+    uint16_t io_priority;     // ioprio_set(2): kept, no device asks for it
     bool idle, kernel;        // the CPU's idle thread; a thread without an application
     bool in_fault_fixup;      // usercopy in progress: see x86/trap.c
     char name[16];            // PR_SET_NAME
@@ -134,15 +146,19 @@ void sched_init(void);                 // boot CPU
 void sched_init_cpu(void);             // every CPU, before its first switch
 void sched_idle_loop(void) NORETURN;   // what a CPU does in the end
 void sched_exit_to_user(void);         // WORK_RESCHED on the way to the application
-int thread_set_affinity(struct thread *t, uint64_t cpus); // 0, -EINVAL
+// sched_setaffinity(2): 0, -EINVAL. A thread that runs on a CPU that is not allowed has left it when this returns.
+int thread_set_affinity(struct thread *t, uint64_t cpus);
+struct sched_policy {
+    int policy, nice, rt_priority; // consistent: kernel/threads/policy.c asks no questions
+    bool reset_on_fork;
+};
+void thread_set_policy(struct thread *t, const struct sched_policy *s);
+void thread_get_policy(struct thread *t, struct sched_policy *s);
 // A new thread gets the policy, nice value and CPUs of its parent (or the defaults: SCHED_RESET_ON_FORK). Before it is started.
 void thread_inherit_policy(struct thread *child, const struct thread *parent);
 void sched_kicked(void);      // the interrupt that cpu_kick() sends: nothing but a look at the run queue
 struct thread *thread_find(int tid);   // with a reference, or NULL
 uint64_t sched_load(void);             // ready and running threads at this moment
-// CPU time of a thread up to now, split as far as it is known.
-void thread_times(struct thread *t, nsec_t *user, nsec_t *system);
-
 // A hint for those that spin until it is done with something; it may have ended.
 #ifdef KNARR_UNIT_TEST
 bool thread_on_cpu(const struct thread *t);

@@ -34,12 +34,12 @@ struct cpu {
     uint64_t stack_canary;        // 40: gcc's stack protector reads %gs:40
     uint32_t apic_id;
     uint32_t irq_depth;           // >0 in interrupt context
+    bool irq_user;                // the last interrupt hit the application
+    uint64_t irq_count;           // interrupts taken
     struct aspace *aspace;        // loaded now
     struct thread *idle;
     struct thread *dead;          // exited thread whose stack is to be freed by the next one
     void *arch;                   // GDT, TSS, IST stacks: kernel/x86/cpu.c
-    void *runqueue;               // kernel/threads/sched.c
-    void *timers;                 // kernel/timer.c
     void *page_cache;             // kernel/memory/page.c: single free pages
     uint64_t scratch[4];
 } ALIGNED(64);

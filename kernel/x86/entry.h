@@ -18,8 +18,8 @@ void trap_paranoid(struct trapframe *f); // NMI, #DF, #MC: on a stack of their o
 void exit_to_user(struct trapframe *f);  // with work to do: until there is none
 void exit_bad_rip(struct trapframe *f);  // the frame's RIP is not the application's: SIGSEGV
 
-// A registered interrupt handler (irq.c).
-void irq_dispatch(unsigned vector);
+// An interrupt, by its vector; `user`: it hit the application (irq.c).
+void irq_dispatch(unsigned vector, bool user);
 
 // ELF-like table in section .ex_table: an instruction that may fault on a user address, and where to go on then.
 struct ex_entry {

@@ -53,9 +53,11 @@ int irq_request_msi(irq_fn fn, void *arg, uint64_t *address, uint32_t *data) {
     return 0;
 }
 
-void irq_dispatch(unsigned vector) {
+void irq_dispatch(unsigned vector, bool user) {
     struct cpu *c = cpu_this();
     c->irq_depth++;
+    c->irq_count++;
+    c->irq_user = user;
     if (vector == VECTOR_TIMER) {
         lapic_eoi();
         timer_interrupt();

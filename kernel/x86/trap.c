@@ -178,14 +178,14 @@ static void user_exception(struct trapframe *f) {
 
 void trap_from_user(struct trapframe *f) {
     if (f->vector >= 32)
-        irq_dispatch((unsigned)f->vector);
+        irq_dispatch((unsigned)f->vector, true);
     else
         user_exception(f);
 }
 
 void trap_from_kernel(struct trapframe *f) {
     if (f->vector >= 32) {
-        irq_dispatch((unsigned)f->vector);
+        irq_dispatch((unsigned)f->vector, false);
         return;
     }
     if (f->vector == VECTOR_PF) {
