@@ -48,6 +48,13 @@ struct proc_entry {
 #define PROC_DIR(nm, entries)                                                                                          \
     { .name = (nm), .mode = S_IFDIR | 0555, .children = (entries) }
 
+// A setting that fs/procfs_ipc.c knows by the name of its file.
+int proc_show_limit(struct seqbuf *s, struct proc_ref *r);
+long proc_store_limit(struct proc_ref *r, const char *text, size_t len);
+#define PROC_LIMIT(nm)                                                                                                 \
+    { .name = (nm), .mode = S_IFREG | 0644, .show = proc_show_limit, .store = proc_store_limit }
+extern const struct proc_entry proc_mqueue_entries[], proc_inotify_entries[], proc_sysvipc_entries[];
+
 extern const struct proc_entry proc_root_entries[], proc_sys_entries[], proc_pid_entries[], proc_task_entries[];
 extern const struct proc_numbers proc_processes, proc_fds, proc_fdinfos;
 int proc_show_mounts(struct seqbuf *s, struct proc_ref *r);

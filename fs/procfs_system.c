@@ -200,6 +200,7 @@ const struct proc_entry proc_root_entries[] = {
     PROC_FILE("stat", show_stat),
     PROC_FILE("swaps", show_swaps),
     PROC_DIR("sys", proc_sys_entries),
+    PROC_DIR("sysvipc", proc_sysvipc_entries),
     {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
     PROC_FILE("uptime", show_uptime),
     PROC_FILE("version", show_version),
