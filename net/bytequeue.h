@@ -1,0 +1,31 @@
+// A queue of bytes in a chain of pages, between writers and readers that do not lock each other out.
+// Locks: a writer holds write_lock, a reader read_lock (mutexes: user memory is copied under them). The writer fills pages and then
+// publishes the new end, `head`; the reader publishes how far it came, `tail`. The reader gives a page back only when it goes on to
+// the next one, so the writer's last page is always there.
+#ifndef NET_BYTEQUEUE_H
+#define NET_BYTEQUEUE_H
+
+#include "kernel/memory/uio.h"
+#include "kernel/threads/lock.h"
+#include "kernel/types.h"
+
+struct page;
+
+struct bytequeue {
+    struct mutex write_lock, read_lock;
+    uint64_t head, tail;                 // bytes written and read since the beginning
+    struct page *write_page, *read_page; // with the byte before head and before tail, or the first page
+};
+
+void bytequeue_init(struct bytequeue *q);
+void bytequeue_free(struct bytequeue *q); // the pages; nobody uses it any more
+static inline size_t bytequeue_used(const struct bytequeue *q) { return load_acquire(&q->head) - READ_ONCE(q->tail); }
+
+// Appends n bytes (at most u->left) of the uio: all of them, or none and -EFAULT or -ENOMEM. write_lock held. The bytes are seen by
+// readers when it returns.
+int bytequeue_put(struct bytequeue *q, struct uio *u, size_t n);
+// Copies n bytes that are there, from `offset` behind the tail on. Returns the bytes: fewer than n only on a fault. read_lock held.
+size_t bytequeue_peek(struct bytequeue *q, struct uio *u, size_t offset, size_t n);
+void bytequeue_drop(struct bytequeue *q, size_t n); // n bytes that are there. read_lock held
+
+#endif

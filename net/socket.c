@@ -1,0 +1,221 @@
+// Sockets as files; see net/socket.h.
+#include "net/socket.h"
+#include "fs/poll.h"
+#include "fs/vfs.h"
+#include "kernel/log.h"
+#include "kernel/memory/slab.h"
+#include "kernel/memory/usercopy.h"
+#include "kernel/process/process.h"
+#include "kernel/string.h"
+#include "kernel/time.h"
+#include <asm/ioctls.h>
+#include <asm/sockios.h>
+
+#define BUFFER_DEFAULT 212992 // net.core.wmem_default and rmem_default
+
+static const struct socket_family *const families[] = {&unix_family};
+
+// --- Life ---
+
+struct socket *socket_create(int family, int type, int protocol) {
+    if ((unsigned)family >= AF_MAX)
+        return ERR_PTR(-EAFNOSUPPORT);
+    if ((unsigned)type >= SOCK_TYPE_MAX)
+        return ERR_PTR(-EINVAL);
+    for (unsigned i = 0; i < ARRAY_SIZE(families); i++)
+        if (families[i]->family == family)
+            return families[i]->create(type, protocol);
+    log_once(LOG_WARN, "socket(2): address family %d is not supported, nor are others than AF_UNIX (EAFNOSUPPORT)", family);
+    return ERR_PTR(-EAFNOSUPPORT);
+}
+
+void socket_init(struct socket *s, const struct socket_ops *ops, int family, int type, int protocol) {
+    memset(s, 0, sizeof(*s));
+    s->ops = ops;
+    s->refs = 1;
+    s->family = family;
+    s->type = type;
+    s->protocol = protocol;
+    s->send_buffer = s->receive_buffer = BUFFER_DEFAULT;
+    s->low_water = 1;
+    s->peek_offset = -1;
+    s->receive_timeout = s->send_timeout = NSEC_MAX;
+    waitq_init(&s->readable);
+    waitq_init(&s->writable);
+}
+
+void socket_free(struct socket *s) {
+    peer_credentials_unref(s->peer);
+    s->ops->free(s);
+}
+
+struct peer_credentials *peer_credentials_current(void) {
+    struct process *p = process_current();
+    struct peer_credentials *peer = kmalloc(sizeof(*peer));
+    if (peer)
+        *peer = (struct peer_credentials){1, p->pid, p->cred.euid, p->cred.egid, process_groups(p)};
+    return peer;
+}
+
+void peer_credentials_unref(struct peer_credentials *c) {
+    if (c && atomic_sub(&c->refs, 1) == 1) {
+        group_list_unref(c->groups);
+        kfree(c);
+    }
+}
+
+// --- Errors, waiting, waking ---
+
+int socket_error(struct socket *s) {
+    return likely(!READ_ONCE(s->error)) ? 0 : -atomic_xchg(&s->error, 0);
+}
+
+void socket_set_error(struct socket *s, int error) { WRITE_ONCE(s->error, error); }
+
+nsec_t socket_deadline(nsec_t timeout, bool nonblock) {
+    nsec_t deadline;
+    if (nonblock)
+        return 0;
+    if (likely(timeout == NSEC_MAX))
+        return NSEC_MAX;
+    return __builtin_add_overflow(time_monotonic(), timeout, &deadline) ? NSEC_MAX : deadline;
+}
+
+static void signal_owner(int owner, int sig) {
+    if (owner < 0) {
+        process_group_signal(-owner, sig, NULL);
+        return;
+    }
+    struct process *p = process_find(owner);
+    if (p) {
+        signal_send_process(p, sig, NULL);
+        process_unref(p);
+    }
+}
+
+// To whom F_SETOWN names; 0: to nobody. `async`: only with O_ASYNC.
+static int owner_of(struct socket *s, bool async) {
+    int owner = 0;
+    spin_lock(&s->lock);
+    if (s->file && (!async || (s->file->flags & FASYNC)))
+        owner = s->file->signal_owner;
+    spin_unlock(&s->lock);
+    return owner;
+}
+
+static void signal_io(struct socket *s) {
+    // A look at a file that may just be going; owner_of looks closely.
+    struct file *f = READ_ONCE(s->file);
+    if (likely(!f || !(READ_ONCE(f->flags) & FASYNC)))
+        return;
+    int owner = owner_of(s, true);
+    if (owner)
+        signal_owner(owner, SIGIO);
+}
+
+void socket_send_sigurg(struct socket *s) {
+    int owner = owner_of(s, false);
+    if (owner)
+        signal_owner(owner, SIGURG);
+}
+
+void socket_wake_readable(struct socket *s, uint32_t key) {
+    if (waitq_active(&s->readable))
+        waitq_wake_key(&s->readable, 1, key);
+    signal_io(s);
+}
+
+void socket_wake_writable(struct socket *s, uint32_t key) {
+    if (waitq_active(&s->writable))
+        waitq_wake_key(&s->writable, ~0u, key);
+    signal_io(s);
+}
+
+void socket_wake_state(struct socket *s) {
+    waitq_wake_all(&s->readable);
+    waitq_wake_all(&s->writable);
+    signal_io(s);
+}
+
+// --- The file ---
+
+static int call_flags(const struct file *f, int flags) {
+    return unlikely(f->flags & O_NONBLOCK) ? flags | MSG_DONTWAIT : flags;
+}
+
+int64_t socket_send(struct file *f, struct uio *u, struct socket_message *m, int flags) {
+    struct socket *s = f->data;
+    return s->ops->send(s, u, m, call_flags(f, flags));
+}
+
+int64_t socket_receive(struct file *f, struct uio *u, struct socket_message *m, int flags) {
+    struct socket *s = f->data;
+    return s->ops->receive(s, u, m, call_flags(f, flags));
+}
+
+static int64_t socket_read(struct file *f, struct uio *u, uint64_t *pos) {
+    return u->left ? socket_receive(f, u, NULL, 0) : 0;
+}
+
+static int64_t socket_write(struct file *f, struct uio *u, uint64_t *pos) { return socket_send(f, u, NULL, 0); }
+
+static uint32_t socket_poll(struct file *f, struct poll_table *pt) {
+    struct socket *s = f->data;
+    return s->ops->poll(s, f, pt);
+}
+
+static long socket_ioctl(struct file *f, unsigned cmd, uint64_t arg) {
+    struct socket *s = f->data;
+    int value;
+    switch (cmd) {
+    case FIOSETOWN:
+    case SIOCSPGRP:
+        if (copy_in_obj(&value, arg) < 0)
+            return -EFAULT;
+        f->signal_owner = value;
+        return 0;
+    case FIOGETOWN:
+    case SIOCGPGRP:
+        value = f->signal_owner;
+        return copy_out_obj(arg, &value);
+    }
+    return s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
+}
+
+static void socket_close(struct file *f) {
+    struct socket *s = f->data;
+    spin_lock(&s->lock);
+    s->file = NULL;
+    spin_unlock(&s->lock);
+    s->ops->release(s);
+    socket_unref(s);
+}
+
+static const struct file_ops socket_file_ops = {
+    .name = "socket",
+    .read = socket_read,
+    .write = socket_write,
+    .poll = socket_poll,
+    .ioctl = socket_ioctl,
+    .release = socket_close,
+};
+
+struct file *socket_file(struct socket *s, unsigned flags) {
+    struct inode *inode = inode_anonymous(S_IFSOCK | 0777, 0);
+    struct file *f = inode ? file_alloc(&socket_file_ops, inode, O_RDWR | (flags & O_NONBLOCK)) : ERR_PTR(-ENOMEM);
+    if (inode)
+        inode_unref(inode);
+    if (IS_ERR(f)) {
+        s->ops->release(s);
+        socket_unref(s);
+        return f;
+    }
+    f->stream = true;
+    f->data = s;
+    spin_lock(&s->lock);
+    s->file = f;
+    spin_unlock(&s->lock);
+    return f;
+}
+
+struct socket *file_socket(struct file *f) { return f->ops == &socket_file_ops ? f->data : NULL; }
