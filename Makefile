@@ -177,7 +177,7 @@ $(foreach t,$(basename $(notdir $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
 
 -include $(wildcard tests/*/rules.mk)
 
-.PHONY: all kernel tool run test unit system bench checked debug lint format docs deps clean help unit-binaries
+.PHONY: all kernel tool run test unit system stress bench checked debug lint format docs deps clean help unit-binaries
 
 all: kernel tool ## build the kernel and the host program
 kernel: $(BUILD)/knarr.elf
@@ -190,16 +190,21 @@ run: ## boot Debian's busybox with a short session in its shell
 
 test: ## all tests: unit and system
 	@scripts/deps.sh build run test
-	@$(MAKE) --no-print-directory all unit-binaries
+	@$(MAKE) --no-print-directory all checked unit-binaries
 	@BUILD=$(BUILD) scripts/test.sh unit system
 
 unit: unit-binaries ## only the unit tests
 	@BUILD=$(BUILD) scripts/test.sh unit
 
-system: all ## only the system tests (real boots)
+system: all checked ## only the system tests (real boots)
 	@BUILD=$(BUILD) scripts/test.sh system
 
 unit-binaries: $(UNIT_BIN)
+
+stress: ## run each of stress-ng's stressors for DURATION seconds (30) on 1 and 2 CPUs; ARGS="NAME..." chooses
+	@scripts/deps.sh build run test
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) python3 -B tests/system/stress.py $(or $(DURATION),30) $(ARGS)
 
 bench: ## measure Knarr beside Debian's Linux kernel
 	@scripts/deps.sh build run test bench

@@ -51,7 +51,7 @@ void check_page_ref(struct page *p) {
 void check_thread_gone(const struct thread *t) {
     if (!checks_on)
         return;
-    if (t->run_link.next != &t->run_link)
+    if (t->queued)
         check_failed("thread %d (%s) goes while it is in a run queue", t->tid, t->name);
     if (t->process_link.next != &t->process_link)
         check_failed("thread %d (%s) goes while it is in its process's list", t->tid, t->name);

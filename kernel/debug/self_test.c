@@ -2,6 +2,7 @@
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
+#include "kernel/memory/usercopy.h"
 #include "kernel/string.h"
 #include "kernel/threads/lock.h"
 #include "kernel/threads/thread.h"
@@ -51,6 +52,18 @@ static void lock_interrupt(void) {
 static void lock_sleep(void) {
     spin_lock(&spin);
     mutex_lock(&one);
+}
+
+static void lock_fault(void) {
+    uint32_t value;
+    spin_lock(&spin);
+    if (user_load32(USER_START, &value) == 0)
+        spin_unlock(&spin);
+}
+
+static void lock_exit(void) {
+    mutex_lock(&one);
+    thread_exit_current();
 }
 
 static void lock_recursion(void) {
@@ -132,6 +145,8 @@ void check_self_test(const char *word) {
         {"lock-spin-order", lock_spin_order},
         {"lock-interrupt", lock_interrupt},
         {"lock-sleep", lock_sleep},
+        {"lock-fault", lock_fault},
+        {"lock-exit", lock_exit},
         {"lock-recursion", lock_recursion},
         {"lock-owner", lock_owner},
         {"lock-freed", lock_freed},
