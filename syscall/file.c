@@ -5,14 +5,11 @@
 #include "kernel/memory/slab.h"
 #include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
+#include "syscall/vectors.h"
 #include <linux/fs.h>
 
 // No arrays in these: the canary would be a tenth of their cost.
 #define FAST_CALL __attribute__((no_stack_protector))
-
-#define RW_MAX 0x7ffff000UL // as Linux: no call moves more
-#define IOV_MAX 1024
-#define IOV_SMALL 8
 
 // The file, for the common case: a process of one thread whose table is its own. No reference is needed then, because nobody else
 // can close it before the call is over. NULL: the slow path decides.
@@ -108,13 +105,7 @@ FAST_CALL long sys_pwrite64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t 
 
 // --- Vectors ---
 
-struct vectors {
-    struct uio_vec *vec;
-    struct uio uio;
-    struct uio_vec small[IOV_SMALL];
-};
-
-static long vectors_get(struct vectors *v, uaddr_t addr, uint64_t count) {
+long vectors_get(struct vectors *v, uaddr_t addr, uint64_t count) {
     if (count > IOV_MAX)
         return -EINVAL;
     v->vec = v->small;
@@ -136,7 +127,7 @@ static long vectors_get(struct vectors *v, uaddr_t addr, uint64_t count) {
     return err;
 }
 
-static void vectors_put(struct vectors *v) {
+void vectors_put(struct vectors *v) {
     if (v->vec != v->small)
         kfree(v->vec);
 }

@@ -31,6 +31,9 @@ void text_name(struct text *t, uint64_t value, const struct name_value *names, c
 // How one kind of argument is printed. `i` is the argument's index; `result` the call's when `after` (the call is done).
 bool trace_arg_is_output(unsigned kind); // filled in by the call
 void trace_arg(struct text *t, unsigned kind, const uint64_t args[6], unsigned i, bool after, long result);
+void trace_buffer(struct text *t, uint64_t addr, uint64_t len);                   // bytes as a string
+void trace_iovec(struct text *t, uint64_t addr, uint64_t count, uint64_t shown); // `shown`: bytes that hold something
+void trace_socket_arg(struct text *t, unsigned kind, const uint64_t args[6], unsigned i, long result); // trace_socket.c
 void trace_result(struct text *t, unsigned flags, long result);
 const char *trace_errno_name(int err);       // "ENOENT", or NULL
 const char *trace_errno_text(int err);       // "No such file or directory"

@@ -67,7 +67,7 @@ static void print_string(struct text *t, uint64_t addr, size_t max) {
     }
 }
 
-static void print_buffer(struct text *t, uint64_t addr, uint64_t len) {
+void trace_buffer(struct text *t, uint64_t addr, uint64_t len) {
     uint8_t buf[STRING_MAX];
     size_t n = MIN(len, sizeof(buf));
     if (!addr)
@@ -113,7 +113,7 @@ static void print_envp(struct text *t, uint64_t addr) {
 }
 
 // `shown`: how many bytes of all buffers together hold something.
-static void print_iovec(struct text *t, uint64_t addr, uint64_t count, uint64_t shown) {
+void trace_iovec(struct text *t, uint64_t addr, uint64_t count, uint64_t shown) {
     if (!addr) {
         text_add(t, "NULL");
         return;
@@ -128,7 +128,7 @@ static void print_iovec(struct text *t, uint64_t addr, uint64_t count, uint64_t 
         }
         uint64_t n = MIN(v.len, shown);
         text_add(t, "{iov_base=");
-        print_buffer(t, v.base, n);
+        trace_buffer(t, v.base, n);
         text_add(t, ", iov_len=%lu}", (unsigned long)v.len);
         shown -= n;
     }
@@ -479,7 +479,10 @@ bool trace_arg_is_output(unsigned kind) {
     case ARG_RLIMIT_OUT:
     case ARG_STATUS_OUT:
     case ARG_STAT_PTR:
-    case ARG_STATX_PTR: return true;
+    case ARG_STATX_PTR:
+    case ARG_SOCKADDR_OUT:
+    case ARG_MSGHDR_OUT:
+    case ARG_OPTION_OUT: return true;
     default: return false;
     }
 }
@@ -511,17 +514,28 @@ void trace_arg(struct text *t, unsigned kind, const uint64_t args[6], unsigned i
     case ARG_MODE: print_mode(t, v & 0xffff); break;
     case ARG_STR: print_string(t, v, PATH_SHOWN); break;
     case ARG_OUTSTR: print_string(t, v, PATH_SHOWN); break;
-    case ARG_BUF: print_buffer(t, v, next); break;
-    case ARG_OUTBUF: print_buffer(t, v, (uint64_t)result); break;
+    case ARG_BUF: trace_buffer(t, v, next); break;
+    case ARG_OUTBUF: trace_buffer(t, v, (uint64_t)result); break;
     case ARG_STRV: print_argv(t, v); break;
     case ARG_ENVV: print_envp(t, v); break;
-    case ARG_IOVEC: print_iovec(t, v, next, ~0ul); break;
-    case ARG_IOVEC_OUT: print_iovec(t, v, next, (uint64_t)result); break;
+    case ARG_IOVEC: trace_iovec(t, v, next, ~0ul); break;
+    case ARG_IOVEC_OUT: trace_iovec(t, v, next, (uint64_t)result); break;
     case ARG_POLLFDS: print_pollfds(t, v, next); break;
     case ARG_OPEN_FLAGS: print_open_flags(t, v); break;
     case ARG_SIGNAL: print_signal(t, v); break;
     case ARG_CLONE_FLAGS: print_clone_flags(t, v, true); break;
     case ARG_FUTEX_OP: print_futex_op(t, v); break;
+    case ARG_SOCKET_FAMILY:
+    case ARG_SOCKET_TYPE:
+    case ARG_SOCKET_LEVEL:
+    case ARG_SOCKET_OPTION:
+    case ARG_SHUT_HOW:
+    case ARG_MSG_FLAGS:
+    case ARG_SOCKADDR:
+    case ARG_SOCKADDR_OUT:
+    case ARG_MSGHDR:
+    case ARG_MSGHDR_OUT:
+    case ARG_OPTION_OUT: trace_socket_arg(t, kind, args, i, result); break;
     default: print_object(t, kind, v); break;
     }
 }

@@ -16,7 +16,8 @@ static enum kind kind_of(const char *name)
                                           "ARG_MREMAP_FLAGS", "ARG_MSYNC_FLAGS", "ARG_CLONE_FLAGS", "ARG_AT_FLAGS", "ARG_FUTEX_OP",
                                           "ARG_WAIT_OPTIONS", "ARG_RESOURCE", "ARG_PRCTL", "ARG_TIMER_FLAGS", "ARG_UNLINK_FLAGS",
                                           "ARG_RENAME_FLAGS", "ARG_ARCH_PRCTL", "ARG_RUSAGE_WHO", "ARG_EPOLL_OP",
-                                          "ARG_RANDOM_FLAGS", "ARG_STATX_MASK", NULL};
+                                          "ARG_RANDOM_FLAGS", "ARG_STATX_MASK", "ARG_SOCKET_FAMILY", "ARG_SOCKET_TYPE",
+                                          "ARG_SOCKET_LEVEL", "ARG_SOCKET_OPTION", "ARG_SHUT_HOW", "ARG_MSG_FLAGS", NULL};
     if (!strcmp(name, "ARG_FD") || !strcmp(name, "ARG_ATFD"))
         return FD;
     for (const char *const *n = numbers; *n; n++)

@@ -1,5 +1,5 @@
 // The lines of trace=syscalls against what strace prints for the same calls.
-// link: syscall/trace.c syscall/trace_args.c syscall/trace_names.c syscall/trace_errno.c
+// link: syscall/trace.c syscall/trace_socket.c syscall/trace_args.c syscall/trace_names.c syscall/trace_errno.c
 // flags: -D__KERNEL__
 #include <setjmp.h>
 #include <stdarg.h>
