@@ -356,9 +356,19 @@ static int64_t tmpfs_seek(struct file *f, int64_t offset, int whence) {
 
 static struct tmpfs_inode *backing_inode(struct backing *b) { return container_of(b, struct tmpfs_inode, backing); }
 
+// Whoever sets the seal may take it back.
+static bool sealed(struct tmpfs_inode *t) {
+    mutex_lock(&t->inode.lock);
+    bool yes = t->seals & F_SEAL_WRITE;
+    mutex_unlock(&t->inode.lock);
+    return yes;
+}
+
 static struct page *backing_get_page(struct backing *b, uint64_t index, bool write) {
     struct tmpfs_inode *t = backing_inode(b);
     if (index >= DIV_ROUND_UP(READ_ONCE(t->inode.size), PAGE_SIZE))
+        return ERR_PTR(-EFAULT);
+    if (unlikely(write && (READ_ONCE(t->seals) & F_SEAL_WRITE)) && sealed(t))
         return ERR_PTR(-EFAULT);
     struct page *p = get_page(t, index);
     return p ? p : ERR_PTR(-ENOMEM);
@@ -414,8 +424,17 @@ long file_add_seals(struct file *f, unsigned seals) {
     struct tmpfs_inode *t = tmpfs_of(f->inode);
     mutex_lock(&f->inode->lock);
     long err = t->seals & F_SEAL_SEAL ? -EPERM : 0;
+    unsigned old = t->seals;
     if (err == 0)
-        t->seals |= seals;
+        WRITE_ONCE(t->seals, old | seals);
+    // First the seal, then the look: a mapping that comes now finds it at its first write.
+    if (err == 0 && (seals & ~old & F_SEAL_WRITE)) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (backing_mapped_writable(&t->backing)) {
+            WRITE_ONCE(t->seals, old);
+            err = -EBUSY;
+        }
+    }
     mutex_unlock(&f->inode->lock);
     return err;
 }

@@ -25,6 +25,8 @@ static long set_limit(struct process *p, unsigned resource, const struct rlimit 
             p->aspace->limit_data = new->rlim_cur;
         else if (resource == RLIMIT_STACK)
             p->aspace->limit_stack = new->rlim_cur;
+        else if (resource == RLIMIT_MEMLOCK)
+            p->aspace->limit_memlock = new->rlim_cur;
     }
     spin_unlock_irqrestore(&p->signal_lock, flags);
     if (resource == RLIMIT_CPU)

@@ -8,8 +8,10 @@
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
+#include "kernel/process/process.h"
 #include "kernel/threads/thread.h"
 #include "kernel/x86/pagetable.h"
+#include <linux/capability.h>
 
 #define UNLIMITED (~0UL)
 #define DROP_PIECE (8UL << 20)
@@ -99,6 +101,14 @@ int check_commit(const struct vma *kind, uint64_t pages) {
     if ((kind->flags & (MAP_NORESERVE | MAP_SHARED)) || !(kind->prot & PROT_WRITE))
         return 0;
     return pages > page_total() ? -ENOMEM : 0;
+}
+
+int check_locked(const struct aspace *as, uint64_t pages) {
+    if (process_current()->cred.cap_effective >> CAP_IPC_LOCK & 1)
+        return 0;
+    if (!as->limit_memlock)
+        return -EPERM;
+    return as->locked_pages + pages > as->limit_memlock / PAGE_SIZE ? -ENOMEM : 0;
 }
 
 // ---- splitting and joining
@@ -307,10 +317,11 @@ static long map_locked(struct aspace *as, uaddr_t addr, size_t len, unsigned fla
     }
     if (check_commit(kind, pages))
         return -ENOMEM;
-    if ((kind->flags & MAP_LOCKED) && as->locked_pages + pages > as->limit_memlock / PAGE_SIZE)
-        return -EAGAIN;
+    int err = kind->flags & MAP_LOCKED ? check_locked(as, pages) : 0;
+    if (err)
+        return err == -EPERM && (flags & MAP_LOCKED) ? -EPERM : -EAGAIN;
     if ((flags & MAP_FIXED) && !(flags & MAP_FIXED_NOREPLACE)) {
-        int err = unmap_range(as, kind->start, kind->end);
+        err = unmap_range(as, kind->start, kind->end);
         if (err)
             return err;
     }
@@ -363,7 +374,8 @@ static bool brk_grow(struct aspace *as, uaddr_t from, uaddr_t to) {
         .vm_flags = VMA_HEAP,
     };
     uint64_t pages = (to - from) >> PAGE_SHIFT;
-    if (!vma_range_free(as, from, to + PAGE_SIZE) || check_limits(as, &kind, pages) || check_commit(&kind, pages))
+    if (!vma_range_free(as, from, to + PAGE_SIZE) || check_limits(as, &kind, pages) || check_commit(&kind, pages) ||
+        ((kind.flags & MAP_LOCKED) && check_locked(as, pages)))
         return false;
     if (!extend_neighbour(as, &kind) && !vma_add(as, &kind))
         return false;

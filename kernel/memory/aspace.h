@@ -166,6 +166,8 @@ uint64_t shared_memory_resident(struct backing *b); // its pages that exist
 
 // A file shrank or pages of it went away: unmap the pages [first, first+count) of the backing from every mapping.
 void backing_unmap(struct backing *b, uint64_t first, uint64_t count);
+// Is there a shared mapping that is writable, or may become so by mprotect?
+bool backing_mapped_writable(struct backing *b);
 
 // No memory is left: called by whoever cannot allocate for the application. Kills the program (SIGKILL) with a report.
 void out_of_memory(const char *what);

@@ -244,6 +244,15 @@ static int lock_one(struct aspace *as, struct vma **vp, uaddr_t start, uaddr_t e
     return 0;
 }
 
+// Pages of the range that are locked already.
+static uint64_t locked_in(struct aspace *as, uaddr_t start, uaddr_t end) {
+    uint64_t pages = 0;
+    for (struct vma *v = vma_find(as, start); v && v->start < end; v = v->next)
+        if (v->flags & MAP_LOCKED)
+            pages += (MIN(end, v->end) - MAX(start, v->start)) >> PAGE_SHIFT;
+    return pages;
+}
+
 long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mode mode) {
     bool lock = mode != LOCK_OFF;
     uaddr_t start = ALIGN_DOWN(addr, PAGE_SIZE);
@@ -257,9 +266,9 @@ long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mo
     uaddr_t end = start + size, at = start;
     int err = 0;
     rwmutex_write_lock(&as->lock);
-    if (lock && as->locked_pages + (size >> PAGE_SHIFT) > as->limit_memlock / PAGE_SIZE) {
-        err = as->limit_memlock ? -ENOMEM : -EPERM;
-    } else {
+    if (lock)
+        err = check_locked(as, (size >> PAGE_SHIFT) - locked_in(as, start, end));
+    if (!err) {
         struct vma *v = vma_find(as, start);
         while (!err && v && v->start <= at && at < end) {
             err = lock_one(as, &v, at, end, lock);
@@ -280,9 +289,10 @@ long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mo
 
 long aspace_lock_all(struct aspace *as, unsigned flags) {
     rwmutex_write_lock(&as->lock);
-    if ((flags & MCL_CURRENT) && as->mapped_pages > as->limit_memlock / PAGE_SIZE) {
+    int err = flags ? check_locked(as, flags & MCL_CURRENT ? as->mapped_pages - as->locked_pages : 0) : 0;
+    if (err == -EPERM || (err && (flags & MCL_CURRENT))) {
         rwmutex_write_unlock(&as->lock);
-        return -ENOMEM;
+        return err;
     }
     as->lock_future = flags & MCL_FUTURE ? (flags & MCL_ONFAULT ? MCL_ONFAULT : MCL_FUTURE) : 0;
     if (flags != MCL_FUTURE)

@@ -13,6 +13,9 @@ int check_limits(const struct aspace *as, const struct vma *kind, uint64_t pages
 // (MAP_NORESERVE, read-only, files). 0 or -ENOMEM.
 int check_commit(const struct vma *kind, uint64_t pages);
 
+// May so many more pages be locked, as far as RLIMIT_MEMLOCK and CAP_IPC_LOCK go? 0; -EPERM: none at all; -ENOMEM.
+int check_locked(const struct aspace *as, uint64_t pages);
+
 // Cuts v in two at addr; the new, upper part is returned; ERR_PTR(-ENOMEM).
 struct vma *vma_split(struct aspace *as, struct vma *v, uaddr_t addr);
 // Joins v with its neighbours where nothing distinguishes them. The mapping that now contains v's range.

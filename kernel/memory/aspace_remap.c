@@ -16,7 +16,7 @@ struct remap {
 static int check_growth(struct aspace *as, const struct vma *v, uint64_t pages) {
     if (check_limits(as, v, pages) || check_commit(v, pages))
         return -ENOMEM;
-    if ((v->flags & MAP_LOCKED) && as->locked_pages + pages > as->limit_memlock / PAGE_SIZE)
+    if ((v->flags & MAP_LOCKED) && check_locked(as, pages))
         return -EAGAIN;
     return 0;
 }

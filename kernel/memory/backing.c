@@ -25,6 +25,16 @@ void backing_unmap(struct backing *b, uint64_t first, uint64_t count) {
     spin_unlock(&b->lock);
 }
 
+bool backing_mapped_writable(struct backing *b) {
+    const struct vma *v;
+    bool found = false;
+    spin_lock(&b->lock);
+    list_for_each (v, &b->vmas, backing_link)
+        found |= (v->flags & MAP_SHARED) && (v->max_prot & PROT_WRITE);
+    spin_unlock(&b->lock);
+    return found;
+}
+
 // ---- shared anonymous memory
 // ------------------------------------------------------------------------------------------ Pages in a radix tree of
 // page-sized nodes with 512 pointers each, as deep as the size asks for.

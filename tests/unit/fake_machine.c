@@ -1,6 +1,7 @@
 /* What the memory code needs of the machine, on the host: "physical" memory, one CPU, locks that nobody contends for. */
 #include <stdarg.h>
 
+#include "kernel/process/process.h"
 #include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
@@ -21,7 +22,8 @@ enum log_level log_threshold = LOG_ERR;
 unsigned long fake_flushes;
 
 static struct cpu fake_cpu;
-static struct thread fake_thread;
+static struct process fake_process; /* without capabilities */
+static struct thread fake_thread = {.process = &fake_process};
 
 struct cpu *cpu_this(void) {
     return &fake_cpu;
