@@ -7,12 +7,12 @@
 #include <linux/ipc.h>
 #include <linux/stat.h>
 
-static bool capable_of(unsigned cap) { return process_current()->cred.cap_effective >> cap & 1; }
+static bool capable_of(unsigned cap) { return current_cred()->cap_effective >> cap & 1; }
 
 // --- Life ---
 
 void ipc_object_init(struct ipc_object *o, const struct ipc_request *r, void (*release)(struct ipc_object *o)) {
-    const struct credentials *c = &process_current()->cred;
+    const struct credentials *c = current_cred();
     o->id = -1;
     o->key = r->key;
     o->refs = 1;
@@ -175,7 +175,7 @@ int ipc_highest(struct ipc_ids *ids) {
 // --- Permissions ---
 
 bool ipc_permitted(const struct ipc_object *o, unsigned mode) {
-    const struct credentials *c = &process_current()->cred;
+    const struct credentials *c = current_cred();
     unsigned wanted = (mode >> 6 | mode >> 3 | mode) & 7, granted = o->mode;
     if (c->euid == o->cuid || c->euid == o->uid)
         granted >>= 6;
@@ -185,7 +185,7 @@ bool ipc_permitted(const struct ipc_object *o, unsigned mode) {
 }
 
 bool ipc_owned(const struct ipc_object *o) {
-    const struct credentials *c = &process_current()->cred;
+    const struct credentials *c = current_cred();
     return c->euid == o->cuid || c->euid == o->uid || capable_of(CAP_SYS_ADMIN);
 }
 

@@ -275,7 +275,7 @@ long msg_change(int id, const struct msg_change *c) {
     if (IS_ERR(o))
         return PTR_ERR(o);
     struct msg_queue *q = queue_of(o);
-    bool may_exceed = process_current()->cred.cap_effective >> CAP_SYS_RESOURCE & 1;
+    bool may_exceed = current_cred()->cap_effective >> CAP_SYS_RESOURCE & 1;
     long err = -EPERM;
     if (ipc_owned(o) && (c->max_bytes <= (uint64_t)msg_limits.queue || may_exceed)) {
         err = ipc_set(o, &c->ipc);
