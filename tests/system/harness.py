@@ -148,7 +148,7 @@ def compiled(name, flavour="musl", flags=()):
     command = [*COMPILERS[flavour], *CFLAGS, f"-I{TOP}", source, *flags]
     target = BUILD / "guest" / f"{flavour}-{hashlib.sha256(repr(command).encode()).hexdigest()[:8]}" / name
     with once(target):
-        newest = max(source.stat().st_mtime, (GUEST / "check.h").stat().st_mtime)
+        newest = max(path.stat().st_mtime for path in [source, *GUEST.glob("*.h")])
         if not target.exists() or target.stat().st_mtime < newest:
             target.parent.mkdir(parents=True, exist_ok=True)
             done = execute([*command, "-o", target])
