@@ -1,185 +1,229 @@
-// Pipes and FIFOs: a ring of bytes in pages that are allocated when data comes and given back when it has gone.
-// Locks: pipe.lock (mutex) protects everything in a pipe, and may be held during a page fault; inode.lock protects inode.pipe
-// and is taken first. Writes of up to PIPE_BUF bytes are atomic: they wait until the whole fits.
+// Pipes and FIFOs: reading, writing, polling. A pipe is a ring of pieces of pages, as with Linux, whose details programs can see:
+// a small write is added to the last piece when it fits there as a whole and otherwise takes a page of its own, so writes of up to
+// PIPE_BUF bytes are atomic; a pipe has room when a slot of the ring is free.
+// Locks: pipe.lock (mutex), which may be held during a page fault. inode.lock is taken first.
+#include "fs/pipe.h"
 #include "fs/internal.h"
 #include "fs/poll.h"
-#include "kernel/memory/page.h"
-#include "kernel/process/signal.h"
-#include "kernel/string.h"
 #include "kernel/memory/usercopy.h"
+#include "kernel/process/signal.h"
 #include <asm/ioctls.h>
-#include <linux/limits.h>
 
-#define PIPE_PAGES 16
-#define PIPE_MAX (1u << 20)
+// --- Pieces ---
 
-struct pipe {
-    struct mutex lock;
-    struct waitq readable, writable;
-    struct page **pages; // capacity / PAGE_SIZE slots, NULL where no data is
-    uint32_t capacity;   // bytes, a power of two
-    uint64_t head, tail; // bytes written and read since the beginning
-    uint32_t readers, writers;
-    uint32_t reader_opens, writer_opens; // how often each end was opened: a FIFO's open waits for a change
-    uint32_t users;                      // files; the last one frees the pipe. Under inode.lock
-};
+// One page is kept for the next write: a pipe that carries small messages does not go to the allocator for each.
+static inline void page_put(struct pipe *p, struct page *page) {
+    if (!p->spare && READ_ONCE(page->refs) == 1)
+        p->spare = page;
+    else
+        page_unref(page);
+}
 
-static const struct file_ops pipe_ops;
+static inline struct page *page_get(struct pipe *p) {
+    struct page *page = p->spare;
+    if (likely(page != NULL))
+        p->spare = NULL;
+    else
+        page = page_alloc(0, 0);
+    return page;
+}
 
-static inline uint32_t pipe_used(const struct pipe *p) { return READ_ONCE(p->head) - READ_ONCE(p->tail); }
+static inline void pop(struct pipe *p, struct pipe_piece *piece) {
+    page_put(p, piece->page);
+    WRITE_ONCE(p->tail, p->tail + 1);
+}
 
-static inline uint32_t pipe_room(const struct pipe *p) { return p->capacity - pipe_used(p); }
+void pipe_pop(struct pipe *p) { pop(p, piece_at(p, p->tail)); }
 
-static struct pipe *pipe_alloc(void) {
-    struct pipe *p = kzalloc(sizeof(*p));
-    if (!p)
-        return NULL;
-    p->pages = kzalloc(PIPE_PAGES * sizeof(*p->pages));
-    if (!p->pages) {
-        kfree(p);
-        return NULL;
+void pipe_consume(struct pipe *p, size_t n) {
+    while (n) {
+        struct pipe_piece *piece = piece_at(p, p->tail);
+        size_t part = MIN(n, piece->len);
+        piece->offset += part;
+        piece->len -= part;
+        n -= part;
+        if (!piece->len)
+            pop(p, piece);
     }
-    mutex_init(&p->lock);
-    waitq_init(&p->readable);
-    waitq_init(&p->writable);
-    p->capacity = PIPE_PAGES * PAGE_SIZE;
-    return p;
 }
 
-static void pipe_free(struct pipe *p) {
-    for (unsigned i = 0; i < p->capacity / PAGE_SIZE; i++)
-        if (p->pages[i])
-            page_unref(p->pages[i]);
-    kfree(p->pages);
-    kfree(p);
+static inline void push(struct pipe *p, struct page *page, unsigned offset, unsigned len, unsigned flags) {
+    *piece_at(p, p->head) = (struct pipe_piece){page, (uint16_t)offset, (uint16_t)len, (uint8_t)flags};
+    WRITE_ONCE(p->head, p->head + 1);
 }
 
-static struct page **slot_of(struct pipe *p, uint64_t at) { return &p->pages[(at & (p->capacity - 1)) >> PAGE_SHIFT]; }
+void pipe_push(struct pipe *p, struct page *page, unsigned offset, unsigned len, unsigned flags) {
+    push(p, page, offset, len, flags);
+}
+
+// --- Waiting ---
+
+void pipe_wake_reader(struct pipe *p) {
+    if (waitq_active(&p->readable))
+        waitq_wake_key(&p->readable, 1, POLLIN | POLLRDNORM);
+}
+
+void pipe_wake_writer(struct pipe *p) {
+    if (waitq_active(&p->writable))
+        waitq_wake_key(&p->writable, 1, POLLOUT | POLLWRNORM);
+}
+
+static inline bool can_read(const struct pipe *p) { return !pipe_empty(p) || !READ_ONCE(p->writers); }
+static inline bool can_write(const struct pipe *p) { return !pipe_full(p) || !READ_ONCE(p->readers); }
+
+// One of those that wait is woken at a time; whoever has got something and leaves more wakes the next one.
+static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct waitq *wq, bool (*done)(const struct pipe *)) {
+    struct waiter w;
+    int err = 0;
+    mutex_unlock(&p->lock);
+    if (wq == &p->writable)
+        pipe_wake_reader(p); // what is in it may be of the one who waits now
+    waiter_init(&w);
+    w.exclusive = true;
+    while (!done(p)) {
+        waitq_prepare(wq, &w, true);
+        if (done(p))
+            break;
+        err = thread_sleep_until(NSEC_MAX);
+        if (err && !done(p))
+            break;
+        err = 0;
+    }
+    waitq_finish(&w);
+    mutex_lock(&p->lock);
+    return err;
+}
+
+int pipe_wait_readable(struct pipe *p) { return wait_for(p, &p->readable, can_read); }
+int pipe_wait_writable(struct pipe *p) { return wait_for(p, &p->writable, can_write); }
+
+int pipe_broken(void) {
+    signal_send_self(SIGPIPE);
+    return -EPIPE;
+}
 
 // --- Reading ---
 
-// Moves up to u->left bytes out. Returns the bytes, or -EFAULT when not one could be copied.
+// Takes what there is, up to u->left bytes. -EFAULT when not one could be copied.
 static int64_t take(struct pipe *p, struct uio *u) {
     int64_t total = 0;
-    while (u->left && p->head != p->tail) {
-        size_t offset = p->tail & ~PAGE_MASK, n = MIN(PAGE_SIZE - offset, p->head - p->tail);
-        n = MIN(n, u->left);
-        struct page **slot = slot_of(p, p->tail);
-        size_t done = uio_put(u, (char *)page_to_virt(*slot) + offset, n);
-        WRITE_ONCE(p->tail, p->tail + done);
-        total += done;
-        // The page is free when reading has left it, unless writing has already come round to it.
-        if ((p->tail & ~PAGE_MASK) == 0 && done && p->head - p->tail <= p->capacity - PAGE_SIZE) {
-            page_unref(*slot);
-            *slot = NULL;
-        }
-        if (done < n)
+    while (!pipe_empty(p)) {
+        struct pipe_piece *piece = piece_at(p, p->tail);
+        size_t n = MIN(piece->len, u->left);
+        if (uio_put(u, (char *)page_to_virt(piece->page) + piece->offset, n) < n)
             return total ? total : -EFAULT;
+        total += n;
+        piece->offset += n;
+        piece->len -= n;
+        bool packet = piece->flags & PIECE_PACKET;
+        if (!piece->len || packet)
+            pop(p, piece);
+        if (!u->left || packet)
+            break;
     }
     return total;
 }
 
 static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct pipe *p = f->data;
-    if (!u->left)
+    if (unlikely(!u->left))
         return 0;
+    bool waited = false;
     mutex_lock(&p->lock);
-    while (p->head == p->tail) {
-        bool writers = p->writers;
-        mutex_unlock(&p->lock);
-        if (!writers)
-            return 0;
-        if (f->flags & O_NONBLOCK)
-            return -EAGAIN;
-        int err = wait_event_interruptible(&p->readable, pipe_used(p) || !READ_ONCE(p->writers));
-        if (err < 0)
+    while (unlikely(pipe_empty(p))) {
+        int err = 0;
+        waited = true;
+        if (p->writers)
+            err = f->flags & O_NONBLOCK ? -EAGAIN : pipe_wait_readable(p);
+        if (err || (pipe_empty(p) && !p->writers)) {
+            mutex_unlock(&p->lock);
             return err;
-        mutex_lock(&p->lock);
+        }
     }
+    bool was_full = pipe_full(p);
     int64_t n = take(p, u);
+    bool more = waited && !pipe_empty(p), room = was_full && !pipe_full(p);
     mutex_unlock(&p->lock);
-    if (n > 0)
-        waitq_wake_key(&p->writable, ~0u, POLLOUT | POLLWRNORM);
+    if (unlikely(room))
+        pipe_wake_writer(p);
+    if (unlikely(more))
+        pipe_wake_reader(p);
     return n;
 }
 
 // --- Writing ---
 
-static int64_t put(struct pipe *p, struct uio *u, size_t limit) {
-    int64_t total = 0;
-    limit = MIN(limit, u->left);
-    while (limit) {
-        size_t offset = p->head & ~PAGE_MASK, n = MIN(PAGE_SIZE - offset, limit);
-        struct page **slot = slot_of(p, p->head);
-        if (!*slot) {
-            *slot = page_alloc(0, 0);
-            if (!*slot)
-                return total ? total : -ENOMEM;
-        }
-        size_t done = uio_get(u, (char *)page_to_virt(*slot) + offset, n);
-        WRITE_ONCE(p->head, p->head + done);
-        total += done;
-        limit -= done;
-        if (done < n)
-            return total ? total : -EFAULT;
-    }
-    return total;
+// The odd bytes of a write, so that its rest starts on a page, go behind the last piece when they fit there. 0, or -EFAULT.
+static int64_t merge(struct pipe *p, struct uio *u) {
+    size_t n = u->left % PAGE_SIZE;
+    if (!n || pipe_empty(p))
+        return 0;
+    struct pipe_piece *last = piece_at(p, p->head - 1);
+    size_t at = last->offset + last->len;
+    if (!(last->flags & PIECE_MERGE) || at + n > PAGE_SIZE)
+        return 0;
+    if (uio_get(u, (char *)page_to_virt(last->page) + at, n) < n)
+        return -EFAULT;
+    last->len += n;
+    return n;
+}
+
+// A page's worth into a slot of its own.
+static int64_t put(struct pipe *p, struct uio *u, bool packet) {
+    struct page *page = page_get(p);
+    if (!page)
+        return -ENOMEM;
+    size_t n = MIN(u->left, PAGE_SIZE), done = uio_get(u, page_to_virt(page), n);
+    if (done)
+        push(p, page, 0, done, packet ? PIECE_PACKET : PIECE_MERGE);
+    else
+        page_put(p, page);
+    return done < n ? -EFAULT : (int64_t)n;
 }
 
 static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos) {
     struct pipe *p = f->data;
-    int64_t total = 0, err = 0;
-    if (!u->left)
+    const size_t all = u->left;
+    int64_t err = 0;
+    bool waited = false;
+    if (unlikely(!all))
         return 0;
-    size_t needed = u->left <= PIPE_BUF ? u->left : 1;
     mutex_lock(&p->lock);
-    for (;;) {
-        if (!p->readers) {
+    if (likely(p->readers))
+        err = merge(p, u);
+    while (u->left && err >= 0) {
+        if (unlikely(!p->readers))
             err = -EPIPE;
-            break;
-        }
-        uint32_t room = pipe_room(p);
-        if (room >= needed) {
-            int64_t n = put(p, u, room);
-            if (n < 0) {
-                err = n;
-                break;
-            }
-            total += n;
-            mutex_unlock(&p->lock);
-            waitq_wake_key(&p->readable, ~0u, POLLIN | POLLRDNORM);
-            mutex_lock(&p->lock);
-            needed = 1;
-            if (!u->left)
-                break;
-            if (pipe_room(p) && READ_ONCE(p->readers) && n < (int64_t)room) { // a fault in the middle
-                err = -EFAULT;
-                break;
-            }
-            continue;
-        }
-        if (f->flags & O_NONBLOCK) {
+        else if (likely(!pipe_full(p)))
+            err = put(p, u, f->flags & O_DIRECT);
+        else if (f->flags & O_NONBLOCK)
             err = -EAGAIN;
-            break;
+        else {
+            waited = true;
+            err = pipe_wait_writable(p);
         }
-        mutex_unlock(&p->lock);
-        err = wait_event_interruptible(&p->writable, pipe_room(p) >= needed || !READ_ONCE(p->readers));
-        mutex_lock(&p->lock);
-        if (err < 0)
-            break;
     }
+    bool more_room = waited && !pipe_full(p);
     mutex_unlock(&p->lock);
-    if (err == -EPIPE)
-        signal_send_self(SIGPIPE);
-    return total ? total : err;
+    // A write to a pipe with data in it is an event too for edge-triggered epoll instances.
+    size_t done = all - u->left;
+    if (likely(done))
+        pipe_wake_reader(p);
+    if (unlikely(more_room))
+        pipe_wake_writer(p);
+    if (unlikely(err == -EPIPE))
+        pipe_broken();
+    return done ? (int64_t)done : err;
 }
+
+// --- The rest ---
 
 static uint32_t pipe_poll(struct file *f, struct poll_table *pt) {
     struct pipe *p = f->data;
     uint32_t mask = 0;
     if (f->readable) {
         poll_on(pt, f, &p->readable);
-        if (pipe_used(p))
+        if (!pipe_empty(p))
             mask |= POLLIN | POLLRDNORM;
         // A FIFO that no writer has opened since is quiet, not hung up.
         if (!READ_ONCE(p->writers) && f->position != READ_ONCE(p->writer_opens))
@@ -187,7 +231,7 @@ static uint32_t pipe_poll(struct file *f, struct poll_table *pt) {
     }
     if (f->writable) {
         poll_on(pt, f, &p->writable);
-        if (pipe_room(p) >= PIPE_BUF)
+        if (!pipe_full(p))
             mask |= POLLOUT | POLLWRNORM;
         if (!READ_ONCE(p->readers))
             mask |= POLLERR;
@@ -196,41 +240,18 @@ static uint32_t pipe_poll(struct file *f, struct poll_table *pt) {
 }
 
 static long pipe_ioctl(struct file *f, unsigned cmd, uint64_t arg) {
+    struct pipe *p = f->data;
     if (cmd != FIONREAD)
         return -ENOTTY;
-    int used = pipe_used(f->data);
+    int used = 0;
+    mutex_lock(&p->lock);
+    for (uint32_t i = p->tail; i != p->head; i++)
+        used += piece_at(p, i)->len;
+    mutex_unlock(&p->lock);
     return copy_out_obj(arg, &used);
 }
 
-// --- Opening and closing ---
-
-static void wake_both(struct pipe *p) {
-    waitq_wake_key(&p->readable, ~0u, 0);
-    waitq_wake_key(&p->writable, ~0u, 0);
-}
-
-static void pipe_detach(struct inode *inode, struct pipe *p, bool reader, bool writer) {
-    mutex_lock(&inode->lock);
-    mutex_lock(&p->lock);
-    p->readers -= reader;
-    p->writers -= writer;
-    mutex_unlock(&p->lock);
-    bool last = --p->users == 0;
-    if (last)
-        inode->pipe = NULL;
-    else
-        wake_both(p);
-    mutex_unlock(&inode->lock);
-    if (last)
-        pipe_free(p);
-}
-
-static void pipe_release(struct file *f) {
-    // The file's inode may have been replaced by a node of the tree, which is where the pipe is then.
-    pipe_detach(f->inode, f->data, f->readable, f->writable);
-}
-
-static const struct file_ops pipe_ops = {
+const struct file_ops pipe_ops = {
     .name = "pipe",
     .read = pipe_read,
     .write = pipe_write,
@@ -238,143 +259,3 @@ static const struct file_ops pipe_ops = {
     .ioctl = pipe_ioctl,
     .release = pipe_release,
 };
-
-// A file for the pipe of the inode, counted as reader and writer. inode.lock held.
-static struct file *pipe_file(struct inode *inode, unsigned flags) {
-    struct pipe *p = inode->pipe;
-    struct file *f = file_alloc(&pipe_ops, inode, flags);
-    if (IS_ERR(f))
-        return f;
-    f->stream = true;
-    f->data = p;
-    f->position = ~0UL;
-    p->users++;
-    mutex_lock(&p->lock);
-    p->readers += f->readable;
-    p->writers += f->writable;
-    p->reader_opens += f->readable;
-    p->writer_opens += f->writable;
-    mutex_unlock(&p->lock);
-    return f;
-}
-
-int pipe_create(unsigned flags, struct file *ends[2]) {
-    struct inode *inode = inode_anonymous(S_IFIFO | 0600, 0);
-    struct pipe *p = inode ? pipe_alloc() : NULL;
-    if (!p) {
-        if (inode)
-            inode_unref(inode);
-        return -ENOMEM;
-    }
-    inode->pipe = p;
-    mutex_lock(&inode->lock);
-    ends[0] = pipe_file(inode, O_RDONLY | (flags & O_NONBLOCK));
-    ends[1] = IS_ERR(ends[0]) ? ends[0] : pipe_file(inode, O_WRONLY | (flags & O_NONBLOCK));
-    mutex_unlock(&inode->lock);
-    int err = 0;
-    if (IS_ERR(ends[0])) {
-        pipe_free(p);
-        err = -ENOMEM;
-    } else if (IS_ERR(ends[1])) {
-        file_unref(ends[0]);
-        err = -ENOMEM;
-    }
-    inode_unref(inode);
-    return err;
-}
-
-struct file *fifo_open(struct inode *inode, unsigned flags) {
-    mutex_lock(&inode->lock);
-    bool fresh = !inode->pipe;
-    if (fresh && !(inode->pipe = pipe_alloc())) {
-        mutex_unlock(&inode->lock);
-        return ERR_PTR(-ENOMEM);
-    }
-    struct pipe *p = inode->pipe;
-    struct file *f;
-    if ((flags & O_ACCMODE) == O_WRONLY && (flags & O_NONBLOCK) && !p->readers)
-        f = ERR_PTR(-ENXIO);
-    else
-        f = pipe_file(inode, flags);
-    if (IS_ERR(f) && fresh) {
-        inode->pipe = NULL;
-        pipe_free(p);
-    }
-    mutex_unlock(&inode->lock);
-    if (IS_ERR(f))
-        return f;
-    wake_both(p);
-    int err = 0;
-    if (f->readable && !f->writable && !READ_ONCE(p->writers)) {
-        uint32_t opens = READ_ONCE(p->writer_opens);
-        if (flags & O_NONBLOCK)
-            f->position = opens;
-        else
-            err = wait_event_interruptible(&p->readable, READ_ONCE(p->writers) || READ_ONCE(p->writer_opens) != opens);
-    } else if (f->writable && !f->readable && !READ_ONCE(p->readers)) {
-        uint32_t opens = READ_ONCE(p->reader_opens);
-        err = wait_event_interruptible(&p->writable, READ_ONCE(p->readers) || READ_ONCE(p->reader_opens) != opens);
-    }
-    if (err < 0) {
-        file_unref(f);
-        return ERR_PTR(err);
-    }
-    return f;
-}
-
-// --- F_SETPIPE_SZ, F_GETPIPE_SZ ---
-
-long pipe_get_size(struct file *f) { return f->ops == &pipe_ops ? (long)((struct pipe *)f->data)->capacity : -EBADF; }
-
-// Copies what is in the pipe to new pages from offset 0 on. pipe.lock held.
-static int resize(struct pipe *p, uint32_t capacity) {
-    uint32_t used = pipe_used(p);
-    if (used > capacity)
-        return -EBUSY;
-    struct page **pages = kzalloc(capacity / PAGE_SIZE * sizeof(*pages));
-    if (!pages)
-        return -ENOMEM;
-    for (uint32_t at = 0; at < used; at += PAGE_SIZE) {
-        struct page *page = page_alloc(0, 0);
-        if (!page) {
-            while (at > 0)
-                page_unref(pages[(at -= PAGE_SIZE) / PAGE_SIZE]);
-            kfree(pages);
-            return -ENOMEM;
-        }
-        pages[at / PAGE_SIZE] = page;
-        for (uint32_t i = 0, n; i < PAGE_SIZE && at + i < used; i += n) {
-            uint64_t from = p->tail + at + i;
-            n = MIN(MIN(PAGE_SIZE - (from & ~PAGE_MASK), PAGE_SIZE - i), used - at - i);
-            memcpy((char *)page_to_virt(page) + i, (char *)page_to_virt(*slot_of(p, from)) + (from & ~PAGE_MASK), n);
-        }
-    }
-    for (unsigned i = 0; i < p->capacity / PAGE_SIZE; i++)
-        if (p->pages[i])
-            page_unref(p->pages[i]);
-    kfree(p->pages);
-    p->pages = pages;
-    p->capacity = capacity;
-    p->tail = 0;
-    p->head = used;
-    return 0;
-}
-
-long pipe_set_size(struct file *f, unsigned size) {
-    if (f->ops != &pipe_ops)
-        return -EBADF;
-    uint32_t capacity = PAGE_SIZE;
-    while (capacity < size && capacity < (1u << 30))
-        capacity *= 2;
-    if (size == 0 || size > (1u << 30))
-        return -EINVAL;
-    if (capacity > PIPE_MAX && !capable(CAP_SYS_RESOURCE))
-        return -EPERM;
-    struct pipe *p = f->data;
-    mutex_lock(&p->lock);
-    int err = capacity == p->capacity ? 0 : resize(p, capacity);
-    mutex_unlock(&p->lock);
-    if (err == 0)
-        waitq_wake_key(&p->writable, ~0u, POLLOUT | POLLWRNORM);
-    return err < 0 ? err : (long)capacity;
-}

@@ -1,5 +1,6 @@
 // read(2), write(2) and their family, lseek(2).
 #include "fs/file.h"
+#include "fs/splice.h"
 #include "fs/vfs.h"
 #include "kernel/process/process.h"
 #include "kernel/memory/slab.h"
@@ -147,6 +148,22 @@ static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos,
                 pos = &end;
             n = write ? file_write(f, &v.uio, pos) : file_read(f, &v.uio, pos);
         }
+        vectors_put(&v);
+    }
+    file_unref(f);
+    return n;
+}
+
+long sys_vmsplice(uint64_t fd, uint64_t addr, uint64_t count, uint64_t flags) {
+    if ((unsigned)flags & ~SPLICE_F_ALL)
+        return -EINVAL;
+    struct file *f = fd_get(fd);
+    if (!f)
+        return -EBADF;
+    struct vectors v;
+    long n = f->readable || f->writable ? vectors_get(&v, addr, count) : -EBADF;
+    if (n == 0) {
+        n = v.uio.left ? splice_user(f, &v.uio, flags) : 0;
         vectors_put(&v);
     }
     file_unref(f);

@@ -1,5 +1,6 @@
-// pipe(2), and copying between files inside the kernel: sendfile, copy_file_range, splice, tee is not there.
+// pipe(2), and copying between files inside the kernel: sendfile, copy_file_range, splice, tee (vmsplice: file.c).
 #include "fs/poll.h"
+#include "fs/splice.h"
 #include "fs/vfs.h"
 #include "kernel/process/signal.h"
 #include "kernel/memory/slab.h"
@@ -9,9 +10,6 @@
 
 #define COPY_MAX 0x7ffff000UL
 #define COPY_BUFFER 16384
-#define SPLICE_F_MOVE 1
-#define SPLICE_F_NONBLOCK 2
-#define SPLICE_F_MORE 4
 
 static long install_pair(struct file *ends[2], unsigned flags, uaddr_t out) {
     int fds[2];
@@ -37,8 +35,8 @@ static long install_pair(struct file *ends[2], unsigned flags, uaddr_t out) {
 
 long sys_pipe2(uint64_t out, uint64_t flags) {
     struct file *ends[2];
-    if (flags & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
-        return -EINVAL; // O_DIRECT, packets, is not supported
+    if ((unsigned)flags & ~(unsigned)(O_CLOEXEC | O_NONBLOCK | O_DIRECT)) // O_DIRECT: packets
+        return (unsigned)flags & ~(unsigned)(O_CLOEXEC | O_NONBLOCK | O_DIRECT | O_EXCL) ? -EINVAL : -ENOPKG;
     int err = pipe_create(flags, ends);
     return err < 0 ? err : install_pair(ends, flags, out);
 }
@@ -167,19 +165,56 @@ long sys_copy_file_range(uint64_t in_fd, uint64_t in_off, uint64_t out_fd, uint6
     return copy_between(in_fd, in_off, out_fd, out_off, count, check_copy_range);
 }
 
-static long check_splice(struct side *in, struct side *out) {
-    bool in_pipe = S_ISFIFO(in->file->inode->mode), out_pipe = S_ISFIFO(out->file->inode->mode);
-    if (!in_pipe && !out_pipe)
-        return -EINVAL;
-    if (in->file->inode == out->file->inode || (out->file->flags & O_APPEND))
-        return -EINVAL;
-    return 0;
+// --- splice, tee ---
+
+// 0, or -ESPIPE (a pipe has no offset), -EFAULT.
+static long offset_get(const struct file *f, uaddr_t addr, uint64_t *offset) {
+    if (!addr)
+        return 0;
+    if (splice_is_pipe(f))
+        return -ESPIPE;
+    return copy_in_obj(offset, addr);
 }
 
-long sys_splice(uint64_t in_fd, uint64_t in_off, uint64_t out_fd, uint64_t out_off, uint64_t count, uint64_t flags) {
-    if (flags & ~(uint64_t)(SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE))
-        return -EINVAL;
-    if (!count)
+static long splice_open(struct file *in, uaddr_t in_addr, struct file *out, uaddr_t out_addr, uint64_t len, unsigned flags) {
+    uint64_t in_pos, out_pos;
+    if (in_addr && splice_is_pipe(in))
+        return -ESPIPE;
+    long err = offset_get(out, out_addr, &out_pos);
+    if (!err)
+        err = offset_get(in, in_addr, &in_pos);
+    if (err)
+        return err;
+    long n = splice_files(in, in_addr ? &in_pos : NULL, out, out_addr ? &out_pos : NULL, MIN(len, COPY_MAX), flags);
+    if (n >= 0 && ((out_addr && copy_out_obj(out_addr, &out_pos) < 0) || (in_addr && copy_out_obj(in_addr, &in_pos) < 0)))
+        return -EFAULT;
+    return n;
+}
+
+long sys_splice(uint64_t in_fd, uint64_t in_off, uint64_t out_fd, uint64_t out_off, uint64_t len, uint64_t flags) {
+    if (!len)
         return 0;
-    return copy_between(in_fd, in_off, out_fd, out_off, count, check_splice);
+    if ((unsigned)flags & ~SPLICE_F_ALL)
+        return -EINVAL;
+    struct file *in = fd_get(in_fd), *out = in ? fd_get(out_fd) : NULL;
+    long n = out ? splice_open(in, in_off, out, out_off, len, flags) : -EBADF;
+    if (out)
+        file_unref(out);
+    if (in)
+        file_unref(in);
+    return n;
+}
+
+long sys_tee(uint64_t in_fd, uint64_t out_fd, uint64_t len, uint64_t flags) {
+    if ((unsigned)flags & ~SPLICE_F_ALL)
+        return -EINVAL;
+    if (!len)
+        return 0;
+    struct file *in = fd_get(in_fd), *out = in ? fd_get(out_fd) : NULL;
+    long n = out ? splice_tee(in, out, MIN(len, COPY_MAX), flags) : -EBADF;
+    if (out)
+        file_unref(out);
+    if (in)
+        file_unref(in);
+    return n;
 }
