@@ -128,7 +128,7 @@ static void add_edge(const struct held_lock *held, uint16_t class, uint32_t plac
 // `lock` is about to be waited for while those of the list are held.
 static void check_order(struct held_locks *l, const void *lock, uint16_t class, uint32_t place, unsigned irq_depth) {
     char name[80], p[80];
-    bool nested = l->nested;
+    bool nested = !irq_depth && sleeping_here() && sleeping_here()->nested;
     for (uint32_t i = 0; i < l->count; i++) {
         const struct held_lock *h = &l->held[i];
         if (h->irq_depth != irq_depth)
@@ -155,7 +155,8 @@ static void push(struct held_locks *l, const void *lock, uint16_t class, unsigne
     }
     l->held[l->count] = (struct held_lock){lock, place, class, (uint8_t)kind, (uint8_t)irq_depth};
     l->count++;
-    l->nested = false;
+    if (!irq_depth && sleeping_here())
+        sleeping_here()->nested = false;
 }
 
 static bool pop(struct held_locks *l, const void *lock) {
@@ -253,7 +254,6 @@ void check_lock_nested(void) {
     struct thread *t = cpu_this()->current;
     if (t)
         t->locks_held.nested = true;
-    spins_here()->nested = true;
 }
 
 // ---- sleeping
@@ -275,6 +275,7 @@ void check_may_sleep(uintptr_t place) {
 
 void check_may_fault(uintptr_t place) {
     struct thread *t = cpu_this()->current;
+    check_may_sleep(place);
     if (!checks_on || !t || t->kernel || !t->process->aspace)
         return;
     struct aspace *as = t->process->aspace;

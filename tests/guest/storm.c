@@ -273,7 +273,7 @@ static void do_epoll(struct worker *w)
     uint64_t one = 1, value = 0;
     write(event, &one, 8);
     bool expired = false;
-    for (int i = 0; i < 20 && !expired; i++) {
+    for (time_t end = time(NULL) + 30; !expired && time(NULL) < end;) { // other threads' events and signals come between
         int n = epoll_wait(ep, got, 4, 1000);
         for (int j = 0; j < n; j++)
             expired |= got[j].data.u32 == 2;
