@@ -69,6 +69,7 @@ static void copy_thread(struct thread *t, const struct clone_request *c)
     t->signal_mask = self->signal_mask;
     t->timer_slack = t->timer_slack_default = self->timer_slack;
     thread_inherit_policy(t, self);
+    t->memory_policy = self->memory_policy;
     memcpy(t->name, self->name, sizeof t->name);
     if ((c->flags & (CLONE_VM | CLONE_VFORK)) != CLONE_VM) {
         t->alt_stack = self->alt_stack;

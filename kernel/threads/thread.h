@@ -71,6 +71,7 @@ struct thread {
     uint8_t priority;         // the better of its own and the inherited key
     bool reset_on_fork;       // SCHED_RESET_ON_FORK
     uint16_t io_priority;     // ioprio_set(2): kept, no device asks for it
+    uint16_t memory_policy;   // set_mempolicy(2): kept, there is one node
     bool idle, kernel;        // the CPU's idle thread; a thread without an application
     bool in_fault_fixup;      // usercopy in progress: see x86/trap.c
     char name[16];            // PR_SET_NAME
