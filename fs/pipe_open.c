@@ -223,7 +223,7 @@ struct file *fifo_open(struct inode *inode, unsigned flags) {
             f->position = READ_ONCE(p->writer_opens);
         else
             err = wait_for_partner(&p->readable, &p->writers, &p->writer_opens);
-    } else if (named && f->writable && !f->readable && !READ_ONCE(p->readers)) {
+    } else if (named && f->writable && !f->readable && !(flags & O_NONBLOCK) && !READ_ONCE(p->readers)) {
         err = wait_for_partner(&p->writable, &p->readers, &p->reader_opens);
     }
     if (err < 0) {
