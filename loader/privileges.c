@@ -56,9 +56,9 @@ int privileges_choose(struct exec_image *img, const struct file *f) {
         return file_has;
     follow_root(new, file_has, &effective);
 
-    bool set_id = new->euid != old->uid || new->egid != old->gid;
+    bool changed = new->euid != old->euid || !credentials_in_group(new->egid);
     bool shared = p->fs && READ_ONCE(p->fs->refs) > 1; // another process could change root and directory under it
-    if ((set_id || (new->cap_permitted & ~old->cap_permitted)) && (shared || old->no_new_privs)) {
+    if ((changed || (new->cap_permitted & ~old->cap_permitted)) && (shared || old->no_new_privs)) {
         if (old->no_new_privs || !(old->cap_effective >> CAP_SETUID & 1)) {
             new->euid = new->uid;
             new->egid = new->gid;
@@ -67,13 +67,14 @@ int privileges_choose(struct exec_image *img, const struct file *f) {
     }
     new->suid = new->fsuid = new->euid;
     new->sgid = new->fsgid = new->egid;
-    if (file_has || set_id)
+    if (file_has || changed)
         new->cap_ambient = 0;
     new->cap_permitted |= new->cap_ambient;
     new->cap_effective = effective ? new->cap_permitted : new->cap_ambient;
     new->securebits &= ~(uint32_t)SECBIT_KEEP_CAPS;
 
-    img->secure = set_id || (new->uid != 0 && (effective || (new->cap_permitted & ~new->cap_ambient)));
+    img->secure = changed || new->euid != old->uid || new->egid != old->gid ||
+                  (new->uid != 0 && (effective || (new->cap_permitted & ~new->cap_ambient)));
     img->unreadable = vfs_permission(f->inode, 4) < 0;
     return 0;
 }
