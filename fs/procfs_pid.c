@@ -423,7 +423,7 @@ static int show_mountinfo(struct seqbuf *s, struct proc_ref *r);
         {.name = "cwd", .mode = S_IFLNK | 0777, .readlink = cwd_readlink, .follow = cwd_follow},                       \
         PROC_SECRET("environ", show_environ),                                                                          \
         {.name = "exe", .mode = S_IFLNK | 0777, .readlink = exe_readlink, .follow = exe_follow},                       \
-        {.name = "fd", .mode = S_IFDIR | 0500, .numbers = &proc_fds},                                                  \
+        {.name = "fd", .mode = S_IFDIR | 0500, .numbers = &proc_fds}, PROC_DIR("net", proc_net_entries),             \
         {.name = "fdinfo", .mode = S_IFDIR | 0555, .numbers = &proc_fdinfos}, PROC_FILE("gid_map", show_id_map),       \
         PROC_FILE("limits", show_limits), PROC_FILE("maps", show_maps), PROC_FILE("mountinfo", show_mountinfo),        \
         PROC_FILE("mounts", proc_show_mounts), PROC_FILE("oom_score", show_oom_score),                                 \

@@ -37,6 +37,8 @@ NUMBER(show_sched_child_runs_first, 0)
 NUMBER(show_zero, 0)
 NUMBER(show_one, 1)
 NUMBER(show_somaxconn, 4096)
+NUMBER(show_socket_buffer, 212992)
+NUMBER(show_max_dgram_qlen, 10)
 
 static int show_file_nr(struct seqbuf *s, struct proc_ref *r) {
     seq_printf(s, "%lu\t0\t%ld\n", (unsigned long)file_count, (long)INT64_MAX);
@@ -250,12 +252,22 @@ static const struct proc_entry fs_entries[] = {
 };
 
 static const struct proc_entry core_entries[] = {
+    PROC_FILE("rmem_default", show_socket_buffer),
+    PROC_FILE("rmem_max", show_socket_buffer),
     PROC_FILE("somaxconn", show_somaxconn),
+    PROC_FILE("wmem_default", show_socket_buffer),
+    PROC_FILE("wmem_max", show_socket_buffer),
+    {.name = NULL},
+};
+
+static const struct proc_entry unix_entries[] = {
+    PROC_FILE("max_dgram_qlen", show_max_dgram_qlen),
     {.name = NULL},
 };
 
 static const struct proc_entry net_entries[] = {
     PROC_DIR("core", core_entries),
+    PROC_DIR("unix", unix_entries),
     {.name = NULL},
 };
 

@@ -186,6 +186,8 @@ static long thread_self_readlink(struct proc_ref *r, char *buf, size_t size) {
     return snprintf(buf, size, "%d/task/%d", process_current()->pid, thread_current()->tid);
 }
 
+static long net_readlink(struct proc_ref *r, char *buf, size_t size) { return snprintf(buf, size, "self/net"); }
+
 static long mounts_readlink(struct proc_ref *r, char *buf, size_t size) { return snprintf(buf, size, "self/mounts"); }
 
 const struct proc_entry proc_root_entries[] = {
@@ -196,6 +198,7 @@ const struct proc_entry proc_root_entries[] = {
     PROC_FILE("loadavg", show_loadavg),
     PROC_FILE("meminfo", show_meminfo),
     {.name = "mounts", .mode = S_IFLNK | 0777, .readlink = mounts_readlink},
+    {.name = "net", .mode = S_IFLNK | 0777, .readlink = net_readlink},
     {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
     PROC_FILE("stat", show_stat),
     PROC_FILE("swaps", show_swaps),
