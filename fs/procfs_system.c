@@ -85,26 +85,28 @@ static int show_meminfo(struct seqbuf *s, struct proc_ref *r) {
     return 0;
 }
 
-// CPU time of all processes; what is left of the time since the boot was idle.
-static void machine_times(nsec_t *user, nsec_t *system, nsec_t *idle) {
-    *user = *system = 0;
-    for (struct process *p = process_next(0), *next; p; p = next) {
-        nsec_t u, k;
-        process_times(p, &u, &k);
-        *user += u + p->children_user_ns;
-        *system += k + p->children_system_ns;
-        next = process_next(p->pid + 1);
-        process_unref(p);
+// What all CPUs together have done.
+static void machine_stat(struct cpu_stat *sum) {
+    struct cpu_stat one;
+    *sum = (struct cpu_stat){0};
+    for (unsigned i = 0; i < cpu_count; i++) {
+        if (!cpu_stat_get(i, &one))
+            continue;
+        sum->user += one.user;
+        sum->nice += one.nice;
+        sum->system += one.system;
+        sum->idle += one.idle;
+        sum->interrupts += one.interrupts;
+        sum->switches += one.switches;
     }
-    nsec_t all = time_monotonic() * cpu_count;
-    *idle = MAX(all - *user - *system, 0l);
 }
 
 static int show_uptime(struct seqbuf *s, struct proc_ref *r) {
-    nsec_t user, system, idle, up = time_monotonic();
-    machine_times(&user, &system, &idle);
+    nsec_t up = time_monotonic();
+    struct cpu_stat sum;
+    machine_stat(&sum);
     seq_printf(s, "%lu.%02lu %lu.%02lu\n", (unsigned long)(up / NSEC_PER_SEC), (unsigned long)(up / 10000000 % 100),
-               (unsigned long)(idle / NSEC_PER_SEC), (unsigned long)(idle / 10000000 % 100));
+               (unsigned long)(sum.idle / NSEC_PER_SEC), (unsigned long)(sum.idle / 10000000 % 100));
     return 0;
 }
 
@@ -131,21 +133,30 @@ static int show_loadavg(struct seqbuf *s, struct proc_ref *r) {
     return 0;
 }
 
+static void show_cpu(struct seqbuf *s, const char *name, const struct cpu_stat *c) {
+    const unsigned long tick = NSEC_PER_SEC / 100;
+    seq_printf(s, "%s %lu %lu %lu %lu 0 0 0 0 0 0\n", name, (unsigned long)c->user / tick, (unsigned long)c->nice / tick,
+               (unsigned long)c->system / tick, (unsigned long)c->idle / tick);
+}
+
+// The time of interrupts counts as that of the thread, or of the idleness, that they have interrupted; nobody waits for a disk.
 static int show_stat(struct seqbuf *s, struct proc_ref *r) {
-    nsec_t user, system, idle, tick = NSEC_PER_SEC / 100;
+    struct cpu_stat stat;
+    char name[16];
     cpu_wait_started();
-    machine_times(&user, &system, &idle);
-    seq_printf(s, "cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", (unsigned long)(user / tick), (unsigned long)(system / tick),
-               (unsigned long)(idle / tick));
-    for (unsigned i = 0; i < cpu_count; i++)
-        seq_printf(s, "cpu%u %lu 0 %lu %lu 0 0 0 0 0 0\n", i, (unsigned long)(user / tick / cpu_count),
-                   (unsigned long)(system / tick / cpu_count), (unsigned long)(idle / tick / cpu_count));
-    unsigned threads, last_pid;
-    count_tasks(&threads, &last_pid);
-    seq_printf(
-        s,
-        "intr 0\nctxt 0\nbtime %lu\nprocesses %u\nprocs_running %u\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
-        (unsigned long)((time_realtime() - time_monotonic()) / NSEC_PER_SEC), last_pid, (unsigned)sched_load());
+    machine_stat(&stat);
+    show_cpu(s, "cpu ", &stat);
+    for (unsigned i = 0; i < cpu_count; i++) {
+        struct cpu_stat one;
+        snprintf(name, sizeof(name), "cpu%u", i);
+        if (cpu_stat_get(i, &one))
+            show_cpu(s, name, &one);
+    }
+    seq_printf(s, "intr %lu\nctxt %lu\nbtime %lu\nprocesses %lu\nprocs_running %lu\nprocs_blocked 0\n",
+               (unsigned long)stat.interrupts, (unsigned long)stat.switches,
+               (unsigned long)((time_realtime() - time_monotonic()) / NSEC_PER_SEC), (unsigned long)sched_threads_made,
+               (unsigned long)sched_load());
+    seq_puts(s, "softirq 0 0 0 0 0 0 0 0 0 0 0\n");
     return 0;
 }
 

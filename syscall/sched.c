@@ -1,25 +1,26 @@
-// Scheduling: yielding, affinity, policies, priorities. There is one policy, SCHED_OTHER.
+// Scheduling: yielding, affinity, policies. Nice values are priority.c's. SCHED_DEADLINE is refused as to a program without
+// CAP_SYS_NICE: there is no such policy here.
 #include "kernel/irq.h"
-#include "kernel/process/process.h"
-#include "kernel/threads/sched.h"
-#include "kernel/string.h"
-#include "kernel/threads/thread.h"
 #include "kernel/memory/usercopy.h"
+#include "fs/vfs.h"
+#include "kernel/process/process.h"
+#include "kernel/string.h"
+#include "kernel/threads/sched.h"
+#include "kernel/threads/thread.h"
 #include "kernel/x86/cpu.h"
+#include "syscall/priority.h"
 #include "syscall/syscall.h"
 #include "syscall/timespec.h"
 #include <linux/capability.h>
-#include <linux/membarrier.h>
 #include <linux/resource.h>
 #include <linux/sched.h>
+#include <linux/sched/types.h>
 
-#define SLICE_REPORTED (4 * NSEC_PER_MSEC)
-#define NICE_MIN (-20)
-#define NICE_MAX 19
-
-struct sched_param32 {
-    int32_t priority;
-};
+#define SLICE_REPORTED (4 * NSEC_PER_MSEC) // a tick
+#define RR_INTERVAL (100 * NSEC_PER_MSEC)
+#define RT_PRIORITY_MAX 99
+#define SETPARAM_POLICY (-1) // the policy that the thread has
+#define ATTR_SIZE_1 56       // of struct sched_attr with its second version's fields
 
 long sys_sched_yield(void)
 {
@@ -28,7 +29,7 @@ long sys_sched_yield(void)
 }
 
 // The thread with a number, 0 for the current one; referenced. NULL: none.
-static struct thread *get_thread(int tid)
+struct thread *thread_get(int tid)
 {
     if (tid)
         return thread_find(tid);
@@ -36,16 +37,24 @@ static struct thread *get_thread(int tid)
     return thread_current();
 }
 
+bool same_owner(const struct thread *t)
+{
+    const struct credentials *me = current_cred(), *other = &t->process->cred;
+    return me->euid == other->euid || me->euid == other->uid;
+}
+
+// --- Affinity ---
+
 long sys_sched_setaffinity(uint64_t tid, uint64_t size, uint64_t umask)
 {
     uint64_t mask = 0;
     if (copy_in(&mask, umask, MIN((uint32_t)size, sizeof mask)) < 0)
         return -EFAULT;
-    struct thread *t = get_thread((int)tid);
+    struct thread *t = thread_get((int)tid);
     if (!t)
         return -ESRCH;
     cpu_wait_started();
-    long err = thread_set_affinity(t, mask);
+    long err = same_owner(t) || capable(CAP_SYS_NICE) ? thread_set_affinity(t, mask) : -EPERM;
     thread_unref(t);
     return err;
 }
@@ -55,7 +64,7 @@ long sys_sched_getaffinity(uint64_t tid, uint64_t size, uint64_t umask)
 {
     if ((uint32_t)size < sizeof(uint64_t) || size % sizeof(uint64_t))
         return -EINVAL;
-    struct thread *t = get_thread((int)tid);
+    struct thread *t = thread_get((int)tid);
     if (!t)
         return -ESRCH;
     cpu_wait_started();
@@ -72,183 +81,219 @@ long sys_getcpu(uint64_t ucpu, uint64_t unode, uint64_t cache)
     return unode ? copy_out_obj(unode, &node) : 0;
 }
 
-static long check_thread(uint64_t tid)
+// --- Policies ---
+
+static bool is_rt(int policy)
+{
+    return policy == SCHED_FIFO || policy == SCHED_RR;
+}
+
+static bool is_fair(int policy)
+{
+    return policy == SCHED_NORMAL || policy == SCHED_BATCH;
+}
+
+// Of SCHED_DEADLINE, by sched(7).
+static bool deadline_ok(const struct sched_attr *a)
+{
+    uint64_t period = a->sched_period ? a->sched_period : a->sched_deadline;
+    return a->sched_deadline && a->sched_runtime >= 1024 && !((a->sched_deadline | period) >> 63) && period >= a->sched_deadline &&
+           a->sched_deadline >= a->sched_runtime;
+}
+
+// Does it take CAP_SYS_NICE to give `t`, which has `old`, these attributes?
+static bool needs_privilege(const struct thread *t, const struct sched_policy *old, const struct sched_attr *a, bool reset_on_fork)
+{
+    int policy = (int)a->sched_policy, priority = (int)a->sched_priority;
+    uint64_t most = t->process->limits[RLIMIT_RTPRIO].rlim_cur;
+    if (is_fair(policy) && a->sched_nice < old->nice && !nice_allowed(t, a->sched_nice))
+        return true;
+    if (is_rt(policy) && ((policy != old->policy && !most) || (priority > old->rt_priority && (uint64_t)priority > most)))
+        return true;
+    if (policy == SCHED_DEADLINE)
+        return true;
+    if (old->policy == SCHED_IDLE && policy != SCHED_IDLE && !nice_allowed(t, old->nice))
+        return true;
+    return !same_owner(t) || (old->reset_on_fork && !reset_on_fork);
+}
+
+// As Linux asks: what is no policy or does not fit it, then who may.
+static long set_policy(struct thread *t, struct sched_attr *a)
+{
+    struct sched_policy old, new;
+    bool reset_on_fork = a->sched_flags & SCHED_FLAG_RESET_ON_FORK;
+    thread_get_policy(t, &old);
+    if ((int)a->sched_policy == SETPARAM_POLICY) {
+        a->sched_policy = (uint32_t)old.policy;
+        reset_on_fork = old.reset_on_fork;
+    }
+    int policy = (int)a->sched_policy;
+    if (!is_fair(policy) && !is_rt(policy) && policy != SCHED_IDLE && policy != SCHED_DEADLINE)
+        return -EINVAL;
+    if (a->sched_flags & ~(uint64_t)SCHED_FLAG_ALL)
+        return -EINVAL;
+    if (a->sched_priority > RT_PRIORITY_MAX || is_rt(policy) != (a->sched_priority != 0))
+        return -EINVAL;
+    if (policy == SCHED_DEADLINE && !deadline_ok(a))
+        return -EINVAL;
+    if (policy == SCHED_DEADLINE || (needs_privilege(t, &old, a, reset_on_fork) && !capable(CAP_SYS_NICE)))
+        return -EPERM;
+    if (a->sched_flags & SCHED_FLAG_UTIL_CLAMP)
+        return -EOPNOTSUPP;
+    new = (struct sched_policy){policy, old.nice, (int)a->sched_priority, reset_on_fork};
+    if (is_fair(policy))
+        new.nice = a->sched_nice;
+    thread_set_policy(t, &new);
+    return 0;
+}
+
+// Both older calls: the nice value stays.
+static long set_scheduler(uint64_t tid, int policy, uint64_t uparam)
+{
+    int32_t priority;
+    if (!uparam || (int)tid < 0)
+        return -EINVAL;
+    if (copy_in_obj(&priority, uparam) < 0)
+        return -EFAULT;
+    struct thread *t = thread_get((int)tid);
+    if (!t)
+        return -ESRCH;
+    struct sched_attr a = {.sched_policy = (uint32_t)policy, .sched_nice = t->nice, .sched_priority = (uint32_t)priority};
+    if (policy != SETPARAM_POLICY && (policy & SCHED_RESET_ON_FORK)) {
+        a.sched_policy &= ~(uint32_t)SCHED_RESET_ON_FORK;
+        a.sched_flags = SCHED_FLAG_RESET_ON_FORK;
+    }
+    long err = set_policy(t, &a);
+    thread_unref(t);
+    return err;
+}
+
+long sys_sched_setscheduler(uint64_t tid, uint64_t policy, uint64_t uparam)
+{
+    return (int)policy < 0 ? -EINVAL : set_scheduler(tid, (int)policy, uparam);
+}
+
+long sys_sched_setparam(uint64_t tid, uint64_t uparam)
+{
+    return set_scheduler(tid, SETPARAM_POLICY, uparam);
+}
+
+// The policy of a thread. 0, -EINVAL, -ESRCH.
+static long policy_of(uint64_t tid, struct sched_policy *p)
 {
     if ((int)tid < 0)
         return -EINVAL;
-    struct thread *t = get_thread((int)tid);
+    struct thread *t = thread_get((int)tid);
     if (!t)
         return -ESRCH;
+    thread_get_policy(t, p);
     thread_unref(t);
     return 0;
 }
 
 long sys_sched_getscheduler(uint64_t tid)
 {
-    long err = check_thread(tid);
-    return err ? err : SCHED_NORMAL;
-}
-
-long sys_sched_setscheduler(uint64_t tid, uint64_t policy, uint64_t uparam)
-{
-    struct sched_param32 param;
-    int p = (int)policy & ~SCHED_RESET_ON_FORK;
-    if (!uparam)
-        return -EINVAL;
-    if (copy_in_obj(&param, uparam) < 0)
-        return -EFAULT;
-    long err = check_thread(tid);
-    if (err)
-        return err;
-    if (p == SCHED_FIFO || p == SCHED_RR)
-        return param.priority < 1 || param.priority > 99 ? -EINVAL : -EPERM; // as without CAP_SYS_NICE: real-time is not offered
-    if (p != SCHED_NORMAL && p != SCHED_BATCH && p != SCHED_IDLE)
-        return -EINVAL;
-    return param.priority ? -EINVAL : 0;
+    struct sched_policy p;
+    long err = policy_of(tid, &p);
+    return err ? err : p.policy | (p.reset_on_fork ? SCHED_RESET_ON_FORK : 0);
 }
 
 long sys_sched_getparam(uint64_t tid, uint64_t uparam)
 {
-    struct sched_param32 param = {0};
+    struct sched_policy p;
     if (!uparam)
         return -EINVAL;
-    long err = check_thread(tid);
-    return err ? err : copy_out_obj(uparam, &param);
-}
-
-long sys_sched_setparam(uint64_t tid, uint64_t uparam)
-{
-    return sys_sched_setscheduler(tid, SCHED_NORMAL, uparam);
-}
-
-static bool known_policy(uint64_t policy)
-{
-    return policy <= SCHED_IDLE && policy != 4; // 4 is not used
-}
-
-long sys_sched_get_priority_max(uint64_t policy)
-{
-    if (policy == SCHED_FIFO || policy == SCHED_RR)
-        return 99;
-    return known_policy(policy) || policy == SCHED_DEADLINE ? 0 : -EINVAL;
-}
-
-long sys_sched_get_priority_min(uint64_t policy)
-{
-    if (policy == SCHED_FIFO || policy == SCHED_RR)
-        return 1;
-    return known_policy(policy) || policy == SCHED_DEADLINE ? 0 : -EINVAL;
+    long err = policy_of(tid, &p);
+    return err ? err : copy_out_obj(uparam, &p.rt_priority);
 }
 
 long sys_sched_rr_get_interval(uint64_t tid, uint64_t out)
 {
-    long err = check_thread(tid);
-    return err ? err : timespec_out(out, SLICE_REPORTED);
+    struct sched_policy p;
+    long err = policy_of(tid, &p);
+    return err ? err : timespec_out(out, p.policy == SCHED_FIFO ? 0 : p.policy == SCHED_RR ? RR_INTERVAL : SLICE_REPORTED);
 }
 
-// --- membarrier(2) ---
-
-static void no_op(void *arg) // the interrupt itself orders everything
+// The attributes that a program gives: struct sched_attr grows with Linux, what is unknown must be 0.
+static long attr_in(uint64_t uattr, struct sched_attr *a)
 {
-}
-
-#define MEMBARRIER_OFFERED                                                                                              \
-    (MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |              \
-     MEMBARRIER_CMD_PRIVATE_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |                                    \
-     MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE)
-
-long sys_membarrier(uint64_t command, uint64_t flags, uint64_t cpu)
-{
-    if (flags)
-        return -EINVAL;
-    switch ((int)command) {
-    case MEMBARRIER_CMD_QUERY:
-        return MEMBARRIER_OFFERED;
-    case MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED: // nothing to prepare
-    case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED:
-    case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE:
-        return 0;
-    case MEMBARRIER_CMD_GLOBAL:
-    case MEMBARRIER_CMD_GLOBAL_EXPEDITED:
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        cpu_call(sched_online_cpus(), no_op, NULL);
-        return 0;
-    case MEMBARRIER_CMD_PRIVATE_EXPEDITED:
-    case MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE:
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        cpu_call(READ_ONCE(process_current()->aspace->cpus), no_op, NULL);
-        return 0;
-    default:
-        return -EINVAL;
+    uint32_t size, known = sizeof *a;
+    uint8_t rest;
+    memset(a, 0, sizeof *a);
+    if (copy_in_obj(&size, uattr) < 0)
+        return -EFAULT;
+    size = size ? size : SCHED_ATTR_SIZE_VER0;
+    bool ok = size >= SCHED_ATTR_SIZE_VER0 && size <= PAGE_SIZE;
+    for (uint32_t at = ATTR_SIZE_1; ok && at < size; at++) {
+        if (copy_in(&rest, uattr + at, 1) < 0)
+            return -EFAULT;
+        ok = !rest;
     }
-}
-
-// --- getpriority(2), setpriority(2): kept and shown; the slices are the same for all ---
-
-struct nice_walk {
-    int which, who;
-    bool set, denied;
-    int nice, best; // best: the highest priority of all, as getpriority returns it (20 - nice)
-};
-
-static bool nice_applies(const struct nice_walk *w, const struct process *p)
-{
-    if (w->which == PRIO_PGRP)
-        return p->pgid == w->who;
-    return p->cred.uid == (uint32_t)w->who;
-}
-
-static void nice_thread(struct nice_walk *w, struct thread *t)
-{
-    bool may = w->nice >= t->nice || (process_current()->cred.cap_effective & (1UL << CAP_SYS_NICE));
-    if (w->set && may)
-        t->nice = (int8_t)w->nice;
-    w->denied |= w->set && !may;
-    w->best = MAX(w->best, 20 - t->nice);
-}
-
-static void nice_process(struct nice_walk *w, struct process *p)
-{
-    struct thread *t;
-    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-    list_for_each(t, &p->threads, process_link)
-        nice_thread(w, t);
-    spin_unlock_irqrestore(&p->signal_lock, flags);
-}
-
-static long nice_walk(struct nice_walk *w)
-{
-    struct process *self = process_current(), *p;
-    if (w->which == PRIO_PROCESS) { // of one thread, in Linux
-        struct thread *t = get_thread(w->who);
-        if (!t)
-            return -ESRCH;
-        nice_thread(w, t);
-        thread_unref(t);
-        return w->best;
-    }
-    if (w->which != PRIO_PGRP && w->which != PRIO_USER)
+    if (!ok)
+        return copy_out_obj(uattr, &known) < 0 ? -EFAULT : -E2BIG;
+    if (copy_in(a, uattr, MIN(size, ATTR_SIZE_1)) < 0)
+        return -EFAULT;
+    if ((a->sched_flags & SCHED_FLAG_UTIL_CLAMP) && size < ATTR_SIZE_1)
         return -EINVAL;
-    if (!w->who)
-        w->who = w->which == PRIO_PGRP ? self->pgid : (int)self->cred.uid;
-    for (int pid = 1; (p = process_next(pid)); pid++) {
-        pid = p->pid;
-        if (nice_applies(w, p))
-            nice_process(w, p);
-        process_unref(p);
+    a->sched_nice = MIN(MAX(a->sched_nice, NICE_MIN), NICE_MAX);
+    return 0;
+}
+
+long sys_sched_setattr(uint64_t tid, uint64_t uattr, uint64_t flags)
+{
+    struct sched_attr a;
+    struct sched_policy old;
+    if (!uattr || (int)tid < 0 || (uint32_t)flags)
+        return -EINVAL;
+    long err = attr_in(uattr, &a);
+    if (err)
+        return err;
+    if ((int)a.sched_policy < 0)
+        return -EINVAL;
+    if (a.sched_flags & SCHED_FLAG_KEEP_POLICY)
+        a.sched_policy = (uint32_t)SETPARAM_POLICY;
+    struct thread *t = thread_get((int)tid);
+    if (!t)
+        return -ESRCH;
+    if (a.sched_flags & SCHED_FLAG_KEEP_PARAMS) {
+        thread_get_policy(t, &old);
+        a.sched_priority = (uint32_t)old.rt_priority;
+        a.sched_nice = old.nice;
     }
-    return w->best ? w->best : -ESRCH;
+    err = set_policy(t, &a);
+    thread_unref(t);
+    return err;
 }
 
-long sys_getpriority(uint64_t which, uint64_t who)
+long sys_sched_getattr(uint64_t tid, uint64_t uattr, uint64_t size, uint64_t flags)
 {
-    return nice_walk(&(struct nice_walk){.which = (int)which, .who = (int)who});
+    struct sched_policy p;
+    uint32_t n = (uint32_t)size;
+    if (!uattr || (int)tid < 0 || n > PAGE_SIZE || n < SCHED_ATTR_SIZE_VER0 || (uint32_t)flags)
+        return -EINVAL;
+    long err = policy_of(tid, &p);
+    if (err)
+        return err;
+    struct sched_attr a = {.size = MIN(n, ATTR_SIZE_1), .sched_policy = (uint32_t)p.policy};
+    a.sched_flags = p.reset_on_fork ? SCHED_FLAG_RESET_ON_FORK : 0;
+    if (is_rt(p.policy))
+        a.sched_priority = (uint32_t)p.rt_priority;
+    else
+        a.sched_nice = p.nice;
+    return copy_out(uattr, &a, a.size);
 }
 
-long sys_setpriority(uint64_t which, uint64_t who, uint64_t nice)
+static bool known_policy(int policy)
 {
-    struct nice_walk w = {.which = (int)which, .who = (int)who, .set = true};
-    w.nice = MIN(MAX((int)nice, NICE_MIN), NICE_MAX);
-    long result = nice_walk(&w);
-    return result < 0 ? result : w.denied ? -EACCES : 0;
+    return is_fair(policy) || policy == SCHED_IDLE || policy == SCHED_DEADLINE;
+}
+
+long sys_sched_get_priority_max(uint64_t policy)
+{
+    return is_rt((int)policy) ? RT_PRIORITY_MAX : known_policy((int)policy) ? 0 : -EINVAL;
+}
+
+long sys_sched_get_priority_min(uint64_t policy)
+{
+    return is_rt((int)policy) ? 1 : known_policy((int)policy) ? 0 : -EINVAL;
 }

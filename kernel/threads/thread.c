@@ -67,6 +67,7 @@ struct thread *thread_create_user(struct process *p)
         return NULL;
     process_ref(p);
     t->work = thread_initial_work;
+    __atomic_fetch_add(&sched_threads_made, 1, __ATOMIC_RELAXED);
     t->tid = p->leader ? pid_alloc() : p->pid; // the first thread has the process's number
     if (t->tid < 0 || arch_kernel_stack_alloc(t) < 0 || context_init_user(t) < 0) {
         thread_unref(t);
