@@ -94,6 +94,7 @@ struct aspace {
     uint64_t limit_as, limit_data, limit_stack, limit_memlock; // bytes, from RLIMIT_*
     unsigned lock_future;    // mlockall(MCL_FUTURE): MAP_LOCKED for every new mapping
     bool no_huge;            // PR_SET_THP_DISABLE
+    bool large_pages;        // there has been one
     bool forked;             // pages may be shared with another address space
     uint64_t cpus; // bitmap of the CPUs that have it loaded: whom a TLB shootdown must reach
     // What /proc/PID and the core report want to know; set by the loader.

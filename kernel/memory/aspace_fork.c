@@ -43,6 +43,7 @@ static bool copy_large(struct fork *f, pte_t *entry, uaddr_t va) {
         return false;
     block_ref(phys_to_page(pte_frame(*entry)));
     *to = protect(f, entry);
+    f->child->large_pages = true;
     f->child->resident_pages += HUGE_PAGE_SIZE / PAGE_SIZE;
     return true;
 }

@@ -14,6 +14,7 @@ struct walk {
     struct tlb_batch batch;
     uaddr_t next; // where to go on
     unsigned left;
+    uaddr_t start, end; // unmapping: the whole range
     unsigned prot;
     bool private;
     uaddr_t to;
@@ -45,8 +46,32 @@ WALK_INLINE void walk_pieces(struct aspace *as, struct walk *w, uaddr_t start, u
 // ---- unmapping
 // --------------------------------------------------------------------------------------------------------
 
+// A large page that crosses an end of the range after all: with aspace.lock for reading, a fault may have made it since
+// the split.
+static __attribute__((noinline)) void unmap_part(struct walk *w, pte_t *entry, uaddr_t va) {
+    struct aspace *as = w->batch.as;
+    struct page *head = phys_to_page(pte_frame(*entry));
+    if (!user_entry_split(as, entry))
+        return; // it stays, and that is allowed where it can happen: madvise
+    block_split(head);
+    pte_t *table = phys_to_virt(pte_frame(*entry));
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
+        uaddr_t at = va + i * PAGE_SIZE;
+        if (at < w->start || at >= w->end)
+            continue;
+        pte_exchange(&table[i], 0);
+        as->resident_pages--;
+        tlb_batch_release(&w->batch, head + i, 1);
+    }
+    w->batch.flush_count = TLB_FLUSH_SINGLE + 1;
+}
+
 static inline bool unmap_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
     struct walk *w = ctx;
+    if (level == 2 && unlikely(va < w->start || va + HUGE_PAGE_SIZE > w->end)) {
+        unmap_part(w, entry, va);
+        return step(w, va, level);
+    }
     pte_t e = pte_exchange(entry, 0);
     if (e & PTE_PRESENT)
         tlb_batch_stale(&w->batch, va);
@@ -60,6 +85,8 @@ static inline bool unmap_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned lev
 void pages_unmap(struct aspace *as, uaddr_t start, uaddr_t end) {
     struct walk w;
     w.err = 0;
+    w.start = start;
+    w.end = end;
     as->peak_resident = MAX(as->peak_resident, as->resident_pages);
     walk_pieces(as, &w, start, end, false, unmap_entry);
 }
@@ -67,11 +94,15 @@ void pages_unmap(struct aspace *as, uaddr_t start, uaddr_t end) {
 void pages_unmap_atomic(struct aspace *as, uaddr_t start, uaddr_t end) {
     struct walk w;
     w.err = 0;
+    w.start = start;
+    w.end = end;
     walk_pieces(as, &w, start, end, true, unmap_entry);
 }
 
 void pages_free_tables(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling) {
     struct tlb_batch b;
+    if (!user_tables_free_any(start, end, floor, ceiling))
+        return;
     tlb_batch_begin(&b, as);
     spin_lock(&as->table_lock);
     user_tables_free(&b, start, end, floor, ceiling);
@@ -112,6 +143,8 @@ static int split_at(struct aspace *as, uaddr_t va) {
 }
 
 int pages_split(struct aspace *as, uaddr_t start, uaddr_t end) {
+    if (!READ_ONCE(as->large_pages))
+        return 0;
     int err = split_at(as, start);
     return err ? err : split_at(as, end);
 }
@@ -152,7 +185,7 @@ static inline bool protect_entry(void *ctx, pte_t *entry, uaddr_t va, unsigned l
     }
     if (e != old) {
         pte_exchange(entry, e);
-        if (old & PTE_PRESENT)
+        if (pte_less(old, e))
             tlb_batch_stale(&w->batch, va);
     }
     return step(w, va, level);

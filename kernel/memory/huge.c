@@ -54,6 +54,7 @@ static bool collect(struct aspace *as, const struct vma *v, uaddr_t base, struct
         pages_copy(to + i * PAGE_SIZE, phys_to_virt(pte_frame(e)), PAGE_SIZE);
         page_unref(phys_to_page(pte_frame(e)));
     }
+    WRITE_ONCE(as->large_pages, true);
     store_release(entry2, pte_make(page_to_phys(large), v->prot) | PTE_LARGE);
     page_unref(virt_to_page(table));
     page_count(PAGE_TABLE, -1);
@@ -66,6 +67,7 @@ static bool place_empty(struct aspace *as, const struct vma *v, uaddr_t base, st
     pte_t *e = user_entry_make(as, base, 2);
     if (!e || *e)
         return false;
+    WRITE_ONCE(as->large_pages, true);
     *e = pte_make(page_to_phys(large), v->prot) | PTE_LARGE;
     as->resident_pages += TABLE_ENTRIES;
     return true;

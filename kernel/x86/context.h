@@ -24,6 +24,14 @@ struct thread_context {
     void *fpu;             // XSAVE area; NULL for kernel threads
 };
 
+// What a CPU has others do for it: cpu_call().
+struct cpu_call {
+    void (*fn)(void *);
+    void *arg;
+    uint64_t pending;  // CPUs that have not finished
+    uint32_t sleeping; // the caller has halted until they have
+};
+
 // Per-CPU data, reached through the GS segment. The first fields are the entry code's.
 struct cpu {
     struct cpu *self;             // 0
@@ -41,7 +49,7 @@ struct cpu {
     struct thread *dead;          // exited thread whose stack is to be freed by the next one
     void *arch;                   // GDT, TSS, IST stacks: kernel/x86/cpu.c
     void *page_cache;             // kernel/memory/page.c: single free pages
-    uint64_t scratch[4];
+    struct cpu_call call;
 } ALIGNED(64);
 
 #define MAX_CPUS 64

@@ -109,6 +109,11 @@ WALK_INLINE bool user_walk(struct aspace *as, uaddr_t start, uaddr_t end, walk_f
 // go to the batch, which frees them after its flush.
 struct tlb_batch;
 void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling);
+// Can there be any? Not for the common small range inside a table that others use, too.
+static inline bool user_tables_free_any(uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling) {
+    uaddr_t first = ALIGN_DOWN(start, HUGE_PAGE_SIZE), last = ALIGN_UP(end, HUGE_PAGE_SIZE);
+    return first + (first < floor ? HUGE_PAGE_SIZE : 0) < last - (last > ceiling ? HUGE_PAGE_SIZE : 0);
+}
 // The end of a table that no CPU has loaded and nobody else knows: drops the pages of [start, end), and the tables
 // that no mapping from `ceiling` on needs. Ranges come in ascending order. No lock.
 void user_range_drop(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t ceiling);
@@ -121,6 +126,7 @@ struct tlb_batch {
     unsigned flush_count; // pages to flush, those of `flush`; above TLB_FLUSH_SINGLE: everything
     unsigned page_count;
     struct page *tables; // page table pages, linked through page.private
+    struct page *anon;   // pages whose only holder the entry was, linked the same way
     uint64_t large;      // bit i: pages[i] is of a large entry
     uaddr_t flush[TLB_FLUSH_SINGLE];
     struct page *pages[TLB_BATCH_PAGES];
@@ -130,7 +136,7 @@ static inline void tlb_batch_begin(struct tlb_batch *b, struct aspace *as) {
     b->as = as;
     b->flush_count = b->page_count = 0;
     b->large = 0;
-    b->tables = NULL;
+    b->tables = b->anon = NULL;
 }
 // Flushes on every CPU that has the address space loaded, then frees. Under the table_lock that covered the changes.
 void tlb_batch_flush(struct tlb_batch *b);
@@ -150,6 +156,11 @@ static inline void tlb_batch_stale(struct tlb_batch *b, uaddr_t va) {
 static inline void tlb_batch_release(struct tlb_batch *b, struct page *p, unsigned level) {
     if (!(READ_ONCE(b->as->cpus) & ~(1UL << cpu_this()->id))) {
         mapped_page_unref(p, level);
+        return;
+    }
+    if (level == 1 && (p->flags & PAGE_ANON) && mapped_page_sole(p, 1)) { // so that one flush does for many
+        p->private = (uint64_t)(uintptr_t)b->anon;
+        b->anon = p;
         return;
     }
     if (b->page_count == TLB_BATCH_PAGES)

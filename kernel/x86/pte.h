@@ -74,6 +74,12 @@ static inline pte_t pte_change(pte_t e, unsigned prot) {
     return (pte_make(0, prot) | keep) & ~PTE_WRITE;
 }
 
+// Does a translation of `old` that a processor still has allow more than `e`? Less does no harm: the access faults, and
+// finds that it is allowed.
+static inline bool pte_less(pte_t old, pte_t e) {
+    return (old & PTE_PRESENT) && ((old & ~e & (PTE_PRESENT | PTE_WRITE)) || (e & ~old & PTE_NX));
+}
+
 // Copy on write: what both address spaces hold after a fork.
 static inline pte_t pte_shared(pte_t e) { return e & ~PTE_WRITE; }
 

@@ -1,6 +1,6 @@
 // The other CPUs. The boot CPU prepares a struct cpu with tables and stack for each, kicks them off and goes on; they
 // arrive whenever they do. And the calls from one CPU to others.
-// Locks: call_lock, held with interrupts on while the others are waited for: whoever waits for it can answer meanwhile.
+// Locks: none. Who waits for others has interrupts on, and answers meanwhile.
 #include "kernel/x86/smp.h"
 #include "kernel/boot.h"
 #include "kernel/irq.h"
@@ -145,58 +145,56 @@ void secondary_main(void) {
 }
 
 // --- Calls ---
-static struct spinlock call_lock = SPINLOCK_INIT;
-static void (*call_fn)(void *);
-static void *call_arg;
-static uint64_t call_pending; // CPUs that have not finished
-static uint32_t call_sleeper; // APIC id + 1 of a caller that has halted until they have
+// Each CPU has a place of its own for the call that it makes; whom it calls looks through them all.
 
 // The others may have to wait for real processors that this one keeps busy by waiting: after a while it halts.
-static void wait_for_calls(void) {
+static void wait_for_call(struct cpu *self) {
+    struct cpu_call *call = &self->call;
     for (unsigned i = 1; i < CALL_SPINS; i++) {
-        if (!load_acquire(&call_pending))
+        if (!load_acquire(&call->pending))
             return;
         spin_wait(i);
     }
     for (;;) {
         irq_disable();
-        atomic_xchg(&call_sleeper,
-                    cpu_this()->apic_id + 1); // before the look at call_pending; the last one does the reverse
-        if (!load_acquire(&call_pending))
+        atomic_xchg(&call->sleeping, 1); // before the look at `pending`; the last one does the reverse
+        if (!load_acquire(&call->pending))
             break;
         cpu_halt_enabled();
     }
-    store_release(&call_sleeper, 0);
+    store_release(&call->sleeping, 0);
     irq_enable();
 }
 
 void cpu_call(uint64_t targets, void (*fn)(void *), void *arg) {
-    targets &= ~(1UL << cpu_this()->id);
+    CHECKED(check_cross_call();)
+    struct cpu *self = cpu_this();
+    targets &= ~(1UL << self->id);
     if (!targets)
         return;
-    ASSERT(irq_enabled());
-    spin_lock(&call_lock);
-    call_fn = fn;
-    call_arg = arg;
-    store_release(&call_pending, targets);
+    ASSERT(irq_enabled() && !self->call.pending);
+    self->call.fn = fn;
+    self->call.arg = arg;
+    store_release(&self->call.pending, targets);
     for (uint64_t left = targets; left; left &= left - 1) {
         const struct cpu *c = cpus[__builtin_ctzl(left)];
         lapic_send(c->apic_id, VECTOR_CALL);
     }
-    wait_for_calls();
-    spin_unlock(&call_lock);
+    wait_for_call(self);
 }
 
 void smp_call_interrupt(void) {
     uint64_t me = 1UL << cpu_this()->id;
-    if (!(load_acquire(&call_pending) & me))
-        return; // no call, but the wake-up of a caller
-    call_fn(call_arg);
-    if (atomic_and(&call_pending, ~me) != me)
-        return;
-    uint32_t sleeper = atomic_xchg(&call_sleeper, 0);
-    if (sleeper)
-        lapic_send(sleeper - 1, VECTOR_CALL);
+    unsigned count = load_acquire(&cpu_count);
+    for (unsigned i = 0; i < count; i++) {
+        struct cpu_call *call = &cpus[i]->call;
+        if (!(load_acquire(&call->pending) & me))
+            continue; // or this is but the wake-up of a caller
+        uint32_t caller = cpus[i]->apic_id;
+        call->fn(call->arg);
+        if (atomic_and(&call->pending, ~me) == me && atomic_xchg(&call->sleeping, 0))
+            lapic_send(caller, VECTOR_CALL);
+    }
 }
 
 void cpu_kick(unsigned cpu) {

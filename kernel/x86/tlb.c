@@ -50,6 +50,11 @@ void tlb_batch_flush(struct tlb_batch *b) {
         mapped_page_unref(b->pages[i], b->large >> i & 1 ? 2 : 1);
     b->page_count = 0;
     b->large = 0;
+    while (b->anon) {
+        struct page *p = b->anon;
+        b->anon = (struct page *)(uintptr_t)p->private;
+        page_unref(p);
+    }
     if (b->tables)
         free_tables(b);
 }

@@ -144,10 +144,6 @@ static void free_range(struct tlb_batch *b, pte_t *table, unsigned level, uaddr_
 }
 
 void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling) {
-    // Nothing to do for the common small range inside a table that others use, too.
-    if (ALIGN_DOWN(start, HUGE_PAGE_SIZE) < floor && ALIGN_UP(end, HUGE_PAGE_SIZE) > ceiling &&
-        end - start < HUGE_PAGE_SIZE)
-        return;
     free_range(b, phys_to_virt(b->as->root), 4, start, end, floor, ceiling);
 }
 

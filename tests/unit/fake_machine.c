@@ -96,6 +96,11 @@ void tlb_batch_flush(struct tlb_batch *b) {
         mapped_page_unref(b->pages[b->page_count], b->large >> b->page_count & 1 ? 2 : 1);
     }
     b->large = 0;
+    while (b->anon) {
+        struct page *p = b->anon;
+        b->anon = (struct page *)(uintptr_t)p->private;
+        page_unref(p);
+    }
     while (b->tables) {
         struct page *p = b->tables;
         b->tables = (struct page *)(uintptr_t)p->private;
