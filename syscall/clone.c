@@ -29,10 +29,8 @@ struct clone_request {
 static int check(const struct clone_request *c)
 {
     uint64_t f = c->flags;
-    if ((f & CLONE_SETTLS) && c->tls >= USER_END) // it must be canonical
-        return -EPERM;
-    if (f & NAMESPACES) // as for who must not make any, which Linux' root in a container mostly is, too
-        return -EPERM;
+    if ((f & CLONE_FS) && (f & (CLONE_NEWNS | CLONE_NEWUSER)))
+        return -EINVAL;
     if ((f & CLONE_SIGHAND) && (!(f & CLONE_VM) || (f & CLONE_CLEAR_SIGHAND)))
         return -EINVAL;
     if ((f & CLONE_THREAD) && !(f & CLONE_SIGHAND))
@@ -47,7 +45,13 @@ static int check(const struct clone_request *c)
         return -EINVAL;
     if ((f & CLONE_THREAD) && (f & (CLONE_FILES | CLONE_FS)) != (CLONE_FILES | CLONE_FS))
         return -EINVAL;
-    return process_limit_reached(process_current(), 1) ? -EAGAIN : 0;
+    if (process_limit_reached(process_current(), 1))
+        return -EAGAIN;
+    if (f & NAMESPACES) // as for who must not make any, which root in a container mostly is, too
+        return -EPERM;
+    if ((f & CLONE_SETTLS) && c->tls >= USER_END) // it must be canonical
+        return -EPERM;
+    return 0;
 }
 
 // What a new thread has from the current one: the registers with another result, the FPU, the mask.
@@ -218,9 +222,7 @@ long sys_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t chi
 {
     struct clone_request c = {.flags = (uint32_t)flags & ~CSIGNAL, .exit_signal = flags & CSIGNAL, .stack = stack,
                               .parent_tid = parent_tid, .child_tid = child_tid, .tls = tls, .pidfd = parent_tid};
-    if (c.exit_signal > SIGNAL_COUNT)
-        return -EINVAL;
-    return do_clone(&c);
+    return do_clone(&c); // any number may be the signal: of those that are none nothing comes
 }
 
 long sys_fork(void)

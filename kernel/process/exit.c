@@ -110,7 +110,7 @@ static bool notify_of_end(struct process *p)
         return true;
     const struct signal_action *a = &parent->handlers->action[SIGCHLD - 1];
     bool ignored = p->exit_signal == SIGCHLD && (a->handler == (uaddr_t)SIG_IGN || (a->flags & SA_NOCLDWAIT));
-    if (p->exit_signal && !signal_ignored(parent, p->exit_signal)) {
+    if (p->exit_signal && p->exit_signal <= SIGNAL_COUNT && !signal_ignored(parent, p->exit_signal)) {
         uint32_t sig = p->exit_status & 0x7f;
         siginfo_t info = sig ? child_info(p, p->exit_status & 0x80 ? CLD_DUMPED : CLD_KILLED, (int)sig)
                              : child_info(p, CLD_EXITED, (int)(p->exit_status >> 8 & 0xff));
