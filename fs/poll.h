@@ -72,6 +72,8 @@ int timerfd_set(struct file *f, const struct timer_setting *new, bool absolute, 
 struct process;
 struct file *pidfd_create(struct process *p, unsigned flags); // O_NONBLOCK; takes a reference of its own. ERR_PTR
 struct process *pidfd_process(struct file *f);                // lives as long as the file; NULL: no pidfd
+// Whose /proc/PID the open directory is, with a reference. NULL: it is none; ERR_PTR(-ESRCH): the process is gone.
+struct process *procfs_process(struct file *f);
 bool pidfd_reaped(struct process *p);                         // it has ended and was waited for: its number is nobody's
 struct file *pidfd_get_file(struct process *p, int fd);       // one of its files. ERR_PTR(-EPERM, -ESRCH, -EBADF)
 

@@ -2,6 +2,7 @@
 // ends. A file's contents are made by one call when reading starts at the beginning and kept with the open file, so that a text
 // of any length is read consistently.
 // Locks: inode.lock of an open file protects its text.
+#include "fs/poll.h"
 #include "fs/procfs.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
@@ -79,6 +80,13 @@ static struct inode *item_new(struct superblock *sb, const struct proc_entry *e,
         ref_put(&r);
     }
     return &it->inode;
+}
+
+struct process *procfs_process(struct file *f) {
+    if (f->ops != &proc_directory_ops || item_of(f->inode)->entry != proc_processes.member)
+        return NULL;
+    struct process *p = process_find(item_of(f->inode)->pid);
+    return p ? p : ERR_PTR(-ESRCH);
 }
 
 static void proc_release(struct inode *inode) { slab_free(&item_cache, item_of(inode)); }

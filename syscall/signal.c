@@ -308,8 +308,12 @@ long sys_pidfd_send_signal(uint64_t fd, uint64_t sig, uint64_t uinfo, uint64_t f
         return -EINVAL;
     struct file *f = fd_get((int)fd);
     struct process *p = f ? pidfd_process(f) : NULL;
+    if (p)
+        process_ref(p);
+    else if (f) // a directory /proc/PID does as well
+        p = procfs_process(f);
     siginfo_t info = info_of_sender((int)sig, SI_USER);
-    long err = p ? 0 : -EBADF;
+    long err = !p ? -EBADF : IS_ERR(p) ? PTR_ERR(p) : 0;
     if (!err && uinfo) {
         int named; // must be the same: si_signo
         err = copy_in_obj(&named, uinfo) < 0 ? -EFAULT : named != (int)sig ? -EINVAL : get_info(uinfo, sig, p->pid, &info);
@@ -318,6 +322,8 @@ long sys_pidfd_send_signal(uint64_t fd, uint64_t sig, uint64_t uinfo, uint64_t f
         err = -EINVAL;
     if (!err)
         err = pidfd_reaped(p) ? -ESRCH : send(p, NULL, (int)sig, &info, true);
+    if (p && !IS_ERR(p))
+        process_unref(p);
     if (f)
         file_unref(f);
     return err;
