@@ -6,6 +6,7 @@
 #include "syscall/path.h"
 #include "syscall/syscall.h"
 #include <linux/falloc.h>
+#include <linux/mount.h>
 #include <linux/time_types.h>
 #include <linux/utime.h>
 
@@ -17,12 +18,12 @@ static unsigned lookup_flags(uint64_t flags) {
 }
 
 // The inode that a descriptor stands for (not O_PATH), referenced.
-static long inode_of_fd(int fd, struct inode **out, bool *read_only) {
+static long inode_of_fd(int fd, struct inode **out, uint32_t *mount) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
     *out = inode_ref(f->inode);
-    *read_only = f->path.dentry && path_read_only(&f->path);
+    *mount = f->path.dentry ? f->path.mount->flags : 0;
     file_unref(f);
     return 0;
 }
@@ -31,15 +32,18 @@ static long inode_of_fd(int fd, struct inode **out, bool *read_only) {
 
 long sys_faccessat2(uint64_t at, uint64_t name, uint64_t mode, uint64_t flags) {
     struct inode *inode;
-    bool read_only;
+    uint32_t mount;
     if ((mode & ~7UL) || (flags & ~(uint64_t)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
         return -EINVAL;
     struct credentials real;
     bool borrowed = !(flags & AT_EACCESS) && credentials_use_real(&real);
-    long err = user_inode_lookup(at, name, lookup_flags(flags), &inode, &read_only);
+    long err = user_inode_lookup(at, name, lookup_flags(flags), &inode, &mount);
     if (err == 0) {
-        err = mode ? vfs_permission(inode, mode) : 0;
-        if (err == 0 && (mode & 2) && read_only && !S_ISCHR(inode->mode) && !S_ISBLK(inode->mode) &&
+        if ((mode & 1) && S_ISREG(inode->mode) && (mount & MS_NOEXEC))
+            err = -EACCES;
+        else if (mode)
+            err = vfs_permission(inode, mode);
+        if (err == 0 && (mode & 2) && (mount & MS_RDONLY) && !S_ISCHR(inode->mode) && !S_ISBLK(inode->mode) &&
             !S_ISFIFO(inode->mode))
             err = -EROFS;
         inode_unref(inode);
@@ -55,9 +59,9 @@ long sys_access(uint64_t name, uint64_t mode) { return sys_faccessat2(AT_FDCWD, 
 
 // --- chmod, chown ---
 
-static long change(struct inode *inode, bool read_only, long (*fn)(struct inode *, uint64_t, uint64_t), uint64_t a,
+static long change(struct inode *inode, uint32_t mount, long (*fn)(struct inode *, uint64_t, uint64_t), uint64_t a,
                    uint64_t b) {
-    long err = read_only ? -EROFS : fn(inode, a, b);
+    long err = mount & MS_RDONLY ? -EROFS : fn(inode, a, b);
     inode_unref(inode);
     return err;
 }
@@ -69,18 +73,18 @@ static long do_chown(struct inode *inode, uint64_t uid, uint64_t gid) { return v
 static long change_named(int at, uaddr_t name, uint64_t flags, long (*fn)(struct inode *, uint64_t, uint64_t),
                          uint64_t a, uint64_t b) {
     struct inode *inode;
-    bool read_only;
+    uint32_t mount;
     if (flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
-    long err = user_inode_lookup(at, name, lookup_flags(flags), &inode, &read_only);
-    return err < 0 ? err : change(inode, read_only, fn, a, b);
+    long err = user_inode_lookup(at, name, lookup_flags(flags), &inode, &mount);
+    return err < 0 ? err : change(inode, mount, fn, a, b);
 }
 
 static long change_open(int fd, long (*fn)(struct inode *, uint64_t, uint64_t), uint64_t a, uint64_t b) {
     struct inode *inode;
-    bool read_only;
-    long err = inode_of_fd(fd, &inode, &read_only);
-    return err < 0 ? err : change(inode, read_only, fn, a, b);
+    uint32_t mount;
+    long err = inode_of_fd(fd, &inode, &mount);
+    return err < 0 ? err : change(inode, mount, fn, a, b);
 }
 
 long sys_chmod(uint64_t name, uint64_t mode) { return change_named(AT_FDCWD, name, 0, do_chmod, mode, 0); }
@@ -128,11 +132,11 @@ static long convert(const struct __kernel_timespec *ts, nsec_t now, nsec_t *out)
     return 0;
 }
 
-static long set_times(struct inode *inode, bool read_only, const struct times *t) {
+static long set_times(struct inode *inode, uint32_t mount, const struct times *t) {
     long err;
     if (t->atime == NSEC_MAX && t->mtime == NSEC_MAX)
         err = 0;
-    else if (read_only)
+    else if (mount & MS_RDONLY)
         err = -EROFS;
     else
         err = t->now ? vfs_touch(inode) : vfs_set_times(inode, t->atime, t->mtime);
@@ -142,11 +146,11 @@ static long set_times(struct inode *inode, bool read_only, const struct times *t
 
 static long set_times_named(int at, uaddr_t name, uint64_t flags, const struct times *t) {
     struct inode *inode;
-    bool read_only;
+    uint32_t mount;
     // Without a name the descriptor itself is meant, as futimens(3) does it.
-    long err = name ? user_inode_lookup(at, name, lookup_flags(flags), &inode, &read_only)
-                    : inode_of_fd(at, &inode, &read_only);
-    return err < 0 ? err : set_times(inode, read_only, t);
+    long err = name ? user_inode_lookup(at, name, lookup_flags(flags), &inode, &mount)
+                    : inode_of_fd(at, &inode, &mount);
+    return err < 0 ? err : set_times(inode, mount, t);
 }
 
 long sys_utimensat(uint64_t at, uint64_t name, uint64_t times_addr, uint64_t flags) {

@@ -6,6 +6,7 @@
 #include "kernel/process/process.h"
 #include "kernel/memory/usercopy.h"
 #include "syscall/syscall.h"
+#include <linux/mount.h>
 
 #define PROT_BITS (PROT_READ | PROT_WRITE | PROT_EXEC)
 // What MAP_SHARED_VALIDATE lets through, beside the type.
@@ -30,6 +31,11 @@ static long map_file(struct file *f, unsigned prot, unsigned flags, unsigned *ma
         if (prot & PROT_WRITE)
             return -EACCES;
         *max_prot &= ~PROT_WRITE;
+    }
+    if (f->path.mount && (f->path.mount->flags & MS_NOEXEC)) {
+        if (prot & PROT_EXEC)
+            return -EPERM;
+        *max_prot &= ~PROT_EXEC;
     }
     if (is_zero_device(f))
         return 0;

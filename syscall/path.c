@@ -23,18 +23,18 @@ long user_path_lookup(int at, uaddr_t name, unsigned lookup, struct path *out) {
     return err;
 }
 
-long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out, bool *read_only) {
+long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out, uint32_t *mount) {
     struct user_path p;
     long err = user_path_get(&p, name);
     if (err < 0)
         return err;
-    *read_only = false;
+    *mount = 0;
     if (!*p.name && (lookup & LOOKUP_EMPTY) && at != AT_FDCWD) {
         struct file *f = fd_get_path(at);
         err = f ? 0 : -EBADF;
         if (f) {
             *out = inode_ref(f->inode);
-            *read_only = f->path.dentry && path_read_only(&f->path);
+            *mount = f->path.dentry ? f->path.mount->flags : 0;
             file_unref(f);
         }
     } else {
@@ -42,7 +42,7 @@ long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out
         err = path_lookup(at, p.name, lookup, &place);
         if (err == 0) {
             *out = inode_ref(path_inode(&place));
-            *read_only = path_read_only(&place);
+            *mount = place.mount->flags;
             path_unref(&place);
         }
     }

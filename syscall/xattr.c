@@ -4,16 +4,17 @@
 #include "syscall/path.h"
 #include "syscall/syscall.h"
 #include <linux/limits.h>
+#include <linux/mount.h>
 #include <linux/xattr.h>
 
 // The file that a call is about: by name, or by an open descriptor.
 struct target {
     struct inode *inode; // referenced
-    bool read_only;
+    uint32_t mount; // MS_*
 };
 
 static long target_by_name(struct target *t, uaddr_t path, bool follow) {
-    return user_inode_lookup(AT_FDCWD, path, follow ? LOOKUP_FOLLOW : 0, &t->inode, &t->read_only);
+    return user_inode_lookup(AT_FDCWD, path, follow ? LOOKUP_FOLLOW : 0, &t->inode, &t->mount);
 }
 
 static long target_by_fd(struct target *t, int fd) {
@@ -21,7 +22,7 @@ static long target_by_fd(struct target *t, int fd) {
     if (!f)
         return -EBADF;
     t->inode = inode_ref(f->inode);
-    t->read_only = f->path.dentry && path_read_only(&f->path);
+    t->mount = f->path.dentry ? f->path.mount->flags : 0;
     file_unref(f);
     return 0;
 }
@@ -46,7 +47,7 @@ static long set(long found, struct target *t, uaddr_t name_addr, uaddr_t value, 
     char name[XATTR_NAME_MAX + 1];
     if (found < 0)
         return found;
-    long err = t->read_only ? -EROFS : flags & ~(uint64_t)(XATTR_CREATE | XATTR_REPLACE) ? -EINVAL : 0;
+    long err = t->mount & MS_RDONLY ? -EROFS : flags & ~(uint64_t)(XATTR_CREATE | XATTR_REPLACE) ? -EINVAL : 0;
     if (err == 0)
         err = copy_name(name, name_addr);
     if (err == 0)
@@ -90,7 +91,7 @@ static long forget(long found, struct target *t, uaddr_t name_addr) {
     char name[XATTR_NAME_MAX + 1];
     if (found < 0)
         return found;
-    long err = t->read_only ? -EROFS : copy_name(name, name_addr);
+    long err = t->mount & MS_RDONLY ? -EROFS : copy_name(name, name_addr);
     if (err == 0)
         err = xattr_remove(t->inode, name);
     inode_unref(t->inode);

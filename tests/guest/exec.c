@@ -10,7 +10,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define SELF "/proc/self/exe"
 
@@ -206,6 +208,99 @@ static void run_script(void)
     printf("exec failed: %s\n", errno_name(errno));
 }
 
+// A name below a descriptor that execve will close cannot be given to the script's interpreter.
+static void exec_scripts_by_descriptor(void)
+{
+    char *argv[] = {(char *)"by descriptor", (char *)"x", NULL}, *envp[] = {NULL};
+    int fd = open("script", O_RDONLY | O_CLOEXEC), dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    SHOW(syscall(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH));
+    SHOW(syscall(SYS_execveat, dir, "script", argv, envp, 0));
+    SHOW(syscall(SYS_execveat, dir, "missing", argv, envp, 0));
+    int kept = open("script", O_RDONLY);
+    fflush(stdout);
+    if (fork() == 0) {
+        dup2(kept, 77);
+        syscall(SYS_execveat, 77, "", argv, envp, AT_EMPTY_PATH);
+        _exit(98);
+    }
+    int status;
+    wait(&status);
+    printf("one that stays open: %#x\n", status);
+    _exit(0);
+}
+
+// Five scripts, each the interpreter of the next, are allowed.
+static void run_chain(void)
+{
+    char name[16], text[32];
+    for (int i = 1; i <= 7; i++) {
+        snprintf(name, sizeof name, "chain%d", i);
+        snprintf(text, sizeof text, i == 1 ? "#!./interpreter script argument\n" : "#!./chain%d\n", i - 1);
+        make_file(name, text, 0755);
+    }
+    SHOW(execl("./chain6", "chain", NULL));
+    SHOW(execl("./chain7", "chain", NULL));
+    execl("./chain5", "chain", "last", NULL);
+    printf("exec failed: %s\n", errno_name(errno));
+}
+
+static void alarm_handler(int sig)
+{
+    (void)sig;
+}
+
+// Timers of timer_create go, those of setitimer stay; the exit signal becomes SIGCHLD.
+static void timers_and_exec(void)
+{
+    timer_t t;
+    struct sigevent e = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2};
+    struct itimerspec soon = {.it_value = {0, 100000}};
+    struct itimerval late = {.it_value = {1000, 0}};
+    signal(SIGALRM, alarm_handler);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    setitimer(ITIMER_REAL, &late, NULL);
+    timer_create(CLOCK_MONOTONIC, &e, &t);
+    soon.it_value.tv_sec = 1000;
+    timer_settime(t, 0, &soon, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGHUP);
+    exec_self("timers");
+}
+
+static int timers_after(void)
+{
+    struct itimerval left;
+    struct itimerspec none;
+    int sig;
+    getitimer(ITIMER_REAL, &left);
+    printf("interval timer: %s\n", left.it_value.tv_sec > 900 ? "runs" : "gone");
+    SHOW(syscall(SYS_timer_gettime, 0, &none));
+    prctl(PR_GET_PDEATHSIG, &sig);
+    printf("death signal %d\n", sig);
+    return 0;
+}
+
+static int clone_child(void *arg)
+{
+    (void)arg;
+    exec_self("exit7");
+    return 1;
+}
+
+static void exit_signal(void)
+{
+    static char stack[65536] __attribute__((aligned(16)));
+    pid_t pid = clone(clone_child, stack + sizeof stack, SIGUSR1, NULL);
+    signal(SIGUSR1, SIG_IGN);
+    int status = 0;
+    usleep(1000);
+    printf("%d\n", waitpid(pid, &status, __WALL) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    fflush(stdout);
+    _exit(0);
+}
+
 static void exec_in_vfork(void)
 {
     for (int i = 0; i < 20; i++) {
@@ -293,6 +388,8 @@ int main(int argc, char **argv, char **envp)
         give_up("readlink");
     if (argc >= 2 && !strcmp(argv[1], "report"))
         return report(argc, argv, envp);
+    if (argc >= 2 && !strcmp(argv[1], "timers"))
+        return timers_after();
     if (argc >= 2 && !strcmp(argv[1], "exit7"))
         return 7;
     if (argc >= 2 && !strcmp(argv[1], "sum"))
@@ -313,6 +410,8 @@ int main(int argc, char **argv, char **envp)
     in_child("no arguments", exec_without_arguments);
     in_child("many arguments", exec_many_arguments);
     in_child("vfork", exec_in_vfork);
+    in_child("timers", timers_and_exec);
+    in_child("exit signal", exit_signal);
 
     section("scripts");
     symlink(self, "interpreter");
@@ -321,6 +420,8 @@ int main(int argc, char **argv, char **envp)
     make_file("inner", "#!./interpreter script argument\n", 0755);
     make_file("script", "#!./inner\n", 0755);
     in_child("script of a script", run_script);
+    in_child("chain of scripts", run_chain);
+    in_child("scripts by descriptor", exec_scripts_by_descriptor);
 
     failures();
     return 0;

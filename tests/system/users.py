@@ -127,7 +127,7 @@ def set_user_id():
     """A set-user-ID program in a shell, on a mount that allows it and on one that does not."""
     script = ("cp /bin/who /tmp/who && chmod 4755 /tmp/who && /bin/su-exec alice /tmp/who; "
               "mkdir /n && mount -t tmpfs -o nosuid none /n && cp /bin/who /n/who && chmod 4755 /n/who && /bin/su-exec alice /n/who; "
-              "mkdir /x && mount -t tmpfs -o noexec none /x && cp /bin/who /x/who && /x/who; echo $?")
+              "mkdir /x && mount -t tmpfs -o noexec none /x && cp /bin/who /x/who && /x/who; echo $?; /bin/maps /x/who; /bin/maps /bin/who")
     with scratch() as directory:
         root(directory)
         source = pathlib.Path(directory, "su-exec.c")
@@ -135,6 +135,11 @@ def set_user_id():
         check(execute(["musl-gcc", "-static", "-O2", source, "-o", pathlib.Path(directory, "bin/su-exec")]).status == 0, "su-exec")
         source.write_text('#include <stdio.h>\n#include <unistd.h>\nint main(void) { return printf("%d %d\\n", getuid(), geteuid()) < 0; }\n')
         check(execute(["musl-gcc", "-static", "-O2", source, "-o", pathlib.Path(directory, "bin/who")]).status == 0, "who")
+        source.write_text("#include <fcntl.h>\n#include <stdio.h>\n#include <sys/mman.h>\n#include <unistd.h>\n"
+                          'int main(int c, char **v) { int fd = open(v[c - 1], O_RDONLY); void *a = mmap(0, 4096, PROT_READ, MAP_PRIVATE, fd, 0);'
+                          'printf("%d %d ", mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED, mprotect(a, 4096, PROT_READ | PROT_EXEC) == 0);'
+                          'return printf("%d\\n", access(v[1], X_OK) == 0) < 0; }\n')
+        check(execute(["musl-gcc", "-static", "-O2", source, "-o", pathlib.Path(directory, "bin/maps")]).status == 0, "maps")
         (pathlib.Path(directory) / "bin/mkdir").symlink_to("busybox")
         got = knarr("--root", directory, "sh", "-c", script)
-        check(got.stdout == b"1000 0\n1000 1000\n126\n", f"{got.stdout!r} {tail(got.stderr)}")
+        check(got.stdout == b"1000 0\n1000 1000\n126\n0 0 0\n1 1 1\n", f"{got.stdout!r} {tail(got.stderr)}")
