@@ -4,7 +4,13 @@
 #include "check.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 
 enum kind { NUMBER, FD, POINTER };
 // Of the table's kinds of arguments only this is needed here: descriptor, pointer, or any number.
@@ -77,6 +83,57 @@ static int noise_calls(uint32_t state)
     return 0;
 }
 
+// IPC: with objects that exist, so that the pointers are looked at.
+static void ipc_calls(const uint64_t *wild, int count)
+{
+    int sem = semget(IPC_PRIVATE, 4, 0600), msg = msgget(IPC_PRIVATE, 0600), shm = shmget(IPC_PRIVATE, 8192, 0600);
+    long attributes[8] = {0, 4, 64};
+    int mq = (int)syscall(SYS_mq_open, "wild", O_RDWR | O_CREAT | O_NONBLOCK, 0600, attributes);
+    int in = inotify_init1(IN_NONBLOCK);
+    for (int w = 0; w < count; w++) {
+        uint64_t p = wild[w];
+        alarm(1);
+        for (int cmd = 0; cmd < 21; cmd++) {
+            if (cmd == IPC_RMID)
+                continue;
+            syscall(SYS_semctl, sem, 1, cmd, p);
+            syscall(SYS_msgctl, msg, cmd, p);
+            syscall(SYS_shmctl, shm, cmd, p);
+        }
+        for (int n = 1; n < 400; n += 57) {
+            syscall(SYS_semop, sem, p, n);
+            syscall(SYS_semtimedop, sem, p, n, p);
+        }
+        syscall(SYS_msgsnd, msg, p, 100, IPC_NOWAIT);
+        long message[16] = {3};
+        syscall(SYS_msgsnd, msg, message, 100, IPC_NOWAIT);
+        syscall(SYS_msgrcv, msg, p, 100, 0, IPC_NOWAIT);
+        long at = syscall(SYS_shmat, shm, p, SHM_RND);
+        if (at != -1)
+            shmdt((void *)at);
+        syscall(SYS_shmdt, p);
+        syscall(SYS_mq_open, p, O_RDWR, 0, NULL);
+        syscall(SYS_mq_open, "wild2", O_RDWR | O_CREAT, 0600, p);
+        syscall(SYS_mq_unlink, p);
+        syscall(SYS_mq_timedsend, mq, p, 20, 1, NULL);
+        syscall(SYS_mq_timedsend, mq, message, 20, 1, p);
+        syscall(SYS_mq_timedreceive, mq, p, 64, p, NULL);
+        syscall(SYS_mq_timedreceive, mq, message, 64, NULL, p);
+        syscall(SYS_mq_notify, mq, p);
+        syscall(SYS_mq_getsetattr, mq, p, p);
+        syscall(SYS_mq_getsetattr, mq, NULL, p);
+        syscall(SYS_inotify_add_watch, in, p, IN_ALL_EVENTS);
+        inotify_add_watch(in, "/", IN_ALL_EVENTS);
+        syscall(SYS_read, in, p, 4096);
+        syscall(SYS_ioctl, in, FIONREAD, p);
+    }
+    semctl(sem, 0, IPC_RMID);
+    msgctl(msg, IPC_RMID, NULL);
+    shmctl(shm, IPC_RMID, NULL);
+    close(mq);
+    close(in);
+}
+
 static void nothing(int signal)
 {
     (void)signal;
@@ -123,6 +180,7 @@ int main(int argc, char **argv)
             give_up("area");
         chdir("/");
     }
+    ipc_calls(wild, sizeof wild / sizeof *wild);
     alarm(0);
     fprintf(stderr, "%d calls of %d in the table, %d tries, %d errors\n", implemented, CALLS, done, errors);
     printf("alive\n");
