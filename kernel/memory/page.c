@@ -25,8 +25,9 @@
 
 struct page_cache {
     struct page *head; // linked through `link.next`
-    uint32_t count;
+    uint32_t count, clean_count;
     int32_t counters[8]; // by bit number of PAGE_*
+    struct page *clean;  // pages of zeroes, linked the same way
 };
 
 struct page *page_array;
@@ -40,6 +41,7 @@ static uint64_t chunk_count, next_chunk;
 static phys_t descriptors_end;           // of the place that holds the bitmap and page_array
 static uint64_t free_pages, total_pages; // free: in lists and not yet opened
 static uint64_t keep_pages;              // only for PA_RESERVE
+static unsigned clean_limit; // of page_cache.clean
 static unsigned cache_order;             // a cache is filled by blocks of this order; it keeps four of them at most
 static struct page *pool[POOL_SIZE];
 static unsigned pool_count;
@@ -227,6 +229,10 @@ static __attribute__((noinline)) struct page *cache_refill(struct page_cache *c,
         p = buddy_alloc(0, flags);
     }
     spin_unlock(&lock);
+    if (!p && (p = c->clean)) { // the last resort
+        c->clean = cache_next(p);
+        c->clean_count--;
+    }
     return p;
 }
 
@@ -338,6 +344,34 @@ void page_unref(struct page *p) {
     page_free(p);
 }
 
+struct page *page_alloc_clean(unsigned flags) {
+    uint64_t irq = irq_save();
+    struct page_cache *c = my_cache();
+    struct page *p = c->clean;
+    if (likely(p)) {
+        c->clean = cache_next(p);
+        c->clean_count--;
+        set_head(p, 0, 0);
+    }
+    irq_restore(irq);
+    return likely(p) ? p : page_alloc(0, flags | PA_ZERO);
+}
+
+void page_free_clean(struct page *p) {
+    uint64_t irq = irq_save();
+    struct page_cache *c = my_cache();
+    bool keep = c->clean_count < clean_limit;
+    if (likely(keep)) {
+        p->refs = 0;
+        p->link.next = (struct list *)c->clean;
+        c->clean = p;
+        c->clean_count++;
+    }
+    irq_restore(irq);
+    if (!keep)
+        page_unref(p);
+}
+
 void page_split(struct page *p, unsigned order) {
     unsigned flags = p->flags;
     uint32_t refs = p->refs;
@@ -395,6 +429,7 @@ void page_init(const struct ram_range *ranges, unsigned count) {
     total_pages = ranges_pages(&ram);
     free_pages = ranges_pages(&unused);
     keep_pages = MIN(MAX(total_pages / 128, 8), 256);
+    clean_limit = total_pages < (32UL << 20) / PAGE_SIZE ? 2 : 16;
     cache_order = total_pages < (32UL << 20) / PAGE_SIZE ? 1 : total_pages < (256UL << 20) / PAGE_SIZE ? 4 : 5;
 
     uint64_t irq = spin_lock_irqsave(&lock);
@@ -489,7 +524,7 @@ void page_stats(struct page_stats *out) {
     int64_t count[8] = {0};
     *out = (struct page_stats){.total = total_pages, .free = READ_ONCE(free_pages)};
     for (unsigned i = 0; i < MAX_CPUS; i++) {
-        out->free += READ_ONCE(caches[i].count);
+        out->free += READ_ONCE(caches[i].count) + READ_ONCE(caches[i].clean_count);
         for (unsigned j = 0; j < 8; j++)
             count[j] += READ_ONCE(caches[i].counters[j]);
     }

@@ -74,6 +74,9 @@ static inline void page_ref(struct page *p) {
 }
 // Drops one reference; the last one frees the block (of p->order). Reserved pages stay.
 void page_unref(struct page *p);
+// The same for page tables, which are full of zeroes again when they go: some are kept for the next ones.
+struct page *page_alloc_clean(unsigned flags); // as page_alloc(0, flags | PA_ZERO)
+void page_free_clean(struct page *p);          // refs 1, all zeroes
 // Splits a block into single pages, each with as many references as the block had.
 void page_split(struct page *p, unsigned order);
 

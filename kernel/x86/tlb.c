@@ -29,7 +29,7 @@ static __attribute__((noinline)) void free_tables(struct tlb_batch *b) {
     while (b->tables) {
         struct page *p = b->tables;
         b->tables = (struct page *)(uintptr_t)p->private;
-        page_unref(p);
+        page_free_clean(p);
         n++;
     }
     page_count(PAGE_TABLE, -n);

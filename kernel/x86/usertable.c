@@ -5,11 +5,11 @@
 
 static void table_free(struct page *p) {
     page_count(PAGE_TABLE, -1);
-    page_unref(p);
+    page_free_clean(p);
 }
 
 static struct page *table_alloc(unsigned flags) {
-    struct page *p = page_alloc(0, flags);
+    struct page *p = flags & PA_ZERO ? page_alloc_clean(flags) : page_alloc(0, flags);
     if (p)
         page_count(PAGE_TABLE, 1);
     return p;
@@ -36,13 +36,17 @@ static __attribute__((noinline)) void free_below(pte_t *table, unsigned level, u
             continue;
         if (level > 2)
             free_below(phys_to_virt(pte_frame(e)), level - 1, TABLE_ENTRIES);
-        table_free(phys_to_page(pte_frame(e)));
+        page_count(PAGE_TABLE, -1);
+        page_unref(phys_to_page(pte_frame(e)));
+        table[i] = 0;
     }
 }
 
 void user_root_free(struct aspace *as) {
+    pte_t *root = phys_to_virt(as->root);
     if (as->table_pages > 1) // beside all mappings: what was left when there was no memory for something
-        free_below(phys_to_virt(as->root), 4, TABLE_ENTRIES / 2);
+        free_below(root, 4, TABLE_ENTRIES / 2);
+    root[KERNEL_SLOT_DIRECT] = root[KERNEL_SLOT_AREA] = root[KERNEL_SLOT_IMAGE] = 0;
     table_free(phys_to_page(as->root));
 }
 
@@ -147,14 +151,16 @@ void user_tables_free(struct tlb_batch *b, uaddr_t start, uaddr_t end, uaddr_t f
     free_range(b, phys_to_virt(b->as->root), 4, start, end, floor, ceiling);
 }
 
-static void drop_pages(const pte_t *table, unsigned first, unsigned last) {
+static void drop_pages(pte_t *table, unsigned first, unsigned last) {
     for (unsigned i = first; i < last; i++) {
         if (i % 8 == 0 && i + 8 <= last && eight_empty(&table[i])) {
             i += 7;
             continue;
         }
-        if (pte_used(table[i]) && pte_counted(table[i]))
-            page_unref(phys_to_page(pte_frame(table[i])));
+        pte_t e = table[i];
+        if (pte_used(e) && pte_counted(e))
+            page_unref(phys_to_page(pte_frame(e)));
+        table[i] = 0; // the table is used again
     }
 }
 
@@ -169,6 +175,7 @@ static void drop_range(struct aspace *as, pte_t *table, unsigned level, uaddr_t 
         struct page *p = phys_to_page(pte_frame(e));
         if (e & PTE_LARGE) {
             block_unref(p);
+            table[level_index(va, level)] = 0;
             continue;
         }
         if (level > 2)

@@ -104,7 +104,11 @@ void tlb_batch_flush(struct tlb_batch *b) {
     while (b->tables) {
         struct page *p = b->tables;
         b->tables = (struct page *)(uintptr_t)p->private;
-        page_unref(p);
+        const uint64_t *words = page_to_virt(p);
+        for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
+            if (words[i])
+                panic("a table that is not empty is freed");
+        page_free_clean(p);
         page_count(PAGE_TABLE, -1);
     }
 }
