@@ -52,7 +52,7 @@ void check_lock_released(const void *lock, uintptr_t place);
 void check_may_sleep(uintptr_t place);
 void check_may_fault(uintptr_t place); // a copy from or to the application
 void check_no_locks(const char *where); // at the end of a system call, a thread
-void check_cross_call(void);            // about to wait for other CPUs' answers to an interrupt
+void check_cross_call(void);             // about to wait for other CPUs' answers to an interrupt
 void check_lock_nested(void);
 void check_memory_goes(const void *start, size_t size, const char *what); // no lock in there may be held
 #define CHECK_PLACE ((uintptr_t)__builtin_return_address(0))

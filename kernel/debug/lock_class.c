@@ -21,6 +21,7 @@ struct lock_class {
     uint32_t offset;
     uint8_t by, kind;
     uint32_t irq_place, plain_place; // first uses in interrupt handlers, and with interrupts on
+    uint32_t off_place, call_place;  // with interrupts off; held during a call of other CPUs
 };
 
 static struct lock_class classes[LOCK_CLASSES_MOST]; // the first is no class
@@ -87,6 +88,16 @@ bool lock_class_use(uint16_t class, uint32_t place, bool in_irq, bool enabled, u
     *irq = c->irq_place;
     *plain = c->plain_place;
     return *irq && *plain;
+}
+
+bool lock_class_off(uint16_t class, uint32_t place, bool call, uint32_t *off_place, uint32_t *call_place) {
+    struct lock_class *c = &classes[class];
+    uint32_t *first = call ? &c->call_place : &c->off_place;
+    if (!*first)
+        *first = place;
+    *off_place = c->off_place;
+    *call_place = c->call_place;
+    return *off_place && *call_place;
 }
 
 const char *lock_place_name(uint32_t place, char *buf, size_t size) {

@@ -182,6 +182,17 @@ static void check_interrupts(uint16_t class, uint32_t place, bool in_irq, bool e
                  lock_place_name(irq, p, sizeof(p)), lock_place_name(plain, q, sizeof(q)));
 }
 
+static void check_calls(uint16_t class, uint32_t place, bool call) {
+    char name[80], p[80], q[80];
+    uint32_t off_place, call_place;
+    if (!lock_class_off(class, place, call, &off_place, &call_place))
+        return;
+    begin();
+    check_failed("%s is held while other CPUs are waited for (%s) and taken with interrupts off (%s)",
+                 lock_class_name(class, name, sizeof(name)), lock_place_name(call_place, p, sizeof(p)),
+                 lock_place_name(off_place, q, sizeof(q)));
+}
+
 void check_spin_wanted(struct spinlock *l) {
     if (!checks_on)
         return;
@@ -190,6 +201,8 @@ void check_spin_wanted(struct spinlock *l) {
     struct cpu *cpu = cpu_this();
     uint16_t class = lock_class_of(l, &l->check, CHECK_SPIN, place);
     check_interrupts(class, place, cpu->irq_depth > 0, flags & RFLAGS_IF);
+    if (!(flags & RFLAGS_IF))
+        check_calls(class, place, false);
     check_order(spins_here(), l, class, place, cpu->irq_depth);
     struct held_locks *sleeping = sleeping_here();
     if (!cpu->irq_depth && sleeping)
@@ -291,13 +304,15 @@ void check_no_locks(const char *where) {
 }
 
 void check_cross_call(void) {
-    if (!checks_on)
+    if (!checks_on || cpu_this()->current->idle) // the boot
         return;
-    if (!irq_enabled() || spins_here()->count) {
+    if (!irq_enabled()) {
         begin();
-        check_failed("other CPUs' answers are waited for %s",
-                     irq_enabled() ? "with a spinlock held" : "with interrupts off");
+        check_failed("other CPUs are waited for with interrupts off");
     }
+    const struct held_locks *l = spins_here();
+    for (uint32_t i = 0; i < l->count; i++)
+        check_calls(l->held[i].class, (uint32_t)CHECK_PLACE, true);
 }
 
 void check_memory_goes(const void *start, size_t size, const char *what) {

@@ -129,6 +129,10 @@ void check_kmalloc(struct slab_cache *c, void *object, size_t size, uintptr_t pl
 
 void *check_slab_freed(struct slab_cache *c, void *object, uintptr_t place) {
     struct trailer *t = trailer_of(c, object);
+    if (place - (uintptr_t)kfree < 512) { // who called that is the place: frames of slab_free and of kfree
+        uint64_t **frame = __builtin_frame_address(0);
+        place = frame[0][0] ? ((uint64_t *)frame[0][0])[1] : place;
+    }
     uintptr_t first = (uintptr_t)page_to_virt(virt_to_page(object)->flags & PAGE_TAIL ? virt_to_page(object)->owner : virt_to_page(object));
     if (((uintptr_t)object - first) % SLAB_SLOT(c))
         check_failed("%s frees %p, which is not the start of an object %s", place_name((uint32_t)place), object, c->name);

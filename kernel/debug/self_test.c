@@ -66,6 +66,13 @@ static void lock_exit(void) {
     thread_exit_current();
 }
 
+static void lock_cross_call(void) {
+    spin_unlock_irqrestore(&spin, spin_lock_irqsave(&spin));
+    spin_lock(&spin);
+    check_cross_call();
+    spin_unlock(&spin);
+}
+
 static void lock_recursion(void) {
     mutex_lock(&one);
     if (!mutex_trylock(&one))
@@ -147,6 +154,7 @@ void check_self_test(const char *word) {
         {"lock-sleep", lock_sleep},
         {"lock-fault", lock_fault},
         {"lock-exit", lock_exit},
+        {"lock-cross-call", lock_cross_call},
         {"lock-recursion", lock_recursion},
         {"lock-owner", lock_owner},
         {"lock-freed", lock_freed},

@@ -260,6 +260,7 @@ static bool map_stack(uint8_t *stack) {
 }
 
 void *kernel_stack_alloc(void) {
+    CHECKED(check_cross_call();)
     uint8_t *stack = NULL;
     uint64_t irq = spin_lock_irqsave(&area_lock);
     if (kept) {

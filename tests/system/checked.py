@@ -32,6 +32,7 @@ DEFECTS = {
     "lock-interrupt": r"handler_spin\+0 is taken by interrupt handlers \(in_handler.*and with interrupts on \(lock_interrupt",
     "lock-sleep": r"lock_sleep\+\S+ may sleep with a spinlock held",
     "lock-fault": r"lock_fault\+\S+ may sleep with a spinlock held",
+    "lock-cross-call": r"spinlock spin\+0 is held while other CPUs are waited for \(lock_cross_call\S+ and taken with interrupts off",
     "lock-recursion": r"mutex one\+0 is taken twice, the second time in lock_recursion",
     "lock-owner": r"spinlock spin\+0 is released in lock_owner\S+ by a CPU that does not hold it",
     "lock-freed": r"is freed while the lock .* in it is held, taken in lock_freed",
