@@ -100,6 +100,13 @@ struct file_table *process_files_get(struct process *p) {
     return t;
 }
 
+unsigned process_umask(struct process *p) {
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    unsigned mask = p->fs ? p->fs->umask : 0;
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    return mask;
+}
+
 bool process_path_get(struct process *p, bool root, struct path *out) {
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     struct fs_context *fs = p->fs;

@@ -43,6 +43,10 @@ static void ref_put(struct proc_ref *r) {
         process_unref(r->process);
 }
 
+static bool forbidden(const struct proc_ref *r) {
+    return unlikely(r->item->entry->guarded && !process_may_trace(r->process, false));
+}
+
 // --- Inodes ---
 
 static uint64_t item_number(const struct proc_entry *e, int pid, int tid, int fd) {
@@ -73,8 +77,10 @@ static struct inode *item_new(struct superblock *sb, const struct proc_entry *e,
     it->fd = fd;
     struct proc_ref r;
     if (pid && ref_get(it, &r) == 0) {
-        it->inode.uid = r.process->cred.euid;
-        it->inode.gid = r.process->cred.egid;
+        if (r.process->dumpable == 1 || e->mode == (S_IFDIR | 0555)) { // otherwise root's
+            it->inode.uid = r.process->cred.euid;
+            it->inode.gid = r.process->cred.egid;
+        }
         if (e->link_mode)
             it->inode.mode = S_IFLNK | e->link_mode(&r);
         ref_put(&r);
@@ -199,6 +205,10 @@ static long proc_readlink(struct inode *inode, char *buf, size_t size) {
     long n = ref_get(item, &r);
     if (n < 0)
         return -ENOENT;
+    if (forbidden(&r)) {
+        ref_put(&r);
+        return -EACCES;
+    }
     char *text = name_buffer_get();
     n = text ? item->entry->readlink(&r, text, NAME_BUFFER_SIZE) : -ENOMEM;
     if (n > 0) {
@@ -216,7 +226,7 @@ static int proc_follow(struct inode *inode, struct path *target) {
     int err = ref_get(item, &r);
     if (err < 0)
         return -ENOENT;
-    err = item->entry->follow(&r, target);
+    err = forbidden(&r) ? -EACCES : item->entry->follow(&r, target);
     ref_put(&r);
     return err;
 }
@@ -238,7 +248,7 @@ static int generate(struct file *f) {
     int err = ref_get(item, &r);
     if (err < 0)
         return err;
-    err = item->entry->show(s, &r);
+    err = forbidden(&r) ? -EACCES : item->entry->show(s, &r);
     ref_put(&r);
     return err < 0 ? err : s->failed ? -ENOMEM : 0;
 }

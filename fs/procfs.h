@@ -1,5 +1,5 @@
-// The parts of procfs: procfs.c turns tables of entries into a file system, procfs_pid.c has those of processes, procfs_fd.c of their
-// descriptors, procfs_system.c those of the machine, procfs_sysctl.c /proc/sys.
+// The parts of procfs: procfs.c turns tables of entries into a file system, procfs_pid.c, procfs_status.c, procfs_memory.c and
+// procfs_mounts.c have those of processes, procfs_fd.c of their descriptors, procfs_system.c those of the machine, procfs_sysctl.c /proc/sys.
 #ifndef FS_PROCFS_H
 #define FS_PROCFS_H
 
@@ -40,11 +40,14 @@ struct proc_entry {
     uint32_t (*link_mode)(struct proc_ref *r);           // permissions of descriptors' links
     const struct proc_entry *children;
     const struct proc_numbers *numbers;
+    bool guarded; // only for who may trace the process (process_may_trace); others get EACCES
 };
 #define PROC_FILE(nm, fn)                                                                                              \
     { .name = (nm), .mode = S_IFREG | 0444, .show = (fn) }
 #define PROC_SECRET(nm, fn)                                                                                            \
     { .name = (nm), .mode = S_IFREG | 0400, .show = (fn) }
+#define PROC_GUARDED(nm, perm, fn)                                                                                     \
+    { .name = (nm), .mode = S_IFREG | (perm), .show = (fn), .guarded = true }
 #define PROC_DIR(nm, entries)                                                                                          \
     { .name = (nm), .mode = S_IFDIR | 0555, .children = (entries) }
 
@@ -58,9 +61,26 @@ extern const struct proc_entry proc_mqueue_entries[], proc_inotify_entries[], pr
 extern const struct proc_entry proc_root_entries[], proc_sys_entries[], proc_net_entries[], proc_pid_entries[], proc_task_entries[];
 extern const struct proc_numbers proc_processes, proc_fds, proc_fdinfos;
 int proc_show_mounts(struct seqbuf *s, struct proc_ref *r);
+int proc_show_mountinfo(struct seqbuf *s, struct proc_ref *r);
+// procfs_memory.c
+int proc_show_maps(struct seqbuf *s, struct proc_ref *r);
+int proc_show_smaps(struct seqbuf *s, struct proc_ref *r);
+int proc_show_smaps_rollup(struct seqbuf *s, struct proc_ref *r);
+int proc_show_cmdline(struct seqbuf *s, struct proc_ref *r);
+int proc_show_environ(struct seqbuf *s, struct proc_ref *r);
+int proc_show_auxv(struct seqbuf *s, struct proc_ref *r);
+int proc_show_statm(struct seqbuf *s, struct proc_ref *r);
+// procfs_status.c
+int proc_show_stat(struct seqbuf *s, struct proc_ref *r);
+int proc_show_task_stat(struct seqbuf *s, struct proc_ref *r);
+int proc_show_status(struct seqbuf *s, struct proc_ref *r);
+int proc_show_limits(struct seqbuf *s, struct proc_ref *r);
+int proc_show_children(struct seqbuf *s, struct proc_ref *r);
+int proc_show_syscall(struct seqbuf *s, struct proc_ref *r);
 
 // References on what another process has, NULL when it has ended.
 struct file_table *process_files_get(struct process *p);
+unsigned process_umask(struct process *p); // 0 when it has ended
 bool process_path_get(struct process *p, bool root, struct path *out);
 bool process_exe_get(struct process *p, struct path *out);
 

@@ -1,0 +1,56 @@
+// /proc/PID/mounts and mountinfo.
+#include "fs/procfs.h"
+#include "kernel/string.h"
+
+static void show_options(struct seqbuf *s, uint32_t flags) {
+    seq_printf(s, "%s%s%s%s%s", flags & 1 ? "ro" : "rw", flags & 2 ? ",nosuid" : "", flags & 4 ? ",nodev" : "",
+               flags & 8 ? ",noexec" : "", flags & 1024 ? ",noatime" : ",relatime");
+}
+
+// The text of a mount's place, in a buffer of the names' size; false when the process cannot see it.
+static bool mount_place(struct mount *m, char *buf) {
+    struct path p = {m, m->root};
+    return path_name(&p, buf, NAME_BUFFER_SIZE) > 0 && *buf == '/';
+}
+
+int proc_show_mounts(struct seqbuf *s, struct proc_ref *r) {
+    char *buf = name_buffer_get();
+    if (!buf)
+        return -ENOMEM;
+    for (struct mount *m = mount_next(NULL); m; m = mount_next(m)) {
+        if (!mount_place(m, buf))
+            continue;
+        seq_escaped(s, m->source, " \t\n\\");
+        seq_puts(s, " ");
+        seq_escaped(s, buf, " \t\n\\");
+        seq_printf(s, " %s ", m->sb->type->name);
+        show_options(s, m->flags);
+        seq_puts(s, " 0 0\n");
+    }
+    name_buffer_put(buf);
+    return 0;
+}
+
+int proc_show_mountinfo(struct seqbuf *s, struct proc_ref *r) {
+    char *buf = name_buffer_get();
+    if (!buf)
+        return -ENOMEM;
+    for (struct mount *m = mount_next(NULL); m; m = mount_next(m)) {
+        if (!mount_place(m, buf))
+            continue;
+        seq_printf(s, "%d %d %u:%u ", m->id, m->parent && m->parent != m ? m->parent->id : 1, DEV_MAJOR(m->sb->dev),
+                   DEV_MINOR(m->sb->dev));
+        char *root = name_buffer_get();
+        seq_escaped(s, root && dentry_path(m->root, root, NAME_BUFFER_SIZE) > 0 ? root : "/", " \t\n\\");
+        name_buffer_put(root);
+        seq_puts(s, " ");
+        seq_escaped(s, buf, " \t\n\\");
+        seq_puts(s, " ");
+        show_options(s, m->flags);
+        seq_printf(s, " - %s ", m->sb->type->name);
+        seq_escaped(s, m->source, " \t\n\\");
+        seq_puts(s, m->flags & 1 ? " ro\n" : " rw\n");
+    }
+    name_buffer_put(buf);
+    return 0;
+}
