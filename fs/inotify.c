@@ -233,7 +233,7 @@ void inotify_unmounted(struct superblock *sb) {
         spin_unlock(&inotify_lock);
         if (!found)
             return;
-        end_watches(found, IN_UNMOUNT, true);
+        end_watches(found, IN_UNMOUNT | kind(found), true);
         inode_unref(found);
     }
 }

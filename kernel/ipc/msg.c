@@ -171,10 +171,11 @@ static int wait_for_room(struct msg_queue *q, size_t size) {
     spin_unlock(&q->object.lock);
     int err = thread_sleep_until(NSEC_MAX);
     spin_lock(&q->object.lock);
+    bool woken = list_empty(&s.link); // then the room is this thread's, signal or not: nobody else was told of it
     list_remove(&s.link);
     if (q->object.removed)
         return -EIDRM;
-    return err < 0 ? -ERESTARTNOHAND : 0;
+    return err < 0 && !woken ? -ERESTARTNOHAND : 0;
 }
 
 long msg_send(int id, struct message *m, unsigned flags) {
