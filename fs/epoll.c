@@ -1,14 +1,16 @@
 // epoll(7). Each watched file has an item that waits on the file's queues; a wake-up puts the item onto the ready list, and
 // epoll_wait asks the files on that list what they have. Level-triggered items go back to the list when they had something.
+// Of the threads in epoll_wait one is woken at a time; who leaves something on the list wakes the next one.
 // Items do not keep their files open: file_release() takes them out (epoll_file_released).
-// Locks: epoll_mutex (the chains of items at files) > epoll.lock (mutex: items) > a file's waitq.lock > epoll.ready_lock
-// (interrupt-safe; the ready list) ; the wait queue of the instance is woken under the file's waitq.lock.
+// Locks: epoll_mutex (how instances are nested; the end of files and instances) > epoll.lock (mutex: items; an instance's before
+// those that it watches) > chains_lock (the chains of items at files), a file's waitq.lock > epoll.ready_lock (interrupt-safe; the
+// ready list); the wait queue of the instance is woken under the file's waitq.lock.
 #include "fs/internal.h"
 #include "fs/poll.h"
 #include "kernel/log.h"
 #include <linux/eventpoll.h>
 
-#define NESTING_MAX 5
+#define NESTING_MAX 4 // Linux' EP_MAX_NESTS
 
 struct epoll {
     struct mutex lock;
@@ -24,7 +26,8 @@ struct epoll_item {
     struct epoll_item *next;         // in the table
     struct epoll_item *next_of_file; // file.epoll
     struct list ready_link;
-    bool ready; // on the ready list
+    bool ready; // on the ready list, or on the way to be asked
+    struct epoll_item *next_again; // of those that go back to the list, while they are asked
     struct epoll *epoll;
     struct file *file; // not referenced
     int fd;
@@ -35,43 +38,56 @@ struct epoll_item {
 
 static struct slab_cache item_cache = SLAB_CACHE("epoll_item", sizeof(struct epoll_item), 8);
 static struct mutex epoll_mutex = MUTEX_INIT(epoll_mutex);
+static struct spinlock chains_lock;
 static const struct file_ops epoll_ops;
 
 #define PRIVATE_BITS ((uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE))
 
+#define EXCLUSIVE_OK ((uint32_t)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE))
+
 // What the application wants to hear of: nothing once a one-shot item has fired.
-static uint32_t wanted(const struct epoll_item *it) {
-    uint32_t events = it->request.events & ~PRIVATE_BITS;
-    return events ? events | EPOLLERR | EPOLLHUP : 0;
+static inline uint32_t wanted(const struct epoll_item *it) { return READ_ONCE(it->request.events) & ~PRIVATE_BITS; }
+
+// ready_lock held
+static inline void list_ready(struct epoll_item *it) {
+    if (!it->ready) {
+        it->ready = true;
+        list_push_back(&it->epoll->ready, &it->ready_link);
+    }
+}
+
+static inline bool wake_waiter(struct epoll *ep) {
+    bool any = waitq_active(&ep->wait);
+    if (any)
+        waitq_wake_key(&ep->wait, 1, POLLIN | POLLRDNORM);
+    return any;
 }
 
 static void make_ready(struct epoll_item *it) {
-    struct epoll *ep = it->epoll;
-    uint64_t flags = spin_lock_irqsave(&ep->ready_lock);
-    if (!it->ready) {
-        it->ready = true;
-        list_push_back(&ep->ready, &it->ready_link);
-    }
-    spin_unlock_irqrestore(&ep->ready_lock, flags);
-}
-
-static bool take_ready(struct epoll_item *it) {
     uint64_t flags = spin_lock_irqsave(&it->epoll->ready_lock);
-    bool was = it->ready;
-    it->ready = false;
-    list_remove(&it->ready_link);
+    list_ready(it);
     spin_unlock_irqrestore(&it->epoll->ready_lock, flags);
-    return was;
+    wake_waiter(it->epoll);
 }
 
+// An exclusive item has used up a wake-up when it had somebody to pass it on to, and only for what it waits for.
+static bool used_up(const struct epoll_item *it, uint32_t key, bool any) {
+    uint32_t events = READ_ONCE(it->request.events), way = key & (EPOLLIN | EPOLLOUT);
+    if (!(events & EPOLLEXCLUSIVE))
+        return true;
+    return any && (!way || (way != (EPOLLIN | EPOLLOUT) && (way & events)));
+}
+
+// Interrupts are off.
 static bool on_wake(struct waiter *w, uint32_t key) {
     struct epoll_item *it = w->data;
     uint32_t events = wanted(it);
     if (!events || (key && !(key & events)))
         return false;
-    make_ready(it);
-    waitq_wake_key(&it->epoll->wait, 1, POLLIN | POLLRDNORM);
-    return true;
+    spin_lock(&it->epoll->ready_lock);
+    list_ready(it);
+    spin_unlock(&it->epoll->ready_lock);
+    return used_up(it, key, wake_waiter(it->epoll));
 }
 
 // --- Items ---
@@ -88,6 +104,7 @@ static void add_queue(struct poll_table *pt, struct file *f, struct waitq *wq) {
     waiter_init(w);
     w->wake = on_wake;
     w->data = it;
+    w->exclusive = it->request.events & EPOLLEXCLUSIVE;
     waitq_add(wq, w);
 }
 
@@ -121,29 +138,42 @@ static void grow(struct epoll *ep) {
         kfree(old);
 }
 
-// Both locks held.
+static void chain_add(struct epoll_item *it) {
+    spin_lock(&chains_lock);
+    it->next_of_file = it->file->epoll;
+    it->file->epoll = it;
+    spin_unlock(&chains_lock);
+}
+
+static void chain_remove(struct epoll_item *it) {
+    spin_lock(&chains_lock);
+    struct epoll_item **at = &it->file->epoll;
+    while (*at != it)
+        at = &(*at)->next_of_file;
+    *at = it->next_of_file;
+    spin_unlock(&chains_lock);
+}
+
+// epoll.lock held.
 static void item_remove(struct epoll_item *it) {
     struct epoll *ep = it->epoll;
     for (unsigned i = 0; i < it->waiter_count; i++)
         waitq_remove(&it->waiters[i]);
-    take_ready(it);
+    uint64_t flags = spin_lock_irqsave(&ep->ready_lock);
+    list_remove(&it->ready_link);
+    spin_unlock_irqrestore(&ep->ready_lock, flags);
     struct epoll_item **at = slot_of(ep, it->file, it->fd);
     while (*at != it)
         at = &(*at)->next;
     *at = it->next;
-    at = &it->file->epoll;
-    while (*at != it)
-        at = &(*at)->next_of_file;
-    *at = it->next_of_file;
+    chain_remove(it);
     ep->count--;
     slab_free(&item_cache, it);
 }
 
 static void report_if_ready(struct epoll_item *it, uint32_t now) {
-    if (now & wanted(it)) {
+    if (now & wanted(it))
         make_ready(it);
-        waitq_wake_key(&it->epoll->wait, 1, POLLIN | POLLRDNORM);
-    }
 }
 
 static int item_add(struct epoll *ep, int fd, struct file *f, const struct epoll_request *request) {
@@ -160,59 +190,76 @@ static int item_add(struct epoll *ep, int fd, struct file *f, const struct epoll
     struct epoll_item **slot = slot_of(ep, f, fd);
     it->next = *slot;
     *slot = it;
-    it->next_of_file = f->epoll;
-    f->epoll = it;
+    chain_add(it);
     ep->count++;
     struct registration r = {.table = {.add = add_queue}, .item = it};
     report_if_ready(it, file_poll(f, &r.table));
     return 0;
 }
 
-// Does `ep` (or an instance that it watches) watch `target`? And not too deeply nested.
+// Does `ep` (or an instance that it watches) watch `target`? And not too deeply nested. epoll_mutex held.
 static int check_nesting(struct epoll *ep, struct epoll *target, int depth) {
-    if (ep == target || depth > NESTING_MAX)
-        return -ELOOP;
-    for (uint32_t i = 0; i <= ep->mask; i++) {
-        for (struct epoll_item *it = ep->table[i]; it; it = it->next) {
+    int err = 0;
+    mutex_lock(&ep->lock);
+    for (uint32_t i = 0; i <= ep->mask && !err; i++) {
+        for (struct epoll_item *it = ep->table[i]; it && !err; it = it->next) {
             if (it->file->ops != &epoll_ops)
                 continue;
-            int err = check_nesting(it->file->data, target, depth + 1);
-            if (err < 0)
-                return err;
+            struct epoll *inner = it->file->data;
+            err = inner == target || depth > NESTING_MAX ? -ELOOP : check_nesting(inner, target, depth + 1);
         }
     }
-    return 0;
+    mutex_unlock(&ep->lock);
+    return err;
 }
 
-int epoll_control(struct file *file, int op, int fd, struct file *target, const struct epoll_request *request) {
-    if (file->ops != &epoll_ops || target == file)
-        return -EINVAL;
-    if (!target->ops->poll)
-        return -EPERM; // regular files and directories
-    struct epoll *ep = file->data;
-    int err = 0;
-    mutex_lock(&epoll_mutex);
-    if (op == EPOLL_CTL_ADD && target->ops == &epoll_ops)
-        err = check_nesting(target->data, ep, 1);
-    mutex_lock(&ep->lock);
+static int change(struct epoll *ep, int op, int fd, struct file *target, const struct epoll_request *request) {
     struct epoll_item *it = find(ep, target, fd);
-    if (err < 0)
-        ;
-    else if (op == EPOLL_CTL_ADD)
-        err = it ? -EEXIST : item_add(ep, fd, target, request);
-    else if (op != EPOLL_CTL_DEL && op != EPOLL_CTL_MOD)
-        err = -EINVAL;
-    else if (!it)
-        err = -ENOENT;
-    else if (op == EPOLL_CTL_DEL)
-        item_remove(it);
-    else {
+    switch (op) {
+    case EPOLL_CTL_ADD: return it ? -EEXIST : item_add(ep, fd, target, request);
+    case EPOLL_CTL_DEL:
+        if (it)
+            item_remove(it);
+        return it ? 0 : -ENOENT;
+    case EPOLL_CTL_MOD:
+        if (!it)
+            return -ENOENT;
+        if (it->request.events & EPOLLEXCLUSIVE)
+            return -EINVAL;
         it->request = *request;
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         report_if_ready(it, file_poll(target, NULL));
+        return 0;
     }
-    mutex_unlock(&ep->lock);
-    mutex_unlock(&epoll_mutex);
+    return -EINVAL;
+}
+
+int epoll_control(struct file *file, int op, int fd, struct file *target, const struct epoll_request *request) {
+    struct epoll_request wish = request ? *request : (struct epoll_request){0}; // EPOLL_CTL_DEL needs none
+    if (!target->ops->poll)
+        return -EPERM; // regular files and directories
+    bool nested = target->ops == &epoll_ops, exclusive = op != EPOLL_CTL_DEL && (wish.events & EPOLLEXCLUSIVE);
+    if (file->ops != &epoll_ops || target == file)
+        return -EINVAL;
+    if (exclusive && (op == EPOLL_CTL_MOD || nested || (wish.events & ~EXCLUSIVE_OK)))
+        return -EINVAL;
+    if (!capable(CAP_BLOCK_SUSPEND))
+        wish.events &= ~(uint32_t)EPOLLWAKEUP; // the machine does not suspend anyway
+    wish.events |= EPOLLERR | EPOLLHUP;
+    struct epoll *ep = file->data;
+    int err = 0;
+    nested = nested && op == EPOLL_CTL_ADD;
+    if (unlikely(nested)) {
+        mutex_lock(&epoll_mutex);
+        err = check_nesting(target->data, ep, 0);
+    }
+    if (!err) {
+        mutex_lock(&ep->lock);
+        err = change(ep, op, fd, target, &wish);
+        mutex_unlock(&ep->lock);
+    }
+    if (unlikely(nested))
+        mutex_unlock(&epoll_mutex);
     return err;
 }
 
@@ -232,8 +279,10 @@ void epoll_file_released(struct file *f) {
 static bool any_ready(struct epoll *ep) { return !list_empty(&ep->ready); }
 
 // Asks the files on the ready list. epoll.lock held.
-static int collect(struct epoll *ep, int max, bool (*emit)(void *, int, const struct epoll_request *), void *arg) {
+static inline __attribute__((always_inline)) int collect(struct epoll *ep, int max,
+                                                         bool (*emit)(void *, int, const struct epoll_request *), void *arg) {
     struct list todo;
+    struct epoll_item *again = NULL, **last = &again;
     int count = 0, err = 0;
     list_init(&todo);
     uint64_t flags = spin_lock_irqsave(&ep->ready_lock);
@@ -246,31 +295,51 @@ static int collect(struct epoll *ep, int max, bool (*emit)(void *, int, const st
     while (!list_empty(&todo) && count < max && !err) {
         struct epoll_item *it = list_first(&todo, struct epoll_item, ready_link);
         // Off the list before the question, so that news that comes in between puts it on again.
-        take_ready(it);
-        uint32_t events = file_poll(it->file, NULL) & wanted(it);
-        if (!events)
+        list_remove(&it->ready_link);
+        (void)atomic_xchg(&it->ready, false);
+        struct epoll_request ev = {file_poll(it->file, NULL) & wanted(it), it->request.data};
+        if (!ev.events)
             continue;
-        struct epoll_request ev = {events, it->request.data};
-        if (!emit(arg, count, &ev)) {
-            make_ready(it);
+        if (unlikely(!emit(arg, count, &ev)))
             err = -EFAULT;
-            break;
-        }
-        count++;
-        if (it->request.events & EPOLLONESHOT)
+        else
+            count++;
+        if ((it->request.events & EPOLLONESHOT) && !err) {
             it->request.events &= PRIVATE_BITS;
-        else if (!(it->request.events & EPOLLET))
-            make_ready(it);
+        } else if (!(it->request.events & EPOLLET) || err) {
+            *last = it;
+            last = &it->next_again;
+        }
     }
-    // What is left was ready before whatever came meanwhile.
+    *last = NULL;
+    if (!again && list_empty(&todo))
+        return count;
+    // Behind what came meanwhile goes what was asked; what is left was ready before all that.
     flags = spin_lock_irqsave(&ep->ready_lock);
+    for (; again; again = again->next_again)
+        list_ready(again);
     while (!list_empty(&todo)) {
-        struct list *last = todo.prev;
-        list_remove(last);
-        list_push_front(&ep->ready, last);
+        struct list *end = todo.prev;
+        list_remove(end);
+        list_push_front(&ep->ready, end);
     }
     spin_unlock_irqrestore(&ep->ready_lock, flags);
+    if (likely(!err))
+        wake_waiter(ep);
     return count ? count : err;
+}
+
+// One of those that wait is woken at a time: it must not go away with a signal and leave what it was woken for.
+static int wait_for_events(struct epoll *ep, nsec_t deadline) {
+    struct waiter w;
+    int err = 0;
+    waiter_init(&w);
+    w.exclusive = true;
+    waitq_prepare(&ep->wait, &w, true);
+    if (!any_ready(ep))
+        err = thread_sleep_until(deadline);
+    waitq_finish(&w);
+    return err == -ERESTARTSYS && any_ready(ep) ? 0 : err;
 }
 
 int epoll_wait(struct file *file, int max, nsec_t deadline, bool (*emit)(void *, int, const struct epoll_request *),
@@ -279,18 +348,19 @@ int epoll_wait(struct file *file, int max, nsec_t deadline, bool (*emit)(void *,
         return -EINVAL;
     struct epoll *ep = file->data;
     for (;;) {
-        int n = 0;
         if (any_ready(ep)) {
             mutex_lock(&ep->lock);
-            n = collect(ep, max, emit, arg);
+            int n = collect(ep, max, emit, arg);
             mutex_unlock(&ep->lock);
+            if (n)
+                return n;
         }
-        if (n)
-            return n;
-        int err = wait_event_until(&ep->wait, any_ready(ep), deadline, true);
-        if (err == -ETIMEDOUT)
+        if (deadline == 0)
             return 0;
-        if (err < 0)
+        int err = wait_for_events(ep, deadline);
+        if (err == -ETIMEDOUT)
+            deadline = 0; // a last look
+        else if (err < 0)
             return err == -ERESTARTSYS ? -ERESTARTNOHAND : err;
     }
 }

@@ -12,22 +12,31 @@ struct eventfd {
 };
 #define COUNT_MAX (~0UL - 1)
 
-static bool take(struct eventfd *e, uint64_t *value) {
+// wait.lock held
+static inline void tell(struct eventfd *e, uint32_t events) {
+    if (!list_empty(&e->wait.waiters))
+        waitq_wake_locked(&e->wait, 1, events);
+}
+
+static inline bool take(struct eventfd *e, uint64_t *value) {
     uint64_t flags = spin_lock_irqsave(&e->wait.lock);
     bool ok = e->count > 0;
     if (ok) {
         *value = e->semaphore ? 1 : e->count;
-        e->count -= *value;
+        WRITE_ONCE(e->count, e->count - *value);
+        tell(e, POLLOUT | POLLWRNORM);
     }
     spin_unlock_irqrestore(&e->wait.lock, flags);
     return ok;
 }
 
-static bool put(struct eventfd *e, uint64_t value) {
+static inline bool put(struct eventfd *e, uint64_t value) {
     uint64_t flags = spin_lock_irqsave(&e->wait.lock);
     bool ok = value <= COUNT_MAX - e->count;
-    if (ok)
-        e->count += value;
+    if (ok) {
+        WRITE_ONCE(e->count, e->count + value);
+        tell(e, POLLIN | POLLRDNORM);
+    }
     spin_unlock_irqrestore(&e->wait.lock, flags);
     return ok;
 }
@@ -44,7 +53,6 @@ static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *pos) {
         if (err < 0)
             return err;
     }
-    waitq_wake_key(&e->wait, ~0u, POLLOUT | POLLWRNORM);
     return uio_put(u, &value, sizeof(value)) == sizeof(value) ? (int64_t)sizeof(value) : -EFAULT;
 }
 
@@ -64,7 +72,6 @@ static int64_t eventfd_write(struct file *f, struct uio *u, uint64_t *pos) {
         if (err < 0)
             return err;
     }
-    waitq_wake_key(&e->wait, ~0u, POLLIN | POLLRDNORM);
     return sizeof(value);
 }
 

@@ -5,22 +5,13 @@
 #include "kernel/process/process.h"
 #include "kernel/memory/slab.h"
 #include "kernel/memory/usercopy.h"
+#include "syscall/borrow.h"
 #include "syscall/syscall.h"
 #include "syscall/vectors.h"
 #include <linux/fs.h>
 
 // No arrays in these: the canary would be a tenth of their cost.
 #define FAST_CALL __attribute__((no_stack_protector))
-
-// The file, for the common case: a process of one thread whose table is its own. No reference is needed then, because nobody else
-// can close it before the call is over. NULL: the slow path decides.
-static inline struct file *fd_borrow(int fd) {
-    struct process *p = process_current();
-    struct file_table *t = p->files;
-    if (likely(t->refs == 1 && p->thread_count == 1 && (unsigned)fd < t->capacity))
-        return t->files[fd];
-    return NULL;
-}
 
 static inline bool simple_range(uaddr_t buf, uint64_t count) { return count <= RW_MAX && buf <= USER_END - count; }
 
@@ -64,6 +55,12 @@ FAST_CALL long sys_read(uint64_t fd, uint64_t buf, uint64_t count) {
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->read(f, &u, &f->position);
     }
+    if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM | FILE_WATCHED)) == (FILE_READABLE | FILE_STREAM) &&
+               simple_range(buf, count) && f->ops->read)) {
+        struct uio_vec vec;
+        struct uio u = uio_one(&vec, buf, count, true);
+        return f->ops->read(f, &u, NULL);
+    }
     return read_slow(fd, buf, count, NULL);
 }
 
@@ -74,6 +71,12 @@ FAST_CALL long sys_write(uint64_t fd, uint64_t buf, uint64_t count) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->write(f, &u, &f->position);
+    }
+    if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM | FILE_WATCHED)) == (FILE_WRITABLE | FILE_STREAM) &&
+               simple_range(buf, count) && f->ops->write)) {
+        struct uio_vec vec;
+        struct uio u = uio_one(&vec, buf, count, true);
+        return f->ops->write(f, &u, NULL);
     }
     return write_slow(fd, buf, count, NULL);
 }

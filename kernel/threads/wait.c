@@ -38,11 +38,10 @@ void waiter_init(struct waiter *w)
     w->exclusive = false;
 }
 
-unsigned waitq_wake_key(struct waitq *wq, unsigned exclusive, uint32_t key)
+static inline __attribute__((always_inline)) unsigned wake_locked(struct waitq *wq, unsigned exclusive, uint32_t key)
 {
     unsigned woken = 0;
     struct waiter *w, *tmp;
-    uint64_t flags = spin_lock_irqsave(&wq->lock);
     list_for_each_safe(w, tmp, &wq->waiters, link) {
         bool limited = w->exclusive; // w may be gone after the call
         if (limited && !exclusive)
@@ -52,6 +51,18 @@ unsigned waitq_wake_key(struct waitq *wq, unsigned exclusive, uint32_t key)
         woken++;
         exclusive -= limited;
     }
+    return woken;
+}
+
+unsigned waitq_wake_locked(struct waitq *wq, unsigned exclusive, uint32_t key)
+{
+    return wake_locked(wq, exclusive, key);
+}
+
+unsigned waitq_wake_key(struct waitq *wq, unsigned exclusive, uint32_t key)
+{
+    uint64_t flags = spin_lock_irqsave(&wq->lock);
+    unsigned woken = wake_locked(wq, exclusive, key);
     spin_unlock_irqrestore(&wq->lock, flags);
     return woken;
 }

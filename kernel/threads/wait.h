@@ -36,6 +36,7 @@ extern struct waitq clock_set_wait; // woken when CLOCK_REALTIME is set: sleeper
 void waitq_init(struct waitq *wq);
 // Wakes all non-exclusive waiters and up to `exclusive` exclusive ones. Returns how many were woken.
 unsigned waitq_wake_key(struct waitq *wq, unsigned exclusive, uint32_t key);
+unsigned waitq_wake_locked(struct waitq *wq, unsigned exclusive, uint32_t key); // the same with wq.lock held, interrupts off
 static inline unsigned waitq_wake_all(struct waitq *wq) { return waitq_wake_key(wq, ~0u, 0); }
 static inline unsigned waitq_wake_one(struct waitq *wq) { return waitq_wake_key(wq, 1, 0); }
 // Does anybody wait? For wakers that want to spare themselves the lock: their change of the condition is ordered before this look,
