@@ -11,7 +11,7 @@
 
 struct xattr {
     struct xattr *next;
-    size_t size; // of the value, which stands behind the name's NUL
+    size_t size;        // of the value, which stands behind the name's NUL
     uint32_t name_size; // with the NUL
     char name[];
 };

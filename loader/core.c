@@ -120,7 +120,8 @@ static bool emit_headers(struct writer *w, const struct core_image *image, size_
         ph = (Elf64_Phdr){.p_type = PT_LOAD, .p_offset = at, .p_vaddr = g->start, .p_align = PAGE_SIZE};
         ph.p_filesz = g->dumped;
         ph.p_memsz = g->end - g->start;
-        ph.p_flags = (g->prot & PROT_READ ? PF_R : 0) | (g->prot & PROT_WRITE ? PF_W : 0) | (g->prot & PROT_EXEC ? PF_X : 0);
+        ph.p_flags =
+            (g->prot & PROT_READ ? PF_R : 0) | (g->prot & PROT_WRITE ? PF_W : 0) | (g->prot & PROT_EXEC ? PF_X : 0);
         if (!emit(w, &ph, sizeof(ph)))
             return false;
         at += g->dumped;
@@ -175,7 +176,8 @@ static bool write_core(struct file *f, struct core_image *image) {
 
 static bool may_use(const struct file *f) {
     const struct inode *inode = f->inode;
-    return S_ISREG(inode->mode) && inode->nlink == 1 && inode->uid == current_cred()->fsuid && (inode->mode & 0677) == 0600;
+    return S_ISREG(inode->mode) && inode->nlink == 1 && inode->uid == current_cred()->fsuid &&
+           (inode->mode & 0677) == 0600;
 }
 
 static struct file *open_core(const char *name, bool safe) {
@@ -201,7 +203,8 @@ bool core_write(int sig, const siginfo_t *info) {
     if (core_name(&name, sig)) {
         log_warn("process %d: no core dump: programs in /proc/sys/kernel/core_pattern are not supported", p->pid);
     } else if (name.failed || (safe && name.data[0] != '/')) {
-        log_warn("process %d: no core dump: %s", p->pid, name.failed ? "no memory" : "core_pattern is no absolute path");
+        log_warn("process %d: no core dump: %s", p->pid,
+                 name.failed ? "no memory" : "core_pattern is no absolute path");
     } else {
         struct credentials root = p->cred; // who may not be looked at by his user gets root's file
         root.fsuid = 0;

@@ -47,9 +47,7 @@ static void put_note(struct seqbuf *s, const char *owner, uint32_t type, const v
     put_padding(s);
 }
 
-static struct timeval64 timeval(nsec_t ns) {
-    return (struct timeval64){ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / 1000};
-}
+static struct timeval64 timeval(nsec_t ns) { return (struct timeval64){ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / 1000}; }
 
 static int parent_pid(const struct process *p) { return p->parent ? p->parent->pid : 0; }
 

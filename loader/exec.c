@@ -42,7 +42,8 @@ struct load {
     char **argv, **envp;
     struct script_chain *chain;
     unsigned depth;
-    bool hidden; // its name will be gone when the new program looks for it: a script cannot be opened by its interpreter
+    bool
+        hidden; // its name will be gone when the new program looks for it: a script cannot be opened by its interpreter
     size_t head_len;
     struct layout layout;
     struct stack_params stack;

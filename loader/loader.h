@@ -23,16 +23,16 @@ void exec_args_free(struct exec_args *a);
 
 // What a new program starts with.
 struct exec_image {
-    struct aspace *aspace; // with everything mapped, stack filled in
-    uaddr_t entry, stack;  // first RIP and RSP
-    char path[4096];       // of the program itself (the script's interpreter for scripts): /proc/PID/exe
-    struct file *file;     // the program's file, referenced: exe link
-    char name[16];         // the last component, for PR_GET_NAME
+    struct aspace *aspace;   // with everything mapped, stack filled in
+    uaddr_t entry, stack;    // first RIP and RSP
+    char path[4096];         // of the program itself (the script's interpreter for scripts): /proc/PID/exe
+    struct file *file;       // the program's file, referenced: exe link
+    char name[16];           // the last component, for PR_GET_NAME
     struct credentials cred; // all but the groups
-    bool secure;           // AT_SECURE: it can do more than who started it
-    bool unreadable;       // who runs it may not read it: no core dumps
-    bool denies_write;     // the file is counted as running
-    const char *reason;    // of -ENOEXEC, in words; NULL: none known
+    bool secure;             // AT_SECURE: it can do more than who started it
+    bool unreadable;         // who runs it may not read it: no core dumps
+    bool denies_write;       // the file is counted as running
+    const char *reason;      // of -ENOEXEC, in words; NULL: none known
 };
 // Builds a new address space for the program at `path`, with the limits and credentials of the current process. Does not
 // touch the current address space. 0 or -errno: ENOENT, EACCES, ENOEXEC (malformed: the reason is in out->reason and in the

@@ -30,7 +30,7 @@ static int follow_file(struct credentials *new, struct inode *inode, bool *effec
 
 // Root has all capabilities, as if the file had them.
 static void follow_root(struct credentials *new, bool file_has, bool *effective) {
-    if ((new->securebits & SECBIT_NOROOT) || (file_has && new->uid != 0 && new->euid == 0))
+    if ((new->securebits &SECBIT_NOROOT) || (file_has && new->uid != 0 && new->euid == 0))
         return;
     if (new->uid == 0 || new->euid == 0)
         new->cap_permitted = new->cap_bounding | new->cap_inheritable;

@@ -148,8 +148,8 @@ static long set_times_named(int at, uaddr_t name, uint64_t flags, const struct t
     struct inode *inode;
     uint32_t mount;
     // Without a name the descriptor itself is meant, as futimens(3) does it.
-    long err = name ? user_inode_lookup(at, name, lookup_flags(flags), &inode, &mount)
-                    : inode_of_fd(at, &inode, &mount);
+    long err =
+        name ? user_inode_lookup(at, name, lookup_flags(flags), &inode, &mount) : inode_of_fd(at, &inode, &mount);
     return err < 0 ? err : set_times(inode, mount, t);
 }
 

@@ -10,7 +10,7 @@
 // The file that a call is about: by name, or by an open descriptor.
 struct target {
     struct inode *inode; // referenced
-    uint32_t mount; // MS_*
+    uint32_t mount;      // MS_*
 };
 
 static long target_by_name(struct target *t, uaddr_t path, bool follow) {

@@ -183,8 +183,8 @@ static int search_list(struct library *library, const char *list, const char *se
         size_t length = strcspn(list, separators);
         if (length > 0) {
             char *host = expand(list, length, of->host), *guest = expand(list, length, of->guest);
-            int fd = try_open(library, xasprintf("%s/%s", host, library->name),
-                              xasprintf("%s/%s", guest, library->name));
+            int fd =
+                try_open(library, xasprintf("%s/%s", host, library->name), xasprintf("%s/%s", guest, library->name));
             free(host);
             free(guest);
             if (fd >= 0)
@@ -296,8 +296,8 @@ static void need(struct search *s, const char *name, struct library *loader, boo
         fd = s->musl ? search_musl(s, library, loader) : search_glibc(s, library, loader);
     }
     if (fd < 0 && must)
-        die(STATUS_NOT_FOUND, "%s: the library %s, which %s needs, is not found on the host (see --root)", s->first->host, name,
-            loader == s->first ? "it" : loader->name);
+        die(STATUS_NOT_FOUND, "%s: the library %s, which %s needs, is not found on the host (see --root)",
+            s->first->host, name, loader == s->first ? "it" : loader->name);
     if (fd < 0) { /* LD_PRELOAD: the dynamic linker will say so */
         free(library->name);
         free(library);
