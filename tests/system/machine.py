@@ -123,6 +123,15 @@ def fork_pages():
         check((got.status, got.stdout) == (0, b"done\n"), f"status {got.status}: {harness.tail(got.stdout)} {harness.tail(got.stderr)}")
 
 
+@test("machine/fork-without-memory")
+def fork_without_memory():
+    """A fork that finds no memory for the page tables fails, and takes nothing with it."""
+    expected = b"failed = 300\nfree_pages() - before = 0\nwrong = 0\nstatus >> 8 = 3\n"
+    for cpus in ["1", "2"]:
+        got = knarr("--cpus", cpus, "-m", "48M", compiled("fork_oom"))
+        check((got.status, got.stdout) == (0, expected), f"status {got.status}: {harness.tail(got.stdout)} {harness.tail(got.stderr)}")
+
+
 @test("machine/leaks")
 def leaks():
     """Memory comes back after files, mappings, threads and processes."""
