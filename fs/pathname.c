@@ -49,8 +49,10 @@ long path_name(const struct path *p, char *buf, size_t size) {
         if (d == m->root) {
             // The mount's parent may go away only after its own detaching, and the path's reference keeps it attached or whole.
             struct mount *up = m->parent;
-            if (!up || up == m)
+            if (!up || up == m) {
+                reached = !m->id; // of a file system's own mount, which is in no tree: the name in there
                 break;
+            }
             d = m->mountpoint;
             m = up;
             continue;

@@ -296,7 +296,7 @@ long sys_unshare(uint64_t flags)
         err = fs_context_unshare();
     if (!err && (flags & CLONE_FILES))
         err = fd_unshare();
-    if (!err && (flags & CLONE_SYSVSEM) && p->sem_undo)
+    if (!err && (flags & CLONE_SYSVSEM) && p->sem_undo && !threads)
         sem_undo_end(p);
     return err;
 }
