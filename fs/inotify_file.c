@@ -10,8 +10,7 @@
 // --- Reading ---
 
 static size_t size_of(const struct inotify_event_entry *e) {
-    return sizeof(struct inotify_event) +
-           (e->name_len ? ALIGN_UP(e->name_len + 1, sizeof(struct inotify_event)) : 0);
+    return sizeof(struct inotify_event) + (e->name_len ? ALIGN_UP(e->name_len + 1, sizeof(struct inotify_event)) : 0);
 }
 
 // The next event if it fits. NULL: there is none; ERR_PTR(-EINVAL): it does not.

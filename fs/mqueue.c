@@ -14,7 +14,7 @@
 
 #define MESSAGES_MAX 65536 // for those with CAP_SYS_RESOURCE
 #define MESSAGE_SIZE_MAX (16 << 20)
-#define STATUS_SIZE 80 // of the file that a queue looks like
+#define STATUS_SIZE 80  // of the file that a queue looks like
 #define MESSAGE_COST 48 // Linux's bookkeeping for one message, and for one priority, counts against RLIMIT_MSGQUEUE
 #define SIGEV_SIGNAL_ 0 // <asm/siginfo.h> has them with the structure's other names
 #define SIGEV_NONE_ 1

@@ -78,7 +78,7 @@ long proc_store_limit(struct proc_ref *r, const char *text, size_t len) {
 }
 
 const struct proc_entry proc_mqueue_entries[] = {
-    PROC_LIMIT("msg_default"),     PROC_LIMIT("msg_max"),    PROC_LIMIT("msgsize_default"),
+    PROC_LIMIT("msg_default"), PROC_LIMIT("msg_max"),    PROC_LIMIT("msgsize_default"),
     PROC_LIMIT("msgsize_max"), PROC_LIMIT("queues_max"), {.name = NULL},
 };
 
@@ -106,8 +106,9 @@ static int show_sem(struct seqbuf *s, struct proc_ref *r) {
 
 static int show_msg(struct seqbuf *s, struct proc_ref *r) {
     struct msg_status st;
-    seq_puts(s, "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      "
-                "rtime      ctime\n");
+    seq_puts(s,
+             "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      "
+             "rtime      ctime\n");
     for (int i = 0, last = ipc_highest(&msg_ids); i <= last; i++)
         if (msg_status(i, IPC_BY_SLOT_ANY, &st) >= 0)
             seq_printf(s, "%10d %10d  %4o  %10lu %10lu %5d %5d %5u %5u %5u %5u %10ld %10ld %10ld\n", st.ipc.key,

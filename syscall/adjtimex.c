@@ -40,8 +40,8 @@ static int set_offset(const struct __kernel_timex *tx) {
 }
 
 static void apply(const struct __kernel_timex *tx, struct time_adjustment *a) {
-    const int read_only = STA_PPSSIGNAL | STA_PPSJITTER | STA_PPSWANDER | STA_PPSERROR | STA_CLOCKERR | STA_NANO |
-                          STA_MODE | STA_CLK;
+    const int read_only =
+        STA_PPSSIGNAL | STA_PPSJITTER | STA_PPSWANDER | STA_PPSERROR | STA_CLOCKERR | STA_NANO | STA_MODE | STA_CLK;
     if (tx->modes & ADJ_STATUS)
         a->status = (a->status & read_only) | (tx->status & ~read_only);
     if (tx->modes & ADJ_NANO)

@@ -132,12 +132,8 @@ static int check(const struct ipc_object *o, const struct ipc_request *r) {
 }
 
 long shm_get(int key, uint64_t size, unsigned flags) {
-    struct ipc_request r = {.key = key,
-                            .flags = flags,
-                            .limit = (unsigned)shm_limits.segments,
-                            .make = make,
-                            .check = check,
-                            .size = size};
+    struct ipc_request r = {
+        .key = key, .flags = flags, .limit = (unsigned)shm_limits.segments, .make = make, .check = check, .size = size};
     return ipc_get(&shm_ids, &r);
 }
 
