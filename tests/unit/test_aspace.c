@@ -2,29 +2,8 @@
 // link: kernel/memory/aspace.c kernel/memory/aspace_pages.c kernel/memory/aspace_change.c kernel/memory/aspace_remap.c kernel/memory/aspace_info.c
 // link: kernel/memory/aspace_fork.c kernel/memory/block.c kernel/memory/fault.c kernel/memory/huge.c kernel/memory/backing.c
 // flags: -fno-builtin
-/* Address spaces against a model: an array that says of every page whether it is mapped, with which rights, and what is in it.
- * Random operations are done to both, and the tree's own invariants are checked. The page tables are the real ones. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "kernel/memory/aspace_ops.h"
-#include "kernel/memory/aspace_pages.h"
-#include "kernel/memory/page.h"
-#include "kernel/string.h"
-#include "kernel/x86/pagetable.h"
-#include "tests/unit/fake_machine.h"
-
-#define BASE 0x10000000UL
-enum { PAGES = 3072, RW = PROT_READ | PROT_WRITE, ALL = PROT_READ | PROT_WRITE | PROT_EXEC };
-
-static int setup(void **state) {
-    fake_machine_start(256UL << 20);
-    return 0;
-}
+/* Address spaces: single cases, each with what it must end in. The page tables are the real ones. */
+#include "tests/unit/aspace_check.h"
 
 /* ---- a file ------------------------------------------------------------------------------------------------------- */
 
@@ -79,316 +58,6 @@ static void file_open(uint64_t size) {
     backing_init(&file.backing, &file_ops);
     file.size = size;
 }
-
-/* ---- invariants --------------------------------------------------------------------------------------------------- */
-
-struct sums {
-    unsigned count;
-    uint64_t mapped, data, locked;
-    struct vma *last;
-};
-
-static uint64_t hole_below(const struct vma *v) {
-    uaddr_t start = v->prev ? v->prev->end : 0, end = v->start;
-    if (v->flags & MAP_GROWSDOWN)
-        end = end > STACK_GUARD_GAP ? end - STACK_GUARD_GAP : 0;
-    return end > start ? end - start : 0;
-}
-
-static unsigned check_subtree(struct aspace *as, struct vma *v, struct vma *parent, struct sums *s) {
-    if (!v)
-        return 0;
-    assert_ptr_equal(v->parent, parent);
-    assert_true(v->start < v->end);
-    assert_true(v->as == as);
-    unsigned left = check_subtree(as, v->left, v, s);
-    assert_ptr_equal(v->prev, s->last);
-    if (s->last) {
-        assert_true(s->last->end <= v->start);
-        assert_ptr_equal(s->last->next, v);
-    } else {
-        assert_ptr_equal(as->first, v);
-    }
-    s->last = v;
-    s->count++;
-    s->mapped += vma_pages(v);
-    s->locked += v->flags & MAP_LOCKED ? vma_pages(v) : 0;
-    if ((v->prot & PROT_WRITE) && !(v->flags & (MAP_SHARED | MAP_GROWSDOWN)))
-        s->data += vma_pages(v);
-    unsigned right = check_subtree(as, v->right, v, s);
-    assert_true(left <= right + 1 && right <= left + 1);
-    unsigned height = 1 + MAX(left, right);
-    assert_int_equal(v->height, height);
-    uint64_t gap = hole_below(v);
-    if (v->left)
-        gap = MAX(gap, v->left->gap);
-    if (v->right)
-        gap = MAX(gap, v->right->gap);
-    assert_int_equal(v->gap, gap);
-    return height;
-}
-
-static void check_invariants(struct aspace *as) {
-    struct sums s = {0};
-    check_subtree(as, as->tree, NULL, &s);
-    assert_int_equal(as->vma_count, s.count);
-    assert_int_equal(as->mapped_pages, s.mapped);
-    assert_int_equal(as->data_pages, s.data);
-    assert_int_equal(as->locked_pages, s.locked);
-    struct aspace_usage u;
-    aspace_usage(as, 0, USER_END, &u);
-    assert_int_equal(as->resident_pages, u.resident);
-    assert_true(fake_rwmutex_free(&as->lock));
-    assert_false(spin_is_locked(&as->table_lock));
-}
-
-/* ---- the model ---------------------------------------------------------------------------------------------------- */
-
-struct model {
-    bool mapped[PAGES];
-    uint8_t prot[PAGES], value[PAGES];
-};
-
-static uaddr_t at(unsigned page) { return BASE + page * PAGE_SIZE; }
-
-static int read_byte(struct aspace *as, uaddr_t addr) {
-    uint8_t byte;
-    return aspace_access(as, addr, &byte, 1, false, false) == 1 ? byte : -1;
-}
-
-static bool write_byte(struct aspace *as, uaddr_t addr, uint8_t byte) {
-    return aspace_access(as, addr, &byte, 1, true, false) == 1;
-}
-
-static void check_page(struct aspace *as, const struct model *m, unsigned page) {
-    int expected = m->mapped[page] && m->prot[page] ? m->value[page] : -1;
-    assert_int_equal(read_byte(as, at(page) + 7), expected);
-}
-
-static void check_vmas(struct aspace *as, const struct model *m) {
-    for (unsigned i = 0; i < PAGES; i++) {
-        struct vma *v = vma_find(as, at(i));
-        bool mapped = v && v->start <= at(i);
-        assert_int_equal(mapped, m->mapped[i]);
-        if (mapped)
-            assert_int_equal(v->prot, m->prot[i]);
-    }
-}
-
-static void pick_range(unsigned *first, unsigned *count) {
-    unsigned most = fake_random() % 8 ? 40 : 1200;
-    *first = fake_random() % PAGES;
-    *count = 1 + fake_random() % most;
-    if (*first + *count > PAGES)
-        *count = PAGES - *first;
-}
-
-static unsigned pick_prot(void) {
-    static const unsigned prots[] = {RW, RW, RW, PROT_READ, PROT_NONE, PROT_READ | PROT_EXEC, ALL};
-    return prots[fake_random() % 7];
-}
-
-static bool all_mapped(const struct model *m, unsigned first, unsigned count) {
-    for (unsigned i = first; i < first + count; i++)
-        if (!m->mapped[i])
-            return false;
-    return true;
-}
-
-static void do_map(struct aspace *as, struct model *m, unsigned first, unsigned count) {
-    unsigned prot = pick_prot();
-    long r =
-        aspace_map(as, at(first), count * PAGE_SIZE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0, ALL, 0);
-    assert_int_equal(r, at(first));
-    for (unsigned i = first; i < first + count; i++) {
-        m->mapped[i] = true;
-        m->prot[i] = prot;
-        m->value[i] = 0;
-    }
-}
-
-static void do_unmap(struct aspace *as, struct model *m, unsigned first, unsigned count) {
-    assert_int_equal(aspace_unmap(as, at(first), count * PAGE_SIZE), 0);
-    for (unsigned i = first; i < first + count; i++)
-        m->mapped[i] = false;
-}
-
-static void do_protect(struct aspace *as, struct model *m, unsigned first, unsigned count) {
-    unsigned prot = pick_prot();
-    long r = aspace_protect(as, at(first), count * PAGE_SIZE, prot);
-    assert_int_equal(r, all_mapped(m, first, count) ? 0 : -ENOMEM);
-    for (unsigned i = first; i < first + count && m->mapped[i]; i++)
-        m->prot[i] = prot;
-}
-
-static void do_write(struct aspace *as, struct model *m, unsigned first, unsigned count) {
-    for (unsigned i = first; i < first + count; i++) {
-        uint8_t byte = fake_random();
-        bool may = m->mapped[i] && (m->prot[i] & PROT_WRITE);
-        assert_int_equal(write_byte(as, at(i) + 7, byte), may);
-        if (may)
-            m->value[i] = byte;
-    }
-}
-
-static void do_discard(struct aspace *as, struct model *m, unsigned first, unsigned count) {
-    int advice = fake_random() % 2 ? MADV_DONTNEED : MADV_FREE;
-    long r = aspace_advise(as, at(first), count * PAGE_SIZE, advice);
-    assert_int_equal(r, all_mapped(m, first, count) ? 0 : -ENOMEM);
-    for (unsigned i = first; i < first + count; i++)
-        m->value[i] = 0;
-}
-
-static void do_remap(struct aspace *as, struct model *m, unsigned first, unsigned count) {
-    unsigned to = fake_random() % PAGES, new_count = fake_random() % 3 ? count : 1 + fake_random() % 64;
-    if (to + new_count > PAGES)
-        return;
-    /* within one mapping? */
-    struct vma *v = vma_find(as, at(first));
-    bool found = v && v->start <= at(first), one = found && v->end >= at(first + count);
-    bool overlap = first + count > to && to + new_count > first;
-    unsigned prot = m->prot[first];
-    long r =
-        aspace_remap(as, at(first), count * PAGE_SIZE, new_count * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at(to));
-    if (overlap) {
-        assert_int_equal(r, -EINVAL);
-        return;
-    }
-    if (found) {
-        for (unsigned i = to; i < to + new_count; i++)
-            m->mapped[i] = false;
-        for (unsigned i = first + new_count; i < first + count; i++)
-            m->mapped[i] = false;
-    }
-    if (!one && !(new_count < count && r >= 0)) {
-        assert_int_equal(r, -EFAULT);
-        return;
-    }
-    assert_int_equal(r, at(to));
-    for (unsigned i = 0; i < new_count; i++) {
-        m->mapped[to + i] = true;
-        m->prot[to + i] = prot;
-        m->value[to + i] = i < count ? m->value[first + i] : 0;
-    }
-    for (unsigned i = first; i < first + MIN(count, new_count); i++)
-        m->mapped[i] = false;
-}
-
-static void do_place(struct aspace *as, struct model *m, unsigned first, unsigned count) {
-    /* without MAP_FIXED: a hint that is taken when free */
-    bool free = true;
-    for (unsigned i = first; i < first + count; i++)
-        free &= !m->mapped[i];
-    size_t len = count * PAGE_SIZE;
-    long r = aspace_map(as, at(first), len, RW, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0, ALL, 0);
-    assert_true(r > 0);
-    if (free) {
-        assert_int_equal(r, at(first));
-        for (unsigned i = first; i < first + count; i++) {
-            m->mapped[i] = true;
-            m->prot[i] = RW;
-            m->value[i] = 0;
-        }
-        return;
-    }
-    assert_true((uaddr_t)r >= at(PAGES)); /* top down: far above */
-    assert_true(r + len <= as->mmap_base);
-    if (fake_random() % 2)
-        assert_int_equal(aspace_unmap(as, r, len), 0);
-}
-
-static void do_flags(struct aspace *as, struct model *m, unsigned first, unsigned count) {
-    static const int advices[] = {MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP};
-    long r = aspace_advise(as, at(first), count * PAGE_SIZE, advices[fake_random() % 4]);
-    assert_int_equal(r, all_mapped(m, first, count) ? 0 : -ENOMEM);
-}
-
-static void do_lock(struct aspace *as, struct model *m, unsigned first, unsigned count) {
-    assert_int_equal(aspace_lock_pages(as, at(first), count * PAGE_SIZE, LOCK_ON_FAULT),
-                     all_mapped(m, first, count) ? 0 : -ENOMEM);
-    aspace_lock_pages(as, at(first), count * PAGE_SIZE, LOCK_OFF);
-    /* what is beyond a hole must not stay locked: madvise would refuse it */
-    for (unsigned i = first; i < first + count; i++)
-        if (m->mapped[i])
-            aspace_lock_pages(as, at(i), PAGE_SIZE, LOCK_OFF);
-}
-
-static void check_model(struct aspace *as, const struct model *m) {
-    check_vmas(as, m);
-    for (unsigned i = 0; i < PAGES; i++)
-        check_page(as, m, i);
-}
-
-static uint64_t free_now(void) {
-    struct page_stats s;
-    page_stats(&s);
-    return s.free;
-}
-
-static void run_model(unsigned steps, bool with_forks) {
-    struct model m = {0}, child_model;
-    struct aspace *as = aspace_create(), *child = NULL;
-    static void (*const ops[])(struct aspace *, struct model *, unsigned, unsigned) = {
-        do_map,   do_map,     do_unmap, do_protect, do_write, do_write,
-        do_write, do_discard, do_remap, do_place,   do_flags, do_lock,
-    };
-    for (unsigned step = 0; step < steps; step++) {
-        unsigned first, count;
-        pick_range(&first, &count);
-        ops[fake_random() % ARRAY_SIZE(ops)](as, &m, first, count);
-        if (step % 16 == 0)
-            check_invariants(as);
-        for (int i = 0; i < 20; i++)
-            check_page(as, &m, fake_random() % PAGES);
-        if (step % 256 == 0)
-            check_model(as, &m);
-        if (with_forks && step % 200 == 100) {
-            if (child) {
-                check_model(child, &child_model);
-                check_invariants(child);
-                aspace_unref(child);
-            }
-            child = aspace_fork(as);
-            assert_false(IS_ERR(child));
-            child_model = m;
-            if (fake_random() % 2) { /* the child lives on instead */
-                struct aspace *other = as;
-                as = child;
-                child = other;
-            }
-        }
-        if (child && step % 7 == 0) {
-            pick_range(&first, &count);
-            do_write(child, &child_model, first, count);
-        }
-    }
-    check_model(as, &m);
-    check_invariants(as);
-    if (child) {
-        check_model(child, &child_model);
-        aspace_unref(child);
-    }
-    /* everything unmapped: no table but the root is left */
-    assert_int_equal(aspace_unmap(as, 0, USER_END), 0);
-    check_invariants(as);
-    assert_int_equal(as->resident_pages, 0);
-    assert_int_equal(as->table_pages, 1);
-    aspace_unref(as);
-}
-
-static void model_alone(void **state) {
-    run_model(64, false); /* slabs keep a few pages */
-    uint64_t before = free_now();
-    run_model(30000, false);
-    assert_true(free_now() + 16 >= before);
-}
-
-static void model_with_forks(void **state) {
-    uint64_t before = free_now();
-    run_model(20000, true);
-    assert_true(free_now() + 16 >= before);
-}
-
 /* ---- single cases --------------------------------------------------------------------------------------------------- */
 
 static long map_at(struct aspace *as, uaddr_t addr, size_t pages, unsigned prot, unsigned flags) {
@@ -676,6 +345,124 @@ static void large_pages(void **state) {
     assert_int_equal(s.anon, 0);
 }
 
+/* Large pages after a fork: held by both, split where one of them writes, whole again for the last one. */
+static void large_pages_shared(void **state) {
+    struct aspace *as = aspace_create();
+    struct aspace_usage u;
+    struct page_stats s;
+    uaddr_t base = 0x40000000;
+    size_t pages = 3 * 512;
+    assert_int_equal(map_at(as, base, pages, RW, MAP_PRIVATE | MAP_FIXED), base);
+    assert_int_equal(aspace_advise(as, base, pages * PAGE_SIZE, MADV_HUGEPAGE), 0);
+    for (unsigned i = 0; i < pages; i++)
+        assert_true(write_byte(as, base + i * PAGE_SIZE, i));
+    page_stats(&s);
+    uint64_t anon = s.anon;
+    struct aspace *a = aspace_fork(as), *b = aspace_fork(a);
+    page_stats(&s);
+    assert_int_equal(s.anon, anon);
+    aspace_usage(b, base, base + pages * PAGE_SIZE, &u);
+    assert_int_equal(u.huge, pages);
+    assert_int_equal(u.shared, pages);
+    /* A write splits the page for the writer, and costs one small page. */
+    assert_true(write_byte(a, base + 5 * PAGE_SIZE, 99));
+    page_stats(&s);
+    assert_int_equal(s.anon, anon + 1);
+    aspace_usage(a, base, base + pages * PAGE_SIZE, &u);
+    assert_int_equal(u.huge, pages - 512);
+    aspace_usage(as, base, base + pages * PAGE_SIZE, &u);
+    assert_int_equal(u.huge, pages);
+    assert_int_equal(read_byte(as, base + 5 * PAGE_SIZE), 5);
+    assert_int_equal(read_byte(b, base + 5 * PAGE_SIZE), 5);
+    /* One that has fallen apart is forked and unmapped by those that still show it as a large one. */
+    struct aspace *c = aspace_fork(b);
+    assert_int_equal(read_byte(c, base + 6 * PAGE_SIZE), 6);
+    aspace_unref(b);
+    assert_int_equal(aspace_unmap(as, base, 100 * PAGE_SIZE), 0);
+    assert_int_equal(aspace_protect(as, base + 512 * PAGE_SIZE, 512 * PAGE_SIZE, PROT_READ), 0);
+    assert_int_equal(aspace_protect(as, base + 512 * PAGE_SIZE, 512 * PAGE_SIZE, RW), 0);
+    assert_true(write_byte(as, base + 600 * PAGE_SIZE, 1));
+    assert_int_equal(read_byte(c, base + 600 * PAGE_SIZE), 600 & 255);
+    check_invariants(as);
+    check_invariants(a);
+    check_invariants(c);
+    aspace_unref(as);
+    aspace_unref(a);
+    /* The only holder: the whole ones are written to as they are. */
+    page_stats(&s);
+    uint64_t before = s.anon;
+    for (unsigned i = 0; i < pages; i++)
+        assert_int_equal(read_byte(c, base + i * PAGE_SIZE), i & 255);
+    for (unsigned i = 0; i < pages; i++)
+        assert_true(write_byte(c, base + i * PAGE_SIZE, 1));
+    page_stats(&s);
+    assert_int_equal(s.anon, before);
+    aspace_usage(c, base, base + pages * PAGE_SIZE, &u);
+    assert_true(u.huge >= 512); /* the third was never split */
+    check_invariants(c);
+    aspace_unref(c);
+    page_stats(&s);
+    assert_int_equal(s.anon, 0);
+}
+
+/* Of a file's private mapping the child gets the copies; the rest it can have again. */
+static void fork_of_files(void **state) {
+    struct aspace *as = aspace_create();
+    file_open(FILE_PAGES);
+    size_t len = FILE_PAGES * PAGE_SIZE;
+    assert_int_equal(aspace_map(as, BASE, len, RW, MAP_PRIVATE | MAP_FIXED, &file.backing, 0, ALL, 0), BASE);
+    assert_int_equal(aspace_map(as, 2 * BASE, 1024 * PAGE_SIZE + len, PROT_READ, MAP_PRIVATE | MAP_FIXED, &file.backing, 0, ALL, 0), 2 * BASE);
+    assert_int_equal(read_byte(as, 2 * BASE), 100);
+    assert_true(write_byte(as, BASE + 3 * PAGE_SIZE, 1));
+    struct aspace *child = aspace_fork(as);
+    assert_int_equal(child->resident_pages, as->resident_pages - 1); /* not the large read-only mapping's */
+    assert_int_equal(read_byte(child, BASE + 3 * PAGE_SIZE), 1);
+    assert_int_equal(read_byte(child, 2 * BASE), 100);
+    /* A part that is cut off, moved or joined keeps its copies in the next fork. */
+    assert_int_equal(aspace_remap(child, BASE + 3 * PAGE_SIZE, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, BASE / 2), BASE / 2);
+    struct aspace *grandchild = aspace_fork(child);
+    assert_int_equal(read_byte(grandchild, BASE / 2), 1);
+    check_invariants(grandchild);
+    aspace_unref(child);
+    aspace_unref(as);
+    assert_int_equal(read_byte(grandchild, BASE / 2), 1);
+    aspace_unref(grandchild);
+    assert_int_equal(file.refs, 0);
+    file_truncate(0);
+}
+
+static void fork_without_memory(void **state) {
+    struct aspace *as = aspace_create();
+    /* 3000 tables are a third of what a fork needs. */
+    size_t places = 9000;
+    assert_true(map_at(as, BASE, places * 512, RW, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE) == BASE);
+    for (size_t i = 0; i < places; i++)
+        assert_true(write_byte(as, BASE + i * HUGE_PAGE_SIZE, i));
+    struct page *taken = NULL, *p;
+    while (free_now() > 3000 && (p = page_alloc(0, 0))) {
+        p->private = (uint64_t)(uintptr_t)taken;
+        taken = p;
+    }
+    uint64_t before = free_now();
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(PTR_ERR(aspace_fork(as)), -ENOMEM);
+        assert_int_equal(free_now(), before);
+        check_invariants(as);
+    }
+    while (taken) {
+        p = taken;
+        taken = (struct page *)(uintptr_t)p->private;
+        page_unref(p);
+    }
+    struct aspace *child = aspace_fork(as);
+    assert_false(IS_ERR(child));
+    for (size_t i = 0; i < places; i++)
+        assert_int_equal(read_byte(child, BASE + i * HUGE_PAGE_SIZE), i & 255);
+    aspace_unref(as);
+    check_invariants(child);
+    aspace_unref(child);
+}
+
 static bool count_maps(void *ctx, const struct vma_info *info) {
     ++*(int *)ctx;
     return true;
@@ -696,8 +483,9 @@ int main(void) {
         cmocka_unit_test(errors),        cmocka_unit_test(faults),
         cmocka_unit_test(stack_grows),   cmocka_unit_test(heap),
         cmocka_unit_test(shared_memory), cmocka_unit_test(copy_on_write),
-        cmocka_unit_test(large_pages),   cmocka_unit_test(description),
-        cmocka_unit_test(model_alone),   cmocka_unit_test(model_with_forks),
+        cmocka_unit_test(large_pages),   cmocka_unit_test(large_pages_shared),
+        cmocka_unit_test(fork_of_files), cmocka_unit_test(fork_without_memory),
+        cmocka_unit_test(description),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
