@@ -2,6 +2,7 @@
 // Locks: eventfd.wait.lock protects the counter too, so that a wake-up may come from anywhere.
 #include "fs/internal.h"
 #include "fs/poll.h"
+#include "kernel/memory/usercopy.h"
 
 #define EFD_SEMAPHORE 1 // of <sys/eventfd.h>; linux-libc-dev has no header for it
 
@@ -41,6 +42,9 @@ static inline bool put(struct eventfd *e, uint64_t value) {
     return ok;
 }
 
+// The whole counter lies in one buffer, as it does with read(2) and write(2).
+static inline bool simple(const struct uio *u) { return u->user && !u->vec_offset && u->vec->len >= sizeof(uint64_t); }
+
 static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct eventfd *e = f->data;
     uint64_t value;
@@ -53,6 +57,8 @@ static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *pos) {
         if (err < 0)
             return err;
     }
+    if (likely(simple(u)))
+        return copy_out_obj(u->vec->base, &value) < 0 ? -EFAULT : (int64_t)sizeof(value);
     return uio_put(u, &value, sizeof(value)) == sizeof(value) ? (int64_t)sizeof(value) : -EFAULT;
 }
 
@@ -61,7 +67,7 @@ static int64_t eventfd_write(struct file *f, struct uio *u, uint64_t *pos) {
     uint64_t value;
     if (u->left < sizeof(value))
         return -EINVAL;
-    if (uio_get(u, &value, sizeof(value)) != sizeof(value))
+    if (likely(simple(u)) ? copy_in_obj(&value, u->vec->base) < 0 : uio_get(u, &value, sizeof(value)) != sizeof(value))
         return -EFAULT;
     if (value == ~0UL)
         return -EINVAL;

@@ -68,8 +68,13 @@ void pipe_wake_writer(struct pipe *p) {
         waitq_wake_key(&p->writable, 1, POLLOUT | POLLWRNORM);
 }
 
-static inline bool can_read(const struct pipe *p) { return !pipe_empty(p) || !READ_ONCE(p->writers); }
-static inline bool can_write(const struct pipe *p) { return !pipe_full(p) || !READ_ONCE(p->readers); }
+// Not locked.
+static inline bool has_data(const struct pipe *p) { return READ_ONCE(p->head) != READ_ONCE(p->tail); }
+static inline bool has_room(const struct pipe *p) {
+    return READ_ONCE(p->head) - READ_ONCE(p->tail) + READ_ONCE(p->reserved) < READ_ONCE(p->slots);
+}
+static inline bool can_read(const struct pipe *p) { return has_data(p) || !READ_ONCE(p->writers); }
+static inline bool can_write(const struct pipe *p) { return has_room(p) || !READ_ONCE(p->readers); }
 
 // One of those that wait is woken at a time; whoever has got something and leaves more wakes the next one.
 static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct waitq *wq, bool (*done)(const struct pipe *)) {
@@ -80,14 +85,16 @@ static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct
         pipe_wake_reader(p); // what is in it may be of the one who waits now
     waiter_init(&w);
     w.exclusive = true;
-    while (!done(p)) {
+    for (;;) {
         waitq_prepare(wq, &w, true);
         if (done(p))
             break;
         err = thread_sleep_until(NSEC_MAX);
-        if (err && !done(p))
-            break;
-        err = 0;
+        if (likely(done(p)))
+            err = 0;
+        else if (!err)
+            continue;
+        break;
     }
     waitq_finish(&w);
     mutex_lock(&p->lock);
@@ -140,13 +147,14 @@ static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos) {
             return err;
         }
     }
-    bool was_full = pipe_full(p);
+    bool full = pipe_full(p);
     int64_t n = take(p, u);
-    bool more = waited && !pipe_empty(p), room = was_full && !pipe_full(p);
+    bool more = !pipe_empty(p);
+    full = full && !pipe_full(p);
     mutex_unlock(&p->lock);
-    if (unlikely(room))
+    if (unlikely(full)) // no more
         pipe_wake_writer(p);
-    if (unlikely(more))
+    if (unlikely(more) && waited)
         pipe_wake_reader(p);
     return n;
 }
@@ -223,7 +231,7 @@ static uint32_t pipe_poll(struct file *f, struct poll_table *pt) {
     uint32_t mask = 0;
     if (f->readable) {
         poll_on(pt, f, &p->readable);
-        if (!pipe_empty(p))
+        if (has_data(p))
             mask |= POLLIN | POLLRDNORM;
         // A FIFO that no writer has opened since is quiet, not hung up.
         if (!READ_ONCE(p->writers) && f->position != READ_ONCE(p->writer_opens))
@@ -231,7 +239,7 @@ static uint32_t pipe_poll(struct file *f, struct poll_table *pt) {
     }
     if (f->writable) {
         poll_on(pt, f, &p->writable);
-        if (!pipe_full(p))
+        if (has_room(p))
             mask |= POLLOUT | POLLWRNORM;
         if (!READ_ONCE(p->readers))
             mask |= POLLERR;

@@ -34,10 +34,9 @@ struct pipe {
 extern const struct file_ops pipe_ops;
 static inline struct pipe *pipe_of(const struct file *f) { return f->ops == &pipe_ops ? f->data : NULL; }
 
-static inline bool pipe_empty(const struct pipe *p) { return READ_ONCE(p->head) == READ_ONCE(p->tail); }
-static inline bool pipe_full(const struct pipe *p) {
-    return READ_ONCE(p->head) - READ_ONCE(p->tail) + READ_ONCE(p->reserved) >= READ_ONCE(p->slots);
-}
+// Locked.
+static inline bool pipe_empty(const struct pipe *p) { return p->head == p->tail; }
+static inline bool pipe_full(const struct pipe *p) { return p->head - p->tail + p->reserved >= p->slots; }
 static inline struct pipe_piece *piece_at(const struct pipe *p, uint32_t at) { return &p->pieces[at & (p->slots - 1)]; }
 
 // Locked. The last piece of data goes; its page with it.

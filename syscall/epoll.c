@@ -2,6 +2,7 @@
 #include "fs/poll.h"
 #include "kernel/time.h"
 #include "kernel/memory/usercopy.h"
+#include "syscall/borrow.h"
 #include "syscall/sigmask.h"
 #include "syscall/syscall.h"
 #include "syscall/timeout.h"
@@ -37,34 +38,46 @@ long sys_epoll_ctl(uint64_t epfd, uint64_t op, uint64_t fd, uint64_t event) {
     return err;
 }
 
+_Static_assert(offsetof(struct epoll_event, data) == 4, "ABI");
+
 static bool emit(void *arg, int i, const struct epoll_request *request) {
-    struct epoll_event ev = {request->events, request->data};
+    const struct epoll_event ev = {request->events, request->data};
     return copy_out_obj(*(uaddr_t *)arg + i * sizeof(ev), &ev) == 0;
 }
 
+static inline long wait_file(struct file *f, uaddr_t events, int max, nsec_t deadline) {
+    long n = epoll_wait(f, max, deadline, emit, &events);
+    return unlikely(n == -ERESTARTNOHAND) ? -EINTR : n; // never restarted: signal(7)
+}
+
 static long wait_user(int epfd, uaddr_t events, int max, nsec_t deadline) {
-    if (max <= 0 || (unsigned)max > INT32_MAX / sizeof(struct epoll_event))
+    if (unlikely(max <= 0 || (unsigned)max > INT32_MAX / sizeof(struct epoll_event)))
         return -EINVAL;
-    if (!user_range_ok(events, max * sizeof(struct epoll_event)))
+    if (unlikely(!user_range_ok(events, max * sizeof(struct epoll_event))))
         return -EFAULT;
-    struct file *f = fd_get(epfd);
+    struct file *f = fd_borrow(epfd);
+    if (likely(f != NULL))
+        return unlikely(f->path_only) ? -EBADF : wait_file(f, events, max, deadline);
+    f = fd_get(epfd);
     if (!f)
         return -EBADF;
-    long n = epoll_wait(f, max, deadline, emit, &events);
+    long n = wait_file(f, events, max, deadline);
     file_unref(f);
-    return n == -ERESTARTNOHAND ? -EINTR : n; // never restarted: signal(7)
+    return n;
 }
 
 long sys_epoll_wait(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout) {
     return wait_user(epfd, events, max, deadline_from_ms((int)timeout));
 }
 
-static long wait_masked(uint64_t epfd, uint64_t events, uint64_t max, nsec_t deadline, uint64_t mask, uint64_t size) {
+static __attribute__((noinline)) long wait_masked(uint64_t epfd, uint64_t events, uint64_t max, nsec_t deadline, uint64_t mask, uint64_t size) {
     long err = sigmask_begin(mask, size);
     return err < 0 ? err : sigmask_end(mask, wait_user(epfd, events, max, deadline));
 }
 
 long sys_epoll_pwait(uint64_t epfd, uint64_t events, uint64_t max, uint64_t timeout, uint64_t mask, uint64_t size) {
+    if (likely(!mask)) // as the C libraries' epoll_wait calls it
+        return sys_epoll_wait(epfd, events, max, timeout);
     return wait_masked(epfd, events, max, deadline_from_ms((int)timeout), mask, size);
 }
 
