@@ -115,6 +115,11 @@ static long exec(int at, uaddr_t path, uaddr_t argv, uaddr_t envp, unsigned look
         return -ENOMEM;
     r->args = (struct exec_args){0};
     long err = copy_in_str(r->path, path, sizeof(r->path));
+    struct process *p = process_current();
+    if (unlikely(p->limit_exceeded) && err >= 0) {
+        p->limit_exceeded = process_limit_reached(p, 0);
+        err = p->limit_exceeded ? -EAGAIN : err;
+    }
     if (err >= 0)
         err = err == 0 && !(lookup_flags & LOOKUP_EMPTY) ? -ENOENT : store_args(&r->args, argv, envp);
     if (!err)
@@ -124,9 +129,9 @@ static long exec(int at, uaddr_t path, uaddr_t argv, uaddr_t envp, unsigned look
         if (!process_kill_others()) {
             err = -EINTR; // nobody will see it
         } else {
-            err = unshare_files(process_current());
+            err = unshare_files(p);
             if (err)
-                signal_kill_process(process_current(), SIGKILL); // the threads are gone: there is no way back
+                signal_kill_process(p, SIGKILL); // the threads are gone: there is no way back
         }
         if (err)
             loader_image_release(&r->image);

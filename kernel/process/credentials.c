@@ -13,6 +13,7 @@ void credentials_commit(const struct credentials *new) {
     bool other = c->euid != new->euid || c->egid != new->egid || c->fsuid != new->fsuid || c->fsgid != new->fsgid ||
                  (new->cap_permitted & ~c->cap_permitted);
     struct group_list *groups = c->groups;
+    bool other_user = c->uid != new->uid;
     *c = *new;
     c->groups = groups;
     if (other) {
@@ -20,6 +21,8 @@ void credentials_commit(const struct credentials *new) {
         thread_current()->parent_death_signal = 0;
     }
     spin_unlock_irqrestore(&p->signal_lock, flags);
+    if (unlikely(other_user))
+        p->limit_exceeded = process_limit_reached(p, 0);
 }
 
 void credentials_inherit(struct process *child, struct process *parent) {

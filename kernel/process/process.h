@@ -58,6 +58,7 @@ struct process {
     int exit_signal;
     bool did_exec;
     uint8_t dumpable; // PR_SET_DUMPABLE; 2: by root only, suid_dumpable
+    bool limit_exceeded; // became a user who has more threads than RLIMIT_NPROC: execve(2) fails while he has
     uint16_t core_filter;       // /proc/PID/coredump_filter
     unsigned core_parked;       // threads that stand still while one writes a core dump
     struct thread *core_dumper; // that one; under signal_lock

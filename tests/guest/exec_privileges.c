@@ -8,6 +8,7 @@
 #include <sys/auxv.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -145,6 +146,39 @@ static void shared_directory(void)
     _exit(status >> 8);
 }
 
+// Who becomes a user with too many processes may not start programs.
+static void too_many(void)
+{
+    struct rlimit limit = {1, 1};
+    int ready[2], end[2], status;
+    char c;
+    section("too many processes");
+    fflush(stdout);
+    pipe2(ready, O_CLOEXEC);
+    pipe2(end, O_CLOEXEC);
+    if (fork() == 0) {
+        become(54321, 54321);
+        write(ready[1], "r", 1);
+        close(end[1]);
+        read(end[0], &c, 1);
+        _exit(0);
+    }
+    read(ready[0], &c, 1);
+    if (fork() == 0) {
+        setrlimit(RLIMIT_NPROC, &limit);
+        become(54321, 54321);
+        SHOW(execl("plain", "run", "report", NULL));
+        fflush(stdout);
+        write(ready[1], "r", 1);
+        _exit(0);
+    }
+    read(ready[0], &c, 1);
+    close(end[1]);
+    wait(&status);
+    wait(&status);
+    printf("status %#x\n", status);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[argc - 1], "report")) {
@@ -187,5 +221,6 @@ int main(int argc, char **argv)
     in_child("ambient", ambient);
     in_child("kept", kept);
     in_child("shared directory", shared_directory);
+    too_many();
     return 0;
 }
