@@ -9,7 +9,7 @@
 struct process;
 struct thread;
 
-#define CORE_PATTERN_SIZE 128 // of /proc/sys/kernel/core_pattern, with its NUL
+#define CORE_PATTERN_SIZE 128    // of /proc/sys/kernel/core_pattern, with its NUL
 #define CORE_FILTER_DEFAULT 0x33 // /proc/PID/coredump_filter: anonymous memory, ELF headers, huge pages
 #define CORE_FILTER_MASK 0x1ff
 #define CORE_LIMIT_LEAST 4096 // a smaller RLIMIT_CORE means none

@@ -36,10 +36,10 @@ void credentials_release(struct process *p); // the process's structure goes
 
 // Supplementary groups. A list with room for `count` and refs 1, uninitialised; NULL: no memory.
 struct group_list *group_list_alloc(unsigned count);
-void group_list_unref(struct group_list *g);         // NULL is allowed
+void group_list_unref(struct group_list *g);          // NULL is allowed
 struct group_list *process_groups(struct process *p); // referenced; NULL: none
-void process_set_groups(struct group_list *g);       // of the current process; takes over the reference
-bool credentials_in_group(uint32_t gid);             // the current thread's file system group, or a supplementary one
+void process_set_groups(struct group_list *g);        // of the current process; takes over the reference
+bool credentials_in_group(uint32_t gid);              // the current thread's file system group, or a supplementary one
 
 // access(2): the current thread acts with its real IDs, and with the capabilities that those would have, until the end.
 // False: it does so anyway, and nothing is to be ended. `space` must live until then.
