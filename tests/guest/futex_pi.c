@@ -278,8 +278,9 @@ static void test_end(void)
     pthread_kill(t, SIGUSR1);
     settle();
     SHOW(handled);
-    SHOW(futex(&word, FUTEX_UNLOCK_PI | P, 0, NULL, NULL, 0));
-    pthread_join(t, NULL);
+    long result = futex(&word, FUTEX_UNLOCK_PI | P, 0, NULL, NULL, 0);
+    pthread_join(t, NULL); // which prints
+    SHOW(result);
 }
 
 // --- condition variables by hand ---
