@@ -224,6 +224,90 @@ static void table(void)
     one("not safe", unsafe, 0);
 }
 
+// --- Threads that come, go, start programs and die while one crashes ---
+
+static void *idle(void *arg)
+{
+    return arg;
+}
+
+static void *makes_threads(void *arg)
+{
+    pthread_t t;
+    for (;;)
+        if (pthread_create(&t, NULL, idle, NULL) == 0)
+            pthread_join(t, NULL);
+    return arg;
+}
+
+static void *makes_processes(void *arg)
+{
+    for (;;) {
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(0);
+        waitpid(pid, NULL, 0);
+    }
+    return arg;
+}
+
+static void *crashes(void *arg)
+{
+    usleep((useconds_t)(long)arg);
+    first();
+    return arg;
+}
+
+static void *starts_program(void *arg)
+{
+    usleep((useconds_t)(long)arg);
+    execl("/bin/busybox", "busybox", "true", NULL);
+    return arg;
+}
+
+static void *ends(void *arg)
+{
+    usleep((useconds_t)(long)arg);
+    exit(7);
+}
+
+static void *leaves(void *arg)
+{
+    usleep((useconds_t)(long)arg);
+    pthread_exit(NULL);
+}
+
+static void race(void)
+{
+    static void *(*const kinds[])(void *) = {makes_threads, makes_processes, spinner, crashes, crashes, starts_program, ends, leaves, leaves};
+    uint32_t state = 12345;
+    for (int round = 0; round < 60; round++) {
+        pid_t pid = fork();
+        int status;
+        if (pid == 0) {
+            pthread_t t;
+            pthread_barrier_init(&barrier, NULL, 1);
+            for (int i = 0; i < 6; i++)
+                pthread_create(&t, NULL, kinds[noise(&state) % 9], (void *)(long)(noise(&state) % 3000));
+            pthread_create(&t, NULL, crashes, (void *)3000L);
+            pause();
+            _exit(1);
+        }
+        for (int i = 0; i < 3; i++)
+            noise(&state);
+        if (round % 5 == 4) {
+            usleep(noise(&state) % 4000);
+            kill(pid, SIGKILL);
+        }
+        if (waitpid(pid, &status, 0) != pid)
+            give_up("waitpid");
+        bool known = WIFEXITED(status) ? WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 7 : WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGKILL;
+        if (!known)
+            printf("round %d: status %#x\n", round, status);
+    }
+    printf("no round was lost\n");
+}
+
 int main(int argc, char **argv)
 {
     int status;
@@ -232,6 +316,10 @@ int main(int argc, char **argv)
         return 0;
     }
     limit(RLIM_INFINITY);
+    if (argc > 1 && !strcmp(argv[1], "race")) {
+        race();
+        return 0;
+    }
     if (fork() == 0)
         crash_with_threads();
     wait(&status);

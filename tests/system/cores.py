@@ -53,6 +53,15 @@ for cpus in ["1", "2"]:
             check(text == EXPECTED, "\n" + "\n".join(f"{a}\n  expected {b}" for a, b in zip(text.split("\n"), EXPECTED.split("\n")) if a != b))
 
 
+@test("cores/race")
+def race():
+    """Threads that come and go, start programs and end the process while others crash: on several CPUs nothing hangs."""
+    with scratch() as directory:
+        for cpus in ["1", "4"]:
+            got = knarr("--cpus", cpus, "--root", root(directory, compiled("cores")) if cpus == "1" else directory, "/prog", "race")
+            check(got.stdout == b"no round was lost\n", f"{cpus} CPUs: {got.status} {got.stdout!r} {tail(got.stderr)}")
+
+
 def dump(program, directory, *options):
     """The core file of the program, fetched through its standard output, and gdb's answers about it."""
     got = knarr(*options, "--root", directory, "/prog")
