@@ -7,7 +7,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/inotify.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
@@ -186,6 +191,69 @@ static void proc(void)
     readlink("/proc/self/exe", text, sizeof text);
 }
 
+static void system_v(void)
+{
+    int sem = semget(IPC_PRIVATE, 10, 0600), msg = msgget(IPC_PRIVATE, 0600), shm = shmget(IPC_PRIVATE, 40000, 0600);
+    struct { long type; char text[1000]; } m = {1, ""};
+    for (int i = 0; i < 5; i++)
+        msgsnd(msg, &m, sizeof m.text, 0);
+    msgrcv(msg, &m, sizeof m.text, 0, 0);
+    memset(shmat(shm, NULL, 0), 1, 40000);
+    pid_t pid = fork();
+    if (!pid) {
+        semop(sem, &(struct sembuf){3, 1, SEM_UNDO}, 1);
+        shmat(shm, NULL, 0);
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+    char *p = shmat(shm, NULL, 0);
+    shmctl(shm, IPC_RMID, NULL);
+    shmdt(p);
+    shmctl(shm, IPC_RMID, NULL);
+    pid = fork(); // has the first mapping, too, and lets it go; so does the parent
+    if (!pid)
+        _exit(0);
+    waitpid(pid, NULL, 0);
+    for (FILE *f = fopen("/proc/self/maps", "r"); f; f = NULL) {
+        char line[300];
+        unsigned long start;
+        while (fgets(line, sizeof line, f))
+            if (strstr(line, "SYSV") && sscanf(line, "%lx", &start) == 1)
+                shmdt((void *)start);
+        fclose(f);
+    }
+    semctl(sem, 0, IPC_RMID);
+    msgctl(msg, IPC_RMID, NULL);
+}
+
+static void mqueues(void)
+{
+    long attributes[8] = {0, 5, 500};
+    char text[500] = "";
+    int q = (int)syscall(SYS_mq_open, "leak", O_RDWR | O_CREAT, 0600, attributes);
+    for (int i = 0; i < 4; i++)
+        syscall(SYS_mq_timedsend, q, text, sizeof text, i, NULL);
+    syscall(SYS_mq_notify, q, &(struct sigevent){.sigev_notify = SIGEV_NONE});
+    syscall(SYS_mq_unlink, "leak");
+    close(q);
+}
+
+static void inotifies(void)
+{
+    int in = inotify_init1(IN_NONBLOCK);
+    mkdir("watched", 0755);
+    inotify_add_watch(in, "watched", IN_ALL_EVENTS);
+    for (int i = 0; i < 5; i++) {
+        close(open("watched/file", O_CREAT | O_RDWR, 0644));
+        inotify_add_watch(in, "watched/file", IN_ALL_EVENTS | (i & 1 ? IN_ONESHOT : 0));
+        unlink("watched/file");
+    }
+    if (inotify_add_watch(in, ".", IN_DELETE) & 1)
+        rmdir("watched");
+    close(in);
+    rmdir("watched");
+}
+
 static void many_processes(void)
 {
     pid_t pids[8];
@@ -204,6 +272,7 @@ static const struct { const char *name; void (*run)(void); int times; } subjects
     {"files", files, 300}, {"directories", directories, 300}, {"missing files", missing, 3000}, {"mappings", mappings_all, 100},
     {"file mappings", file_mappings, 100}, {"pipes", pipes, 300}, {"threads", threads, 300}, {"forks", forks, 100},
     {"executions", executions, 60}, {"failed executions", executions_failed, 200}, {"crashes", crashes, 100}, {"signals", signals, 300},
+    {"System V IPC", system_v, 100}, {"message queues", mqueues, 300}, {"inotify", inotifies, 200},
     {"timers", timers, 300}, {"proc", proc, 100}, {"killed processes with threads", many_processes, 15},
 };
 
