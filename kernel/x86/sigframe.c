@@ -49,7 +49,8 @@ static void fill_context(struct sigcontext *c, const struct trapframe *f, const 
     c->cs = USER_CS, c->gs = c->fs = 0, c->ss = USER_SS;
     c->err = t->fault_error, c->trapno = t->fault_trap, c->cr2 = t->fault_address;
     c->oldmask = old_mask;
-    memset(c->reserved1, 0, sizeof c->reserved1);
+    for (unsigned i = 0; i < sizeof c->reserved1 / sizeof c->reserved1[0]; i++)
+        c->reserved1[i] = 0;
 }
 
 int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info, uint64_t old_mask)
@@ -79,7 +80,7 @@ int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info,
     frame.uc.uc_flags = (fpu_features ? UC_FP_XSTATE : 0) | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
     frame.uc.uc_link = NULL;
     frame.uc.uc_stack = (stack_t){.ss_sp = (void *)t->alt_stack, .ss_size = t->alt_stack_size};
-    frame.uc.uc_stack.ss_flags = alt_stack_flags(t, f->rsp) | (int)(t->alt_stack_flags & SS_AUTODISARM);
+    frame.uc.uc_stack.ss_flags = t->alt_stack_size ? (int)t->alt_stack_flags : SS_DISABLE; // as they were set, wherever it stands
     fill_context(&frame.uc.uc_mcontext, f, t, old_mask);
     frame.uc.uc_mcontext.fpstate = (void *)fpu;
     frame.uc.uc_sigmask = old_mask;
@@ -151,7 +152,7 @@ int signal_set_alt_stack(const stack_t *ss, uaddr_t sp)
         return -ENOMEM;
     t->alt_stack = (uaddr_t)ss->ss_sp;
     t->alt_stack_size = ss->ss_size;
-    t->alt_stack_flags = (unsigned)ss->ss_flags & SS_AUTODISARM;
+    t->alt_stack_flags = (unsigned)ss->ss_flags;
     return 0;
 }
 
