@@ -179,10 +179,7 @@ static void drop_privileges(struct inode *inode, bool always) {
         xattr_drop_capabilities(inode);
 }
 
-void inode_drop_privileges(struct inode *inode) {
-    if (unlikely((inode->mode & (S_ISUID | S_ISGID)) || inode->xattrs))
-        drop_privileges(inode, false);
-}
+void inode_drop_privileges_slow(struct inode *inode) { drop_privileges(inode, false); }
 
 int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid) {
     bool owner = current_cred()->fsuid == inode->uid;

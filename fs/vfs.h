@@ -141,7 +141,12 @@ int inode_get_write(struct inode *inode);
 void inode_put_write(struct inode *inode);
 int inode_deny_write(struct inode *inode);
 void inode_allow_write(struct inode *inode);
-void inode_drop_privileges(struct inode *inode); // its contents change: set-ID bits and file capabilities go. inode.lock held
+// Its contents change: set-ID bits and file capabilities go. inode.lock held.
+void inode_drop_privileges_slow(struct inode *inode);
+static inline void inode_drop_privileges(struct inode *inode) {
+    if (unlikely((inode->mode & (S_ISUID | S_ISGID)) || inode->xattrs))
+        inode_drop_privileges_slow(inode);
+}
 
 // --- Extended attributes, kept by file systems in memory. xattr(7) ---
 // The value's length (buf may be NULL for that alone), -ENODATA, -ERANGE, -EOPNOTSUPP.
