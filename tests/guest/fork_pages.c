@@ -182,11 +182,19 @@ static void tree(void)
         ;
 }
 
-// The last thread of a process may still be on its way out when its parent hears of the end.
-static void settle(void)
+// The last thread of a process may still be on its way out when its parent hears of the end: what is free when that has been
+// the same for a while, and is `expected` unless a second passes.
+static long settled(long expected)
 {
     const struct timespec pause = {0, 10000000};
-    nanosleep(&pause, NULL);
+    long pages = 0;
+    for (int same = 0, i = 0; i < 100 && (same < 5 || (expected && pages != expected)); i++) {
+        long now = free_pages();
+        same = now == pages ? same + 1 : 0;
+        pages = now;
+        nanosleep(&pause, NULL);
+    }
+    return pages;
 }
 
 // More of everything at once than there is later: the kernel keeps some stacks and structures for the next time, and from now
@@ -222,19 +230,16 @@ static void crowd(void)
     for (int i = 0; i < COUNT; i++)
         reap(pid[i]);
     sigprocmask(SIG_UNBLOCK, &child, NULL);
-    settle();
 }
 
 static void check(const char *name, void (*fn)(void), int times)
 {
     for (int i = 0; i < 20; i++)
         fn();
-    settle();
-    long before = free_pages();
+    long before = settled(0);
     for (int i = 0; i < times; i++)
         fn();
-    settle();
-    long after = free_pages();
+    long after = settled(before);
     if (before != after)
         printf("%s: %ld pages are lost\n", name, before - after);
 }
