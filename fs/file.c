@@ -30,6 +30,7 @@ struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigne
     f->inode = inode_ref(inode);
     f->data = NULL;
     f->signal_owner = 0;
+    f->owner_is_thread = false;
     f->epoll = NULL;
     return f;
 }

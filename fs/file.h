@@ -76,7 +76,8 @@ struct file {
     struct path path;     // where it was opened; dentry NULL for anonymous files (pipes)
     struct inode *inode;  // never NULL after file_open; referenced
     void *data;           // the owner's
-    int signal_owner;     // F_SETOWN
+    int signal_owner;     // F_SETOWN: a process, or a group as a negative number
+    bool owner_is_thread; // F_SETOWN_EX: signal_owner is one
     struct epoll_item *epoll; // the epoll instances that watch it: fs/epoll.c
 };
 

@@ -81,24 +81,31 @@ nsec_t socket_deadline(nsec_t timeout, bool nonblock) {
     return __builtin_add_overflow(time_monotonic(), timeout, &deadline) ? NSEC_MAX : deadline;
 }
 
-static void signal_owner(int owner, int sig) {
-    if (owner < 0) {
-        process_group_signal(-owner, sig, NULL);
-        return;
-    }
-    struct process *p = process_find(owner);
-    if (p) {
+struct owner {
+    int id; // as file.signal_owner; 0: nobody
+    bool thread;
+};
+
+static void signal_owner(struct owner owner, int sig) {
+    struct process *p = NULL;
+    struct thread *t = NULL;
+    if (owner.id < 0) {
+        process_group_signal(-owner.id, sig, NULL);
+    } else if (owner.thread && (t = thread_find(owner.id))) {
+        signal_send_thread(t, sig, NULL);
+        thread_unref(t);
+    } else if (!owner.thread && owner.id && (p = process_find(owner.id))) {
         signal_send_process(p, sig, NULL);
         process_unref(p);
     }
 }
 
-// To whom F_SETOWN names; 0: to nobody. `async`: only with O_ASYNC.
-static int owner_of(struct socket *s, bool async) {
-    int owner = 0;
+// Whom F_SETOWN names. `async`: only with O_ASYNC.
+static struct owner owner_of(struct socket *s, bool async) {
+    struct owner owner = {0};
     spin_lock(&s->lock);
     if (s->file && (!async || (s->file->flags & FASYNC)))
-        owner = s->file->signal_owner;
+        owner = (struct owner){s->file->signal_owner, s->file->owner_is_thread};
     spin_unlock(&s->lock);
     return owner;
 }
@@ -106,18 +113,11 @@ static int owner_of(struct socket *s, bool async) {
 static void signal_io(struct socket *s) {
     // A look at a file that may just be going; owner_of looks closely.
     struct file *f = READ_ONCE(s->file);
-    if (likely(!f || !(READ_ONCE(f->flags) & FASYNC)))
-        return;
-    int owner = owner_of(s, true);
-    if (owner)
-        signal_owner(owner, SIGIO);
+    if (unlikely(f && (READ_ONCE(f->flags) & FASYNC)))
+        signal_owner(owner_of(s, true), SIGIO);
 }
 
-void socket_send_sigurg(struct socket *s) {
-    int owner = owner_of(s, false);
-    if (owner)
-        signal_owner(owner, SIGURG);
-}
+void socket_send_sigurg(struct socket *s) { signal_owner(owner_of(s, false), SIGURG); }
 
 void socket_wake_readable(struct socket *s, uint32_t key) {
     if (waitq_active(&s->readable))

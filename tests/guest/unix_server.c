@@ -186,6 +186,7 @@ int main(void)
                 deaths++;
                 start(i);
             }
+    signal(SIGCHLD, SIG_DFL); // it would interrupt waitpid
     for (int i = 0; i < WORKERS; i++)
         kill(workers[i], SIGTERM);
     int orderly = 0, status;

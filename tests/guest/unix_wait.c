@@ -306,6 +306,15 @@ static void notices(void)
     printf("%d\n", ios);
     SHOW(fcntl(v[0], F_SETOWN, getpid()));
     HOLDS(fcntl(v[0], F_GETOWN) == getpid());
+    struct { int type, pid; } who = {-1, -1};
+    SHOW(fcntl(v[0], F_GETOWN_EX, &who));
+    HOLDS(who.type == 1 && who.pid == getpid());
+    who.type = 3;
+    SHOW(fcntl(v[0], F_SETOWN_EX, &who));
+    who.type = 0;
+    who.pid = (int)syscall(SYS_gettid);
+    SHOW(fcntl(v[0], F_SETOWN_EX, &who));
+    SHOW(fcntl(v[0], F_SETOWN, 0x7ffffff));
     SHOW(fcntl(v[0], F_SETFL, O_ASYNC));
     write(v[1], "x", 1);
     wait_for(&ios);
