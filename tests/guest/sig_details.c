@@ -135,7 +135,7 @@ static void sources(void)
     close(fds[1]);
     setitimer(ITIMER_REAL, &(struct itimerval){.it_value = {0, 1000}}, NULL);
     while (count < 5)
-        pause();
+        usleep(200);
     seen.si_value.sival_int = 0;
     show_seen("ITIMER_REAL");
     setitimer(ITIMER_VIRTUAL, &(struct itimerval){.it_value = {0, 1000}}, NULL);
