@@ -6,6 +6,7 @@
 static struct mutex locks_mutex = MUTEX_INIT(locks_mutex);
 static struct waitq locks_wait = WAITQ_INIT(locks_wait);
 static uint32_t generation; // changes whenever a lock goes
+static struct list all_locks = LIST_INIT(all_locks);
 
 static void locks_changed(void) {
     atomic_add(&generation, 1);
@@ -24,6 +25,11 @@ static struct file_lock *find_conflict(struct inode *inode, void *owner, bool fl
     return NULL;
 }
 
+static void lock_free(struct file_lock *l) {
+    list_remove(&l->all);
+    kfree(l);
+}
+
 // Takes the range out of the owner's locks. `spare` is used when a lock is cut in two.
 static void cut(struct inode *inode, void *owner, bool flock, uint64_t start, uint64_t end, struct file_lock **spare) {
     for (struct file_lock **at = &inode->locks, *l; (l = *at);) {
@@ -33,6 +39,7 @@ static void cut(struct inode *inode, void *owner, bool flock, uint64_t start, ui
             struct file_lock *rest = *spare;
             *spare = NULL;
             *rest = *l;
+            list_push_back(&l->all, &rest->all);
             rest->start = end + 1;
             l->end = start - 1;
             l->next = rest;
@@ -45,7 +52,7 @@ static void cut(struct inode *inode, void *owner, bool flock, uint64_t start, ui
             at = &l->next;
         } else {
             *at = l->next;
-            kfree(l);
+            lock_free(l);
         }
     }
 }
@@ -58,39 +65,85 @@ static void merge(struct inode *inode, struct file_lock *new) {
             new->start = MIN(new->start, l->start);
             new->end = MAX(new->end, l->end);
             *at = l->next;
-            kfree(l);
+            lock_free(l);
         } else {
             at = &l->next;
         }
     }
 }
 
+// --- Waiting ---
+
+// Who waits for a lock, on the stack of the waiting thread; under locks_mutex.
+struct lock_wait {
+    struct file_lock wish;
+    void *holder; // the owner of what is in the way
+};
+static struct list waits = LIST_INIT(waits);
+
+#define CHAIN_MAX 64
+
+static struct lock_wait *wait_of(void *owner) {
+    struct file_lock *l;
+    list_for_each(l, &waits, all) {
+        if (l->owner == owner)
+            return container_of(l, struct lock_wait, wish);
+    }
+    return NULL;
+}
+
+// Would the owner wait for itself, by way of others? Only the locks of processes know who would have to let them go.
+static bool would_deadlock(const struct lock_wait *w) {
+    void *holder = w->holder;
+    for (int depth = 0; depth < CHAIN_MAX && !w->wish.flock && !w->wish.ofd; depth++) {
+        if (holder == w->wish.owner)
+            return true;
+        const struct lock_wait *next = wait_of(holder);
+        if (!next)
+            return false;
+        holder = next->holder;
+    }
+    return false;
+}
+
+// Until some lock has gone. locks_mutex held, and let go of meanwhile.
+static int wait_for_change(struct lock_wait *w, const struct file_lock *in_the_way) {
+    w->holder = in_the_way->owner;
+    if (would_deadlock(w))
+        return -EDEADLK;
+    uint32_t seen = READ_ONCE(generation);
+    list_push_back(&waits, &w->wish.all);
+    mutex_unlock(&locks_mutex);
+    int err = wait_event_interruptible(&locks_wait, READ_ONCE(generation) != seen);
+    mutex_lock(&locks_mutex);
+    list_remove(&w->wish.all);
+    return err;
+}
+
 int lock_set(struct file *f, void *owner, bool flock, int type, uint64_t start, uint64_t end, bool wait) {
     struct inode *inode = f->inode;
-    bool exclusive = type == F_WRLCK;
-    struct file_lock *new = kzalloc(sizeof(*new)), *spare = kzalloc(sizeof(*spare));
-    int err = new &&spare ? 0 : -ENOMEM;
+    bool ofd = !flock && owner == f;
+    struct file_lock *new = kzalloc(sizeof(*new)), *spare = kzalloc(sizeof(*spare)), *in_the_way;
+    int err = new &&spare ? 0 : -ENOLCK;
+    struct lock_wait w = {.wish = {.inode = inode, .owner = owner, .exclusive = type == F_WRLCK, .flock = flock, .ofd = ofd,
+                                   .start = start, .end = end, .pid = ofd ? -1 : process_current()->pid}};
     mutex_lock(&locks_mutex);
-    while (!err && type != F_UNLCK && find_conflict(inode, owner, flock, exclusive, start, end)) {
+    while (!err && type != F_UNLCK &&
+           (in_the_way = find_conflict(inode, owner, flock, w.wish.exclusive, start, end))) {
         // flock(2) converts by giving up the old lock first.
         if (flock) {
             cut(inode, owner, true, 0, ~0UL, &spare);
             locks_changed();
         }
-        if (!wait) {
-            err = -EAGAIN;
-            break;
-        }
-        uint32_t seen = READ_ONCE(generation);
-        mutex_unlock(&locks_mutex);
-        err = wait_event_interruptible(&locks_wait, READ_ONCE(generation) != seen);
-        mutex_lock(&locks_mutex);
+        err = wait ? wait_for_change(&w, in_the_way) : -EAGAIN;
     }
     if (!err) {
         cut(inode, owner, flock, start, end, &spare);
         if (type != F_UNLCK) {
-            *new = (struct file_lock){inode->locks, owner, exclusive, flock, start, end, process_current()->pid};
+            *new = w.wish;
+            new->next = inode->locks;
             inode->locks = new;
+            list_push_back(&all_locks, &new->all);
             merge(inode, new);
             new = NULL;
         }
@@ -100,6 +153,20 @@ int lock_set(struct file *f, void *owner, bool flock, int type, uint64_t start, 
     kfree(new);
     kfree(spare);
     return err;
+}
+
+void lock_each(void (*fn)(void *ctx, const struct file_lock *l, bool waits, int number), void *ctx) {
+    struct file_lock *l, *w;
+    int number = 0;
+    mutex_lock(&locks_mutex);
+    list_for_each(l, &all_locks, all) {
+        fn(ctx, l, false, ++number);
+        list_for_each(w, &waits, all) {
+            if (w->inode == l->inode && w->flock == l->flock && w->owner != l->owner && overlaps(w, l->start, l->end))
+                fn(ctx, w, true, number);
+        }
+    }
+    mutex_unlock(&locks_mutex);
 }
 
 bool lock_test(struct file *f, void *owner, int type, uint64_t start, uint64_t end, struct file_lock *found) {

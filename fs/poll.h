@@ -66,7 +66,10 @@ struct timer_setting {
     nsec_t value, interval; // value 0: not armed
 };
 int timerfd_get(struct file *f, struct timer_setting *out); // value: what is left. -EINVAL: no timerfd
-int timerfd_set(struct file *f, const struct timer_setting *new, bool absolute, struct timer_setting *old);
+#define TFD_TIMER_ABSTIME 1
+#define TFD_TIMER_CANCEL_ON_SET 2
+// `how`: TFD_TIMER_*. -EINVAL; -ECANCELED: armed, but the clock had been set since the last setting.
+int timerfd_set(struct file *f, const struct timer_setting *new, unsigned how, struct timer_setting *old);
 
 // --- Processes as files ---
 struct process;
@@ -87,13 +90,17 @@ long pipe_get_size(struct file *f);
 #define LOCK_OWNER_FILE 1 // flock(2) and open file description locks: the owner is the file
 struct file_lock {
     struct file_lock *next;
+    struct inode *inode;
     void *owner; // a struct file_table (fcntl) or a struct file (flock, OFD)
-    bool exclusive, flock;
+    bool exclusive, flock, ofd;
     uint64_t start, end; // last byte included
-    int pid;
+    int pid;             // as F_GETLK tells: -1 for open file description locks
+    struct list all;     // of the system's locks, or those that wait for one
 };
-// type F_RDLCK, F_WRLCK, F_UNLCK. 0, -EAGAIN (when !wait), -ERESTARTSYS, -ENOMEM, -EDEADLK never.
+// type F_RDLCK, F_WRLCK, F_UNLCK. 0, -EAGAIN (when !wait), -ERESTARTSYS, -ENOLCK, -EDEADLK (processes' locks).
 int lock_set(struct file *f, void *owner, bool flock, int type, uint64_t start, uint64_t end, bool wait);
+// For /proc/locks: every lock, each followed by those that wait for it.
+void lock_each(void (*fn)(void *ctx, const struct file_lock *l, bool waits, int number), void *ctx);
 // The first lock that is in the way: true, with a copy of it.
 bool lock_test(struct file *f, void *owner, int type, uint64_t start, uint64_t end, struct file_lock *found);
 void lock_release_owner(struct inode *inode, void *owner, bool flock);

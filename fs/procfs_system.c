@@ -1,4 +1,5 @@
 // The files of /proc that are about the machine.
+#include "fs/poll.h"
 #include "fs/procfs.h"
 #include "kernel/boot.h"
 #include "kernel/threads/loadavg.h"
@@ -201,12 +202,30 @@ static long net_readlink(struct proc_ref *r, char *buf, size_t size) { return sn
 
 static long mounts_readlink(struct proc_ref *r, char *buf, size_t size) { return snprintf(buf, size, "self/mounts"); }
 
+static void show_lock(void *ctx, const struct file_lock *l, bool waits, int number) {
+    struct seqbuf *s = ctx;
+    uint64_t dev = l->inode->sb->dev;
+    const char *kind = l->flock ? "FLOCK  ADVISORY " : l->ofd ? "OFDLCK ADVISORY " : "POSIX  ADVISORY ";
+    seq_printf(s, "%d: %s%s %s %d %02x:%02x:%lu %lu ", number, waits ? "-> " : "", kind, l->exclusive ? "WRITE" : "READ", l->pid,
+               DEV_MAJOR(dev), DEV_MINOR(dev), (unsigned long)l->inode->ino, (unsigned long)l->start);
+    if (l->end == INT64_MAX)
+        seq_printf(s, "EOF\n");
+    else
+        seq_printf(s, "%lu\n", (unsigned long)l->end);
+}
+
+static int show_locks(struct seqbuf *s, struct proc_ref *r) {
+    lock_each(show_lock, s);
+    return 0;
+}
+
 const struct proc_entry proc_root_entries[] = {
     PROC_FILE("cmdline", show_cmdline),
     PROC_FILE("cpuinfo", show_cpuinfo),
     PROC_FILE("devices", show_devices),
     PROC_FILE("filesystems", show_filesystems),
     PROC_FILE("loadavg", show_loadavg),
+    PROC_FILE("locks", show_locks),
     PROC_FILE("meminfo", show_meminfo),
     {.name = "mounts", .mode = S_IFLNK | 0777, .readlink = mounts_readlink},
     {.name = "net", .mode = S_IFLNK | 0777, .readlink = net_readlink},

@@ -122,8 +122,6 @@ long sys_signalfd4(uint64_t fd, uint64_t uset, uint64_t size, uint64_t flags) {
 
 long sys_signalfd(uint64_t fd, uint64_t uset, uint64_t size) { return sys_signalfd4(fd, uset, size, 0); }
 
-#define TFD_TIMER_ABSTIME 1
-
 long sys_timerfd_create(uint64_t clock, uint64_t flags) {
     if (flags & ~(uint64_t)(O_CLOEXEC | O_NONBLOCK))
         return -EINVAL;
@@ -149,13 +147,13 @@ long sys_timerfd_settime(uint64_t fd, uint64_t flags, uint64_t new_addr, uint64_
     struct timer_setting new, old;
     if (copy_in_obj(&in, new_addr) < 0)
         return -EFAULT;
-    if ((flags & ~(uint64_t)TFD_TIMER_ABSTIME) || !to_ns(&in.it_value, &new.value) ||
+    if (((unsigned)flags & ~(unsigned)(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET)) || !to_ns(&in.it_value, &new.value) ||
         !to_ns(&in.it_interval, &new.interval))
-        return -EINVAL; // TFD_TIMER_CANCEL_ON_SET is not supported
+        return -EINVAL;
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
-    long err = timerfd_set(f, &new, flags & TFD_TIMER_ABSTIME, &old);
+    long err = timerfd_set(f, &new, (unsigned)flags, &old);
     file_unref(f);
     return err == 0 && old_addr ? setting_out(old_addr, &old) : err;
 }
