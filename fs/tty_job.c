@@ -174,24 +174,30 @@ struct tty *tty_current(void) {
     return t;
 }
 
+// The session's leader is told; its end, if it does end, tells the foreground group (hangup_group). The session is without a terminal.
+static void hang_up_session(struct tty *t) {
+    struct process *p;
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    list_for_each (p, &process_list, all_link) {
+        if (!t->session || p->pid != t->session)
+            continue;
+        p->hangup_group = t->foreground;
+        signal_send_process(p, SIGHUP, NULL);
+        signal_send_process(p, SIGCONT, NULL);
+    }
+    bool was = detach_session(t);
+    spin_unlock_irqrestore(&process_table_lock, flags);
+    if (was)
+        tty_unref(t);
+}
+
 void tty_hangup(struct tty *t) {
     uint64_t flags = spin_lock_irqsave(&t->lock);
     t->hung_up = true;
     ldisc_flush_input(t);
     ldisc_flush_output(t);
     spin_unlock_irqrestore(&t->lock, flags);
-    flags = spin_lock_irqsave(&process_table_lock);
-    int leader_pid = t->session;
-    spin_unlock_irqrestore(&process_table_lock, flags);
-    if (leader_pid) {
-        struct process *leader = process_find(leader_pid);
-        if (leader) {
-            signal_send_process(leader, SIGHUP, NULL);
-            signal_send_process(leader, SIGCONT, NULL);
-            process_unref(leader);
-        }
-        end_session(t);
-    }
+    hang_up_session(t);
     waitq_wake_all(&t->read_wait);
     waitq_wake_all(&t->write_wait);
 }

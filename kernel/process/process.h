@@ -48,7 +48,6 @@ struct process {
     struct process *parent;
     int parent_tid; // the parent's thread that made it: __WNOTHREAD, PR_SET_PDEATHSIG
     bool subreaper; // PR_SET_CHILD_SUBREAPER: orphaned descendants become its children
-    bool too_many;  // set*id(2) went over RLIMIT_NPROC of the new user: exec fails
     int hangup_group; // of a session's leader: the foreground group when its terminal hung up; its end tells them. 0: none
     struct list children, sibling, all_link;
     struct waitq child_wait;
