@@ -28,6 +28,20 @@ void block_unref(struct page *head) {
         page_unref(head + i);
 }
 
+bool block_join(struct page *head) {
+    bool sole = true;
+    spin_lock(&block_lock);
+    for (unsigned i = 0; i < 1U << HUGE_ORDER && sole; i++)
+        sole = load_acquire(&head[i].refs) == 1;
+    if (sole) {
+        for (unsigned i = 1; i < 1U << HUGE_ORDER; i++)
+            head[i].refs = head[i].flags = 0;
+        head->order = HUGE_ORDER;
+    }
+    spin_unlock(&block_lock);
+    return sole;
+}
+
 void block_split(struct page *head) {
     spin_lock(&block_lock);
     if (head->order == HUGE_ORDER)

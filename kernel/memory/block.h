@@ -10,6 +10,8 @@
 void block_ref(struct page *head); // for another large entry
 void block_unref(struct page *head);
 void block_split(struct page *head); // an entry becomes 512 small ones
+// A large entry shows a block that has fallen apart: when nobody else holds any page any more it is one block again.
+bool block_join(struct page *head);
 
 // Drops the reference that an entry of this level held.
 static inline void mapped_page_unref(struct page *p, unsigned level) {

@@ -92,7 +92,7 @@ static __attribute__((noinline)) pte_t *entry_or_large(struct aspace *as, const 
     if (!write || pte_writable(*entry))
         return entry;
     struct page *head = phys_to_page(pte_frame(*entry));
-    if (mapped_page_sole(head, 2)) {
+    if (mapped_page_sole(head, 2) || (!head->order && block_join(head))) {
         if (v->prot & PROT_WRITE)
             pte_exchange(entry, pte_change(*entry, v->prot) | PTE_WRITE | PTE_DIRTY);
         return entry;
