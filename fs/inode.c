@@ -31,6 +31,7 @@ void inode_init(struct inode *inode, struct superblock *sb, const struct inode_o
     inode->ino = atomic_add(&sb->next_ino, 1);
     inode->atime = inode->mtime = inode->ctime = inode->btime = inode_now();
     mutex_init(&inode->lock);
+    lock_subclass(&inode->lock, mode & S_IFMT); // opening a FIFO takes the pipe's lock, splice to a file the file's after a pipe's
     list_init(&inode->aliases);
 }
 

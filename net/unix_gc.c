@@ -127,8 +127,10 @@ static void scan_queue(struct scan *s, struct unix_socket *u) {
     list_for_each(m, &u->marks, link)
         scan_files(s, &m->scm.files);
     if (u->state == UNIX_LISTENING) {
-        list_for_each(c, &u->queue, accept_link)
+        list_for_each(c, &u->queue, accept_link) {
+            lock_nested(); // a listener before those that it has not handed out
             scan_queue(s, c); // these listen to nobody: no deeper than this
+        }
     } else {
         list_for_each(p, &u->queue, link)
             scan_files(s, &p->scm.files);

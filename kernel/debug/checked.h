@@ -55,6 +55,7 @@ void check_no_locks(const char *where); // at the end of a system call, a thread
 void check_cross_call(void);             // about to wait for other CPUs' answers to an interrupt
 void check_lock_nested(void);
 void check_memory_goes(const void *start, size_t size, const char *what); // no lock in there may be held
+#define CHECK_SUBCLASS 0x5bc10000u
 #define CHECK_PLACE ((uintptr_t)__builtin_return_address(0))
 
 // ---- memory
@@ -99,5 +100,8 @@ void check_print_stack_use(void);
 
 // The lock taken next may be of the same class as one that is held; the rule between the two is written where this is called.
 #define lock_nested() CHECKED(check_lock_nested())
+// Locks at the same place of objects of one type that follow different rules: `number` below 65536 tells them apart. After the lock's
+// initialisation.
+#define lock_subclass(lock, number) CHECKED((lock)->check = CHECK_SUBCLASS | (number))
 
 #endif

@@ -20,6 +20,7 @@ struct lock_class {
     uint64_t key;
     uint32_t offset;
     uint8_t by, kind;
+    uint16_t subclass; // lock_subclass()
     uint32_t irq_place, plain_place; // first uses in interrupt handlers, and with interrupts on
     uint32_t off_place, call_place;  // with interrupts off; held during a call of other CPUs
 };
@@ -60,13 +61,16 @@ uint16_t lock_class_of(const void *lock, uint32_t *check, unsigned kind, uint32_
     uint32_t known = READ_ONCE(*check);
     if (likely((known & 0xffff0000) == MARK))
         return (uint16_t)known;
-    if (known)
+    uint16_t subclass = (known & 0xffff0000) == CHECK_SUBCLASS ? (uint16_t)known : 0;
+    if (known && (known & 0xffff0000) != CHECK_SUBCLASS)
         check_failed("the lock at %p was not initialised, or is overwritten: its check word is %#x", lock, known);
     struct lock_class c = describe(lock, kind, place);
+    c.subclass = subclass;
     while (__atomic_exchange_n(&word, 1, __ATOMIC_ACQUIRE))
         cpu_pause();
     uint32_t i = 1;
-    while (i < class_count && !(classes[i].key == c.key && classes[i].offset == c.offset && classes[i].by == c.by))
+    while (i < class_count && !(classes[i].key == c.key && classes[i].offset == c.offset && classes[i].by == c.by &&
+                               classes[i].subclass == subclass))
         i++;
     if (i == class_count && i < LOCK_CLASSES_MOST) {
         classes[i] = c;
@@ -119,6 +123,8 @@ const char *lock_class_name(uint16_t class, char *buf, size_t size) {
     }
     case BY_CACHE:
         snprintf(buf, size, "%s %s+%u", kind, ((const struct slab_cache *)c->key)->name, c->offset);
+        if (c->subclass)
+            snprintf(buf + strlen(buf), size - strlen(buf), " of kind %#x", c->subclass);
         break;
     case BY_ALLOCATION:
         snprintf(buf, size, "%s +%u of what %s allocates", kind, c->offset,
