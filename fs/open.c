@@ -34,22 +34,30 @@ static struct file *open_special(struct inode *inode, unsigned flags) {
     return f;
 }
 
+// A regular file that is open for writing counts as such: a program that runs is none.
+static struct file *alloc_writable(struct inode *inode, unsigned flags) {
+    int err = inode_get_write(inode);
+    if (err < 0)
+        return ERR_PTR(err);
+    struct file *f = file_alloc(inode->file_ops, inode, flags);
+    if (IS_ERR(f))
+        inode_put_write(inode);
+    else
+        f->counts_write = true;
+    return f;
+}
+
 struct file *open_inode(const struct path *p, struct inode *inode, unsigned flags) {
     struct file *f;
     if (likely(S_ISREG(inode->mode) || S_ISDIR(inode->mode))) {
         if (unlikely(!inode->file_ops))
             return ERR_PTR(-ENXIO);
-        bool writes = (flags & O_ACCMODE) != O_RDONLY && S_ISREG(inode->mode);
-        int err = writes ? inode_get_write(inode) : 0;
-        if (err < 0)
-            return ERR_PTR(err);
-        f = file_alloc(inode->file_ops, inode, flags);
-        if (!IS_ERR(f)) {
+        if ((flags & O_ACCMODE) == O_RDONLY || S_ISDIR(inode->mode))
+            f = file_alloc(inode->file_ops, inode, flags);
+        else
+            f = alloc_writable(inode, flags);
+        if (!IS_ERR(f))
             f->lock_position = true;
-            f->counts_write = writes;
-        } else if (writes) {
-            inode_put_write(inode);
-        }
     } else {
         f = open_special(inode, flags);
     }
