@@ -37,7 +37,7 @@ long sys_rt_sigprocmask(uint64_t how, uint64_t new_set, uint64_t old_set, uint64
     if (size != sizeof(uint64_t))
         return -EINVAL;
     if (new_set) {
-        if (copy_in_obj(&set, new_set) < 0)
+        if (user_load64(new_set, &set) < 0)
             return -EFAULT;
         switch ((int)how) {
         case SIG_BLOCK:
@@ -53,7 +53,7 @@ long sys_rt_sigprocmask(uint64_t how, uint64_t new_set, uint64_t old_set, uint64
         }
         signal_set_mask(set);
     }
-    return old_set ? copy_out_obj(old_set, &old) : 0;
+    return old_set ? user_store64(old_set, old) : 0;
 }
 
 long sys_rt_sigreturn(void)

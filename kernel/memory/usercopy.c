@@ -6,6 +6,8 @@ size_t user_copy(void *dst, const void *src, size_t n);
 size_t user_clear(void *dst, size_t n);
 long user_copy_str(char *dst, const char *src, size_t size);
 int user_read32(const uint32_t *src, uint32_t *value);
+int user_read64(const uint64_t *src, uint64_t *value);
+int user_write64(uint64_t *dst, uint64_t value);
 int user_exchange32(uint32_t *dst, uint32_t expected, uint32_t desired, uint32_t *old);
 
 int copy_in(void *dst, uaddr_t src, size_t n) {
@@ -76,4 +78,16 @@ int user_cmpxchg32(uaddr_t addr, uint32_t expected, uint32_t desired, uint32_t *
     if (unlikely(!user_range_ok(addr, sizeof(*old))))
         return -EFAULT;
     return user_exchange32((uint32_t *)addr, expected, desired, old);
+}
+
+int user_load64(uaddr_t addr, uint64_t *value) {
+    if (unlikely(!user_range_ok(addr, sizeof(*value))))
+        return -EFAULT;
+    return user_read64((const uint64_t *)addr, value);
+}
+
+int user_store64(uaddr_t addr, uint64_t value) {
+    if (unlikely(!user_range_ok(addr, sizeof(value))))
+        return -EFAULT;
+    return user_write64((uint64_t *)addr, value);
 }

@@ -19,6 +19,9 @@ MUST_CHECK long copy_in_str(char *dst, uaddr_t src, size_t size);
 // Atomic accesses for futexes, on an aligned word. 0 or -EFAULT (-EAGAIN never: cmpxchg tells what was there in *old).
 MUST_CHECK int user_load32(uaddr_t addr, uint32_t *value);
 MUST_CHECK int user_cmpxchg32(uaddr_t addr, uint32_t expected, uint32_t desired, uint32_t *old);
+// One word, aligned or not: what copy_in_obj and copy_out_obj do, in fewer instructions. 0 or -EFAULT.
+MUST_CHECK int user_load64(uaddr_t addr, uint64_t *value);
+MUST_CHECK int user_store64(uaddr_t addr, uint64_t value);
 
 #define copy_in_obj(dst, src) copy_in((dst), (src), sizeof(*(dst)))
 #define copy_out_obj(dst, src) copy_out((dst), (src), sizeof(*(src)))

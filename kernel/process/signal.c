@@ -7,10 +7,21 @@
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 
+// The members that the kernel knows; the rest of a siginfo_t is zero, as in Linux.
+#define INFO_SIZE 48
+struct info_head {
+    uint64_t words[INFO_SIZE / 8];
+} __attribute__((may_alias));
+struct info_tail {
+    uint64_t words[(sizeof(siginfo_t) - INFO_SIZE) / 8];
+} __attribute__((may_alias));
 struct queued_signal {
     struct list link;
-    siginfo_t info;
+    int sig;
+    struct info_head info;
 };
+_Static_assert(offsetof(siginfo_t, si_code) == 8, "words[1]");
+_Static_assert(offsetof(siginfo_t, si_call_addr) + 16 <= INFO_SIZE && offsetof(siginfo_t, si_value) + 8 <= INFO_SIZE, "all of them");
 
 static struct slab_cache queued_cache = SLAB_CACHE("signal", sizeof(struct queued_signal), 16);
 static struct slab_cache handlers_cache = SLAB_CACHE("handlers", sizeof(struct signal_handlers), 16);
@@ -96,7 +107,7 @@ void signal_queue_discard(struct process *p, struct signal_queue *q, uint64_t se
         return;
     q->set &= ~set;
     list_for_each_safe(s, tmp, &q->entries, link) {
-        if (SIGMASK(s->info.si_signo) & set)
+        if (SIGMASK(s->sig) & set)
             entry_free(p, s);
     }
 }
@@ -117,10 +128,10 @@ int signal_queue_add(struct process *p, struct signal_queue *q, int sig, const s
     if (!s)
         return 0;
     if (info)
-        s->info = *info;
+        s->info = *(const struct info_head *)info;
     else
-        s->info = (siginfo_t){.si_code = SI_KERNEL};
-    s->info.si_signo = sig;
+        s->info = (struct info_head){.words = {[1] = SI_KERNEL}};
+    s->sig = sig;
     list_push_back(&q->entries, &s->link);
     return 0;
 }
@@ -136,7 +147,7 @@ int signal_queue_take(struct process *p, struct signal_queue *q, uint64_t set, s
     struct queued_signal *s, *first = NULL;
     bool more = false;
     list_for_each(s, &q->entries, link) {
-        if (s->info.si_signo != sig)
+        if (s->sig != sig)
             continue;
         if (first) {
             more = true;
@@ -150,7 +161,9 @@ int signal_queue_take(struct process *p, struct signal_queue *q, uint64_t set, s
         *info = (siginfo_t){.si_signo = sig, .si_code = SI_USER};
         return sig;
     }
-    *info = first->info;
+    *(struct info_head *)info = first->info;
+    *(struct info_tail *)((struct info_head *)info + 1) = (struct info_tail){{0}};
+    info->si_signo = sig;
     entry_free(p, first);
     return sig;
 }

@@ -15,11 +15,13 @@
 #define XFEATURES_AVX512 0xe0UL
 #define LEGACY_SIZE 512
 #define HEADER_SIZE 64
+#define MAGIC2_SIZE 4 // behind the area in a signal frame
 #define MXCSR_DEFAULT 0x1f80
 #define MXCSR_MASK_DEFAULT 0xffbf
 
 uint32_t fpu_area_size;
 uint64_t fpu_features;
+uint32_t fpu_frame_size;
 static uint32_t mxcsr_mask;
 static uint8_t initial[LEGACY_SIZE + HEADER_SIZE] ALIGNED(64); // XSTATE_BV 0: all that XRSTOR and FXRSTOR look at
 
@@ -43,6 +45,7 @@ void fpu_init_cpu(void) {
     } else {
         fpu_area_size = LEGACY_SIZE;
     }
+    fpu_frame_size = fpu_area_size + (f->xsave ? MAGIC2_SIZE : 0);
     if (mxcsr_mask == 0) {
         static uint8_t area[LEGACY_SIZE] ALIGNED(64);
         __asm__ volatile("fxsave64 %0" : "=m"(area));
@@ -89,9 +92,6 @@ int user_fxrstor(const void *area);
 int user_xrstor(const void *area, uint64_t components);
 
 #define SOFTWARE_BYTES 464 // struct _fpx_sw_bytes in the legacy area
-#define MAGIC2_SIZE 4
-
-size_t fpu_frame_size(void) { return fpu_area_size + (fpu_features ? MAGIC2_SIZE : 0); }
 
 int fpu_save_frame(uaddr_t to) {
     if (!fpu_features)
@@ -106,11 +106,11 @@ int fpu_save_frame(uaddr_t to) {
 // How much of the state at `from` can be believed: all of it, or only its legacy part.
 static bool has_extended_state(uaddr_t from, struct _fpx_sw_bytes *sw) {
     uint32_t magic2 = 0;
-    if (!fpu_features || copy_in(sw, from + SOFTWARE_BYTES, sizeof(*sw)) < 0)
+    if (!fpu_features || copy_in(sw, from + SOFTWARE_BYTES, offsetof(struct _fpx_sw_bytes, padding)) < 0)
         return false;
     return sw->magic1 == FP_XSTATE_MAGIC1 && sw->xstate_size >= LEGACY_SIZE + HEADER_SIZE &&
            sw->xstate_size <= fpu_area_size && sw->xstate_size <= sw->extended_size &&
-           copy_in(&magic2, from + sw->xstate_size, sizeof(magic2)) == 0 && magic2 == FP_XSTATE_MAGIC2;
+           user_load32(from + sw->xstate_size, &magic2) == 0 && magic2 == FP_XSTATE_MAGIC2;
 }
 
 int fpu_load_frame(uaddr_t from) {

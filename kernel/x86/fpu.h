@@ -17,7 +17,7 @@ void fpu_load_initial(void);         // the state that a new program finds -> re
 // checked. 0, or -EFAULT: the memory cannot be had, or the processor refuses what is there.
 int fpu_save_frame(uaddr_t to);
 int fpu_load_frame(uaddr_t from);
-size_t fpu_frame_size(void);         // bytes of that
+extern uint32_t fpu_frame_size;      // bytes of that
 void fpu_clear_exceptions(void); // x87 ones that are pending, after they have been saved
 
 #endif

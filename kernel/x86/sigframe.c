@@ -67,7 +67,7 @@ int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info,
         entering = true;
         sp = t->alt_stack + t->alt_stack_size;
     }
-    uaddr_t fpu = ALIGN_DOWN(sp - fpu_frame_size(), 64);
+    uaddr_t fpu = ALIGN_DOWN(sp - fpu_frame_size, 64);
     uaddr_t at = ALIGN_DOWN(fpu - sizeof(struct rt_frame), 16) - 8;
     // An alternate stack that overflows must not be written below; one that is left on purpose may be.
     if ((entering || (was_on && on_alt_stack(t, sp))) && !on_alt_stack(t, at))
@@ -126,7 +126,7 @@ int sigframe_pop(void)
     uaddr_t fpu = (uaddr_t)frame.uc.uc_mcontext.fpstate;
     if (!fpu)
         fpu_load_initial();
-    else if (!user_range_ok(fpu, fpu_frame_size()) || fpu_load_frame(fpu) < 0)
+    else if (!user_range_ok(fpu, fpu_frame_size) || fpu_load_frame(fpu) < 0)
         return -EFAULT;
     take_context(f, &frame.uc.uc_mcontext);
     signal_set_mask(frame.uc.uc_sigmask);

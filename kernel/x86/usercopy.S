@@ -130,6 +130,36 @@ user_read32:
     FIXUP 1b, 2b
     .size user_read32, . - user_read32
 
+# int user_read64(const uint64_t *src, uint64_t *value), int user_write64(uint64_t *dst, uint64_t value): 0 or -EFAULT
+    .global user_read64
+    .type user_read64, @function
+user_read64:
+    STAC
+1:  movq (%rdi), %rcx
+    CLAC
+    movq %rcx, (%rsi)
+    xorl %eax, %eax
+    ret
+2:  CLAC
+    movl $-EFAULT, %eax
+    ret
+    FIXUP 1b, 2b
+    .size user_read64, . - user_read64
+
+    .global user_write64
+    .type user_write64, @function
+user_write64:
+    STAC
+1:  movq %rsi, (%rdi)
+    CLAC
+    xorl %eax, %eax
+    ret
+2:  CLAC
+    movl $-EFAULT, %eax
+    ret
+    FIXUP 1b, 2b
+    .size user_write64, . - user_write64
+
 # int user_exchange32(uint32_t *dst, uint32_t expected, uint32_t desired, uint32_t *old): 0 or -EFAULT
     .global user_exchange32
     .type user_exchange32, @function
