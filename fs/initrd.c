@@ -230,7 +230,13 @@ static void set_attributes(struct inode *inode, const struct member *m) {
 // Takes an older member of the same name away, unless both are directories. Returns that directory, NULL, or an error.
 static struct dentry *replace_existing(struct unpacker *u, const struct member *m, const char *name, size_t len) {
     struct dentry *old;
-    int err = dentry_lookup(u->dir, name, len, name_hash(name, len), false, &old);
+    int err;
+    if (u->dir->flags & DENTRY_LAZY) { // a node in /dev: no reason to make all the others
+        old = dentry_find(u->dir, name, len, name_hash(name, len));
+        err = old ? 0 : -ENOENT;
+    } else {
+        err = dentry_lookup(u->dir, name, len, name_hash(name, len), false, &old);
+    }
     if (err < 0)
         return err == -ENOENT ? NULL : ERR_PTR(err);
     if (S_ISDIR(m->mode) && S_ISDIR(old->inode->mode))
