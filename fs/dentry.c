@@ -189,9 +189,11 @@ static int lookup_in_file_system(struct dentry *dir, const char *name, size_t le
 }
 
 int dentry_lookup(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked, struct dentry **out) {
-    if (unlikely(dir->flags & DENTRY_LAZY))
-        dentry_populate(dir, locked);
     struct dentry *d = dentry_find(dir, name, len, hash);
+    if (unlikely(!d && (dir->flags & DENTRY_LAZY))) { // what somebody has made already does not need all the others
+        dentry_populate(dir, locked);
+        d = dentry_find(dir, name, len, hash);
+    }
     if (likely(d)) {
         if (likely(load_acquire(&d->inode))) {
             *out = d;
