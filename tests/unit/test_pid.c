@@ -67,11 +67,23 @@ static void exhausted_and_around(void **state)
     assert_int_equal(pid_alloc(), -EAGAIN);
 }
 
+static void this_one(void **state)
+{
+    pid_free(1000);
+    assert_int_equal(pid_take(0), -EINVAL);
+    assert_int_equal(pid_take(PID_MAX), -EINVAL);
+    assert_int_equal(pid_take(1001), -EEXIST);
+    assert_int_equal(pid_take(1000), 1000);
+    assert_int_equal(pid_take(1000), -EEXIST);
+    assert_int_equal(pid_alloc(), -EAGAIN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ascending_and_found),
         cmocka_unit_test(exhausted_and_around),
+        cmocka_unit_test(this_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,6 +117,7 @@ static void limits(void **state)
     for (int i = 0; i < 5; i++)
         assert_int_equal(signal_take(SIGMASK(SIGRTMIN), &info), SIGRTMIN);
     assert_int_equal(signal_take(SIGMASK(SIGRTMIN), &info), 0);
+    signal_forget_spare(&p);
     no_memory = 1;
     handle(SIGUSR2);
     assert_int_equal(signal_send_process(&p, SIGUSR2, NULL), 0); // also without memory, but saying less
@@ -185,6 +186,7 @@ static void stop_and_continue(void **state)
     t[1].work = WORK_STOP;
     signal_send_process(&p, SIGCONT, NULL);
     assert_false(p.stopped || p.stop_unreported || (t[1].work & WORK_STOP));
+    assert_true(p.continue_untold && p.continue_unreported); // which one of the threads tells
     assert_true(p.continue_unreported);
     assert_int_equal(woken, 3);
     signal_send_process(&p, SIGKILL, NULL);
