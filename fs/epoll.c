@@ -84,9 +84,13 @@ static bool on_wake(struct waiter *w, uint32_t key) {
     uint32_t events = wanted(it);
     if (!events || (key && !(key & events)))
         return false;
-    spin_lock(&it->epoll->ready_lock);
-    list_ready(it);
-    spin_unlock(&it->epoll->ready_lock);
+    // What is on the list will be asked after this: whoever takes it off does so before the question (the other half of the fence).
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!READ_ONCE(it->ready)) {
+        spin_lock(&it->epoll->ready_lock);
+        list_ready(it);
+        spin_unlock(&it->epoll->ready_lock);
+    }
     return used_up(it, key, wake_waiter(it->epoll));
 }
 
@@ -351,7 +355,8 @@ static inline __attribute__((always_inline)) int collect_one(struct epoll *ep, b
     }
     if (!emit(arg, 0, &ev))
         return -EFAULT;
-    wake_waiter(ep);
+    if (unlikely(READ_ONCE(ep->wait.waiters.next) != &ep->wait.waiters))
+        wake_waiter(ep);
     return 1;
 }
 
@@ -368,7 +373,7 @@ static int wait_for_events(struct epoll *ep, nsec_t deadline) {
     return err == -ERESTARTSYS && any_ready(ep) ? 0 : err;
 }
 
-int epoll_wait(struct file *file, int max, nsec_t deadline, bool (*emit)(void *, int, const struct epoll_request *),
+NO_CANARY int epoll_wait(struct file *file, int max, nsec_t deadline, bool (*emit)(void *, int, const struct epoll_request *),
                void *arg) {
     if (file->ops != &epoll_ops || max <= 0)
         return -EINVAL;

@@ -45,7 +45,7 @@ static inline bool put(struct eventfd *e, uint64_t value) {
 // The whole counter lies in one buffer, as it does with read(2) and write(2).
 static inline bool simple(const struct uio *u) { return u->user && !u->vec_offset && u->vec->len >= sizeof(uint64_t); }
 
-static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *pos) {
+NO_CANARY static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct eventfd *e = f->data;
     uint64_t value;
     if (u->left < sizeof(value))
@@ -62,7 +62,7 @@ static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *pos) {
     return uio_put(u, &value, sizeof(value)) == sizeof(value) ? (int64_t)sizeof(value) : -EFAULT;
 }
 
-static int64_t eventfd_write(struct file *f, struct uio *u, uint64_t *pos) {
+NO_CANARY static int64_t eventfd_write(struct file *f, struct uio *u, uint64_t *pos) {
     struct eventfd *e = f->data;
     uint64_t value;
     if (u->left < sizeof(value))

@@ -78,13 +78,12 @@ static inline bool can_write(const struct pipe *p) { return has_room(p) || !READ
 
 // One of those that wait is woken at a time; whoever has got something and leaves more wakes the next one.
 static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct waitq *wq, bool (*done)(const struct pipe *)) {
-    struct waiter w;
+    struct waiter w = {.thread = thread_current(), .exclusive = true};
     int err = 0;
+    list_init(&w.link);
     mutex_unlock(&p->lock);
     if (wq == &p->writable)
         pipe_wake_reader(p); // what is in it may be of the one who waits now
-    waiter_init(&w);
-    w.exclusive = true;
     for (;;) {
         waitq_prepare(wq, &w, true);
         if (done(p))
@@ -101,8 +100,8 @@ static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct
     return err;
 }
 
-int pipe_wait_readable(struct pipe *p) { return wait_for(p, &p->readable, can_read); }
-int pipe_wait_writable(struct pipe *p) { return wait_for(p, &p->writable, can_write); }
+NO_CANARY int pipe_wait_readable(struct pipe *p) { return wait_for(p, &p->readable, can_read); }
+NO_CANARY int pipe_wait_writable(struct pipe *p) { return wait_for(p, &p->writable, can_write); }
 
 int pipe_broken(void) {
     signal_send_self(SIGPIPE);

@@ -40,17 +40,17 @@ long sys_epoll_ctl(uint64_t epfd, uint64_t op, uint64_t fd, uint64_t event) {
 
 _Static_assert(offsetof(struct epoll_event, data) == 4, "ABI");
 
-static bool emit(void *arg, int i, const struct epoll_request *request) {
+NO_CANARY static bool emit(void *arg, int i, const struct epoll_request *request) {
     const struct epoll_event ev = {request->events, request->data};
     return copy_out_obj(*(uaddr_t *)arg + i * sizeof(ev), &ev) == 0;
 }
 
-static inline long wait_file(struct file *f, uaddr_t events, int max, nsec_t deadline) {
+NO_CANARY static inline long wait_file(struct file *f, uaddr_t events, int max, nsec_t deadline) {
     long n = epoll_wait(f, max, deadline, emit, &events);
     return unlikely(n == -ERESTARTNOHAND) ? -EINTR : n; // never restarted: signal(7)
 }
 
-static long wait_user(int epfd, uaddr_t events, int max, nsec_t deadline) {
+NO_CANARY static long wait_user(int epfd, uaddr_t events, int max, nsec_t deadline) {
     if (unlikely(max <= 0 || (unsigned)max > INT32_MAX / sizeof(struct epoll_event)))
         return -EINVAL;
     if (unlikely(!user_range_ok(events, max * sizeof(struct epoll_event))))
