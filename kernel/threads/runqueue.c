@@ -3,8 +3,7 @@
 
 struct runqueue runqueues[MAX_CPUS];
 uint64_t sched_online, sched_idle, sched_realtime_waiting;
-int64_t sched_credit;
-uint64_t sched_grain;
+int64_t sched_credit, sched_grain;
 
 // From nice -20 to 19: 1024 * 1.25^-nice.
 static const uint32_t weights[40] = {
@@ -43,6 +42,13 @@ void runqueue_remove(struct runqueue *rq, struct thread *t)
     WRITE_ONCE(rq->ready_count, rq->ready_count - 1);
     rq->weight -= t->weight;
     t->queued = false;
+}
+
+struct thread *runqueue_take_realtime(struct runqueue *rq)
+{
+    struct thread *t = runqueue_thread(rq->realtime);
+    runqueue_remove(rq, t);
+    return t;
 }
 
 static struct thread *find_for(struct heap_node *root, unsigned cpu, uint64_t most)

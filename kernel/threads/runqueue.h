@@ -45,7 +45,7 @@ extern uint64_t sched_online;           // bit per CPU that schedules
 extern uint64_t sched_idle;             // bit per CPU that halts or is about to
 extern uint64_t sched_realtime_waiting; // bit per CPU in whose queue real-time threads wait
 extern int64_t sched_credit;            // how far in front of the others a sleeper may come back, in virtual time
-extern uint64_t sched_grain;            // in cycles: who is that far in front takes the CPU from the current thread at once
+extern int64_t sched_grain;             // who is that far in front (at nice 0) takes the CPU from the current thread at once
 
 #define WEIGHT_NICE_0 1024
 #define CYCLES_PER_UNIT 32 // of virtual run time, at nice 0
@@ -59,6 +59,7 @@ static inline uint64_t cpu_bit(unsigned cpu) { return 1UL << cpu; }
 // A real-time thread, to the end of those of its priority, or (`first`) to their front: one that was preempted keeps its turn.
 void runqueue_add_realtime(struct runqueue *rq, struct thread *t, bool first);
 void runqueue_remove(struct runqueue *rq, struct thread *t);
+struct thread *runqueue_take_realtime(struct runqueue *rq); // the first of them; there is one
 // A thread that may run on `cpu` and weighs no more than `most`, taken out of the queue and given to that CPU; NULL: none.
 // The order is roughly that of the queue.
 struct thread *runqueue_take_for(struct runqueue *rq, unsigned cpu, uint64_t most);
@@ -85,13 +86,12 @@ static inline void runqueue_add(struct runqueue *rq, struct thread *t)
 // The first one, taken out; there must be one.
 static inline struct thread *runqueue_take_first(struct runqueue *rq)
 {
-    if (unlikely(rq->realtime)) {
-        struct thread *t = runqueue_thread(rq->realtime);
-        runqueue_remove(rq, t);
-        return t;
-    }
+    if (unlikely(rq->realtime))
+        return runqueue_take_realtime(rq);
     struct thread *t = runqueue_thread(rq->fair);
-    rq->fair = heap_remove(rq->fair, &t->run_node);
+    if (t->vruntime > rq->min_vruntime)
+        rq->min_vruntime = t->vruntime;
+    rq->fair = unlikely(t->run_node.child) ? heap_remove(rq->fair, &t->run_node) : NULL;
     WRITE_ONCE(rq->ready_count, rq->ready_count - 1);
     rq->weight -= t->weight;
     t->queued = false;
@@ -109,7 +109,7 @@ static inline void runqueue_charge(struct thread *t, uint64_t now)
     t->accounted = now;
 }
 
-// min_vruntime follows the current thread (charged) and the first in the queue.
+// min_vruntime follows the current thread (charged) and the first in the queue: at every tick.
 static inline void runqueue_advance(struct runqueue *rq)
 {
     const struct thread *c = rq->current;
@@ -120,10 +120,9 @@ static inline void runqueue_advance(struct runqueue *rq)
         rq->min_vruntime = least;
 }
 
-// A thread that comes back from sleep, or to the fair ones. The current thread is charged.
+// A thread that comes back from sleep, or to the fair ones.
 static inline void runqueue_place(struct runqueue *rq, struct thread *t)
 {
-    runqueue_advance(rq);
     int64_t floor = rq->min_vruntime - sched_credit;
     if (t->vruntime < floor)
         t->vruntime = floor;
@@ -134,7 +133,9 @@ static inline bool runqueue_preempts(const struct thread *t, const struct thread
 {
     if (unlikely(is_realtime(t) || is_realtime(current)))
         return t->priority < current->priority;
-    return current->vruntime - t->vruntime > (int64_t)mul_shift32(sched_grain, t->weight_factor) && t->policy != SCHED_BATCH;
+    int64_t ahead = current->vruntime - t->vruntime; // the lighter it is, the more it takes
+    return ahead > sched_grain && ahead > (int64_t)mul_shift32((uint64_t)sched_grain * CYCLES_PER_UNIT, t->weight_factor) &&
+           t->policy != SCHED_BATCH;
 }
 
 // Is it somebody else's turn? The current thread is charged, not idle, and will be a candidate. `turn_over`: it has had its time

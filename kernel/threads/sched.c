@@ -275,10 +275,12 @@ void sched_begin(struct thread *t)
 {
     uint64_t flags = irq_save();
     const struct cpu *cpu = cpu_this();
-    const struct runqueue *rq = &runqueues[cpu->id];
+    struct runqueue *rq = &runqueues[cpu->id];
+    spin_lock(&rq->lock);
+    runqueue_charge(cpu->current, clock_cycles());
     t->cpu = (int)cpu->id;
     t->vruntime = MAX(cpu->current->vruntime, rq->min_vruntime);
-    irq_restore(flags);
+    spin_unlock_irqrestore(&rq->lock, flags);
 }
 
 struct runqueue *runqueue_lock_of(struct thread *t)
@@ -301,36 +303,50 @@ bool runqueue_resched(struct runqueue *rq)
     return rq != runqueue_here();
 }
 
-void sched_make_ready(struct runqueue *rq, struct thread *t)
+// Its CPU is idle. Whoever clears the bit sends the interrupt; this CPU's own idle loop looks at its queue when it comes back.
+static void wake_cpu(struct runqueue *rq, unsigned cpu)
+{
+    spin_unlock(&rq->lock);
+    if (!(READ_ONCE(sched_idle) & cpu_bit(cpu)) || !(atomic_and(&sched_idle, ~cpu_bit(cpu)) & cpu_bit(cpu)))
+        return;
+    if (cpu != cpu_this()->id)
+        cpu_kick(cpu);
+}
+
+// Perhaps it takes the CPU from the current thread; or that is one of the kernel, and nobody looks after its time yet.
+static __attribute__((noinline)) void press(struct runqueue *rq, struct thread *t)
 {
     unsigned cpu = (unsigned)t->cpu;
-    bool here = cpu == cpu_this()->id, kick = false;
-    struct thread *current = rq->current;
-    if (likely(!current->idle)) {
-        runqueue_charge(current, clock_cycles());
-        runqueue_place(rq, t);
-        runqueue_add(rq, t);
-        if (runqueue_preempts(t, current))
-            kick = runqueue_resched(rq);
-        if (unlikely(!rq->tick_armed)) { // a kernel thread runs there
-            if (here)
-                sched_tick_arm(rq);
-            else
-                kick = true;
-        }
-    } else {
-        runqueue_place(rq, t);
-        runqueue_add(rq, t);
+    bool kick = false;
+    if (runqueue_preempts(t, rq->current))
+        kick = runqueue_resched(rq);
+    if (!rq->tick_armed) {
+        if (cpu == cpu_this()->id)
+            sched_tick_arm(rq);
+        else
+            kick = true;
     }
     spin_unlock(&rq->lock);
-    if (unlikely(READ_ONCE(sched_idle) & cpu_bit(cpu))) {
-        // Whoever clears the bit sends the interrupt; this CPU's own idle loop looks at its queue when it comes back.
-        if ((atomic_and(&sched_idle, ~cpu_bit(cpu)) & cpu_bit(cpu)) && !here)
-            cpu_kick(cpu);
-    } else if (unlikely(kick)) {
+    if (kick)
         cpu_kick(cpu);
-    }
 }
+
+static inline __attribute__((always_inline)) void make_ready(struct runqueue *rq, struct thread *t)
+{
+    struct thread *current = rq->current;
+    runqueue_place(rq, t);
+    runqueue_add(rq, t);
+    if (current->idle) {
+        wake_cpu(rq, (unsigned)t->cpu);
+        return;
+    }
+    runqueue_charge(current, clock_cycles());
+    if (unlikely(current->vruntime - t->vruntime > sched_grain || is_realtime(t) || !rq->tick_armed))
+        press(rq, t);
+    else
+        spin_unlock(&rq->lock);
+}
+
 
 // To another CPU than that of this run queue, whose lock is held and gets released. With a sleeper's distance from the others.
 static __attribute__((noinline)) struct runqueue *move_to(struct runqueue *rq, struct thread *t, unsigned cpu)
@@ -344,7 +360,20 @@ static __attribute__((noinline)) struct runqueue *move_to(struct runqueue *rq, s
     return rq;
 }
 
-// Ends a sleep, or sends a ready thread that is in no queue to where it may run. The lock is held and gets released.
+// A ready thread that is in no queue goes to where it may run. The lock is held and gets released.
+static __attribute__((noinline)) void send_somewhere(struct runqueue *rq, struct thread *t)
+{
+    unsigned cpu = sched_choose_cpu(t);
+    while (cpu != (unsigned)t->cpu) {
+        rq = move_to(rq, t, cpu);
+        if (likely(t->affinity & cpu_bit(cpu)))
+            break;
+        cpu = sched_choose_cpu(t); // it was changed meanwhile
+    }
+    make_ready(rq, t);
+}
+
+// Ends a sleep. The lock is held and gets released.
 static inline __attribute__((always_inline)) void wake_locked(struct runqueue *rq, struct thread *t)
 {
     if (rq->current == t) { // has not left its CPU yet
@@ -353,14 +382,11 @@ static inline __attribute__((always_inline)) void wake_locked(struct runqueue *r
         return;
     }
     t->state = THREAD_READY;
-    unsigned cpu = sched_choose_cpu(t);
-    while (unlikely(cpu != (unsigned)t->cpu)) {
-        rq = move_to(rq, t, cpu);
-        if (likely(t->affinity & cpu_bit(cpu)))
-            break;
-        cpu = sched_choose_cpu(t); // it was changed meanwhile
-    }
-    sched_make_ready(rq, t);
+    // The common case of what sched_choose_cpu says.
+    if (likely(!READ_ONCE(sched_idle) && !is_realtime(t) && (t->affinity & cpu_bit((unsigned)t->cpu))))
+        make_ready(rq, t);
+    else
+        send_somewhere(rq, t);
 }
 
 void sched_send(struct thread *t)
@@ -369,9 +395,9 @@ void sched_send(struct thread *t)
     spin_lock(&rq->lock);
     t->vruntime += rq->min_vruntime;
     if (likely(t->affinity & cpu_bit((unsigned)t->cpu)))
-        sched_make_ready(rq, t);
+        make_ready(rq, t);
     else
-        wake_locked(rq, t);
+        send_somewhere(rq, t);
 }
 
 // Both kinds of wake-up.
@@ -467,7 +493,7 @@ int thread_set_affinity(struct thread *t, uint64_t cpus_allowed)
     bool misplaced = !(cpus_allowed & cpu_bit((unsigned)t->cpu)), running = misplaced && rq->current == t;
     if (misplaced && t->queued) {
         runqueue_remove(rq, t);
-        wake_locked(rq, t);
+        send_somewhere(rq, t);
     } else {
         unsigned cpu = (unsigned)t->cpu;
         bool kick = running && runqueue_resched(rq);

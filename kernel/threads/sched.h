@@ -15,10 +15,7 @@ struct timer;
 struct runqueue *runqueue_lock_of(struct thread *t);
 // The current thread of this run queue has to give way soon; true when its CPU must be kicked, once the lock is free.
 bool runqueue_resched(struct runqueue *rq);
-// Queues a ready thread that is in no queue, with its vruntime already relative to the CPU of its `cpu`, whose lock is held and
-// gets released.
-void sched_make_ready(struct runqueue *rq, struct thread *t);
-void sched_send(struct thread *t); // the same for one that runqueue_take_for gave; no lock held, interrupts off
+void sched_send(struct thread *t); // queues one that runqueue_take_for gave; no lock held, interrupts off
 void sched_begin(struct thread *t); // a new thread: behind what its maker has used of the CPU
 void sched_weigh(struct thread *t); // weight and factor by its priority
 unsigned sched_choose_cpu(struct thread *t);

@@ -19,7 +19,7 @@
 void sched_tick_arm(struct runqueue *rq)
 {
     sched_credit = (int64_t)(time_ns_to_cycles(CREDIT) / CYCLES_PER_UNIT); // the clock learns how fast it is
-    sched_grain = time_ns_to_cycles(GRAIN);
+    sched_grain = (int64_t)(time_ns_to_cycles(GRAIN) / CYCLES_PER_UNIT);
     rq->tick_armed = true;
     timer_add(&rq->tick, time_monotonic() + TICK);
 }

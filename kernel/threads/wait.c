@@ -97,8 +97,8 @@ void waitq_prepare(struct waitq *wq, struct waiter *w, bool interruptible)
     struct thread *t = thread_current();
     t->sleeping_on = wq;
     // In this order: a waker that finds the waiter takes it off the queue, and must then find a thread that sleeps, or it would
-    // go to sleep in no queue. The fence orders the queueing before the caller's look at its condition (waitq_active).
-    thread_prepare_sleep(interruptible);
+    // go to sleep in no queue. The fence orders both before the caller's look at its condition (waitq_active).
+    WRITE_ONCE(t->state, interruptible ? THREAD_SLEEPING_INTERRUPTIBLE : THREAD_SLEEPING);
     waitq_add(wq, w);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }

@@ -71,7 +71,7 @@ void context_save(struct thread *t) {
     fpu_save(t->context.fpu);
     if (cpu_features.fsgsbase) { // otherwise only arch_set_*_base changes them, and keeps the copy
         t->context.fs_base = rdfsbase();
-        t->context.gs_base = rdmsr(MSR_KERNEL_GS_BASE);
+        t->context.gs_base = read_user_gs_base();
     }
 }
 
@@ -80,11 +80,13 @@ void context_load(struct thread *t) {
     if (!t->context.fpu)
         return;
     fpu_load(t->context.fpu);
-    if (cpu_features.fsgsbase)
+    if (cpu_features.fsgsbase) {
         wrfsbase(t->context.fs_base);
-    else
+        write_user_gs_base(t->context.gs_base);
+    } else {
         wrmsr(MSR_FS_BASE, t->context.fs_base);
-    wrmsr(MSR_KERNEL_GS_BASE, t->context.gs_base);
+        wrmsr(MSR_KERNEL_GS_BASE, t->context.gs_base);
+    }
 }
 
 void context_release(struct thread *t) {

@@ -316,7 +316,7 @@ static void usage(void)
     pid_t pid = fork();
     if (!pid) {
         use_cpu(0.05);
-        usleep(1000);
+        usleep(20000);
         _exit(0);
     }
     waitpid(pid, NULL, 0);

@@ -40,7 +40,7 @@ static int fresh(void **state)
     rq->current = &idle;
     sched_realtime_waiting = 0;
     sched_credit = 2 * MSEC / CYCLES_PER_UNIT;
-    sched_grain = 1 * MSEC;
+    sched_grain = 1 * MSEC / CYCLES_PER_UNIT;
     return 0;
 }
 
@@ -134,6 +134,7 @@ static void sleepers_make_up_for_nothing(void **state)
     rq->current = set(0, SCHED_NORMAL, PRIORITY_NICE_0);
     struct thread *sleeper = set(1, SCHED_NORMAL, PRIORITY_NICE_0), *nice = set(2, SCHED_NORMAL, PRIORITY_NONE - 1);
     run(&now, 1000);
+    assert_int_equal(rq->min_vruntime, rq->current->vruntime);
     runqueue_place(rq, sleeper);
     runqueue_place(rq, nice);
     assert_int_equal(rq->current->vruntime - sleeper->vruntime, sched_credit);
