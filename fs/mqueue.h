@@ -3,7 +3,7 @@
 #ifndef FS_MQUEUE_H
 #define FS_MQUEUE_H
 
-#include "fs/file.h"
+#include "fs/vfs.h"
 
 struct message; // kernel/ipc/msg.h: its type is the priority
 
@@ -32,5 +32,23 @@ struct mqueue_notification {
     uint64_t value;
 };
 int mqueue_notify(struct file *f, const struct mqueue_notification *n);
+
+// --- Between mqueue.c and mqueue_fs.c ---
+#define STATUS_SIZE 80  // of the file that a queue looks like
+struct mqueue {
+    struct inode inode;
+    struct list all_link; // of all queues, under all_lock
+    uint64_t cost;        // against the limit of its maker, inode.uid
+    struct spinlock lock;
+    struct list messages; // the highest priority first
+    struct list receivers, senders;
+    int64_t max_messages, message_size, count;
+    uint64_t bytes;
+    struct waitq wait; // poll
+    struct process *notify_owner;
+    struct mqueue_notification notification;
+};
+static inline struct mqueue *mqueue_of(struct inode *i) { return container_of(i, struct mqueue, inode); }
+extern const struct file_ops mqueue_file_ops;
 
 #endif
