@@ -122,6 +122,24 @@ def setpriv():
         says(directory, [program, "--reuid", "1000", "--clear-groups", program, "--reuid", "0", "id"], "", 127)
 
 
+@test("users/secure-preload")
+def secure_preload():
+    """AT_SECURE: the dynamic linker of a set-user-ID program takes nothing from who starts it."""
+    import dynamic
+
+    program, extra, tool = dynamic.program(), dynamic.library("gcc", "preload", dynamic.PRELOAD), found("setpriv")
+    with scratch() as directory:
+        root(directory, program, tool)
+        top = pathlib.Path(directory)
+        shutil.copy(extra, top / "preload.so")
+        for mode, words in [(0o755, ["secure 0", ": preload.so,"]), (0o4755, ["secure 1"])]:
+            shutil.copy(program, top / "program")
+            (top / "program").chmod(mode)
+            got = knarr("--root", directory, "-e", "LD_PRELOAD=/preload.so", tool, "--reuid", "1000", "--clear-groups", "/program")
+            said = got.stdout.decode()
+            check(all(word in said for word in words) and (mode == 0o755 or "preload.so" not in said), f"{mode:o}: {got.status} {got.stdout!r} {tail(got.stderr)}")
+
+
 @test("users/set-user-id")
 def set_user_id():
     """A set-user-ID program in a shell, on a mount that allows it and on one that does not."""
