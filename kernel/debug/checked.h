@@ -50,9 +50,9 @@ void check_lock_wanted(const void *lock, uint32_t *check, unsigned kind, uintptr
 void check_lock_taken(const void *lock, uint32_t *check, unsigned kind, uintptr_t place);
 void check_lock_released(const void *lock, uintptr_t place);
 void check_may_sleep(uintptr_t place);
-void check_may_fault(uintptr_t place); // a copy from or to the application
+void check_may_fault(uintptr_t place);  // a copy from or to the application
 void check_no_locks(const char *where); // at the end of a system call, a thread
-void check_cross_call(void);             // about to wait for other CPUs' answers to an interrupt
+void check_cross_call(void);            // about to wait for other CPUs' answers to an interrupt
 void check_lock_nested(void);
 void check_memory_goes(const void *start, size_t size, const char *what); // no lock in there may be held
 #define CHECK_SUBCLASS 0x5bc10000u
@@ -69,10 +69,11 @@ void check_page_allocated(struct page *p, unsigned order);
 void check_page_ref(struct page *p);
 uint32_t check_slab_extra(uint32_t size);
 void check_slab_allocated(struct slab_cache *c, void *object, uintptr_t place);
-void *check_slab_freed(struct slab_cache *c, void *object, uintptr_t place); // which object is to be freed in its stead, or NULL
+void *check_slab_freed(struct slab_cache *c, void *object,
+                       uintptr_t place); // which object is to be freed in its stead, or NULL
 void check_kmalloc(struct slab_cache *c, void *object, size_t size, uintptr_t place);
 uint32_t check_slab_place(const struct slab_cache *c, const void *object); // where it was allocated
-void check_self_test(const char *word); // crash=WORD on the command line
+void check_self_test(const char *word);                                    // crash=WORD on the command line
 
 // ---- structures
 void check_list_add(const struct list *node, const struct list *prev, const struct list *next);
@@ -84,12 +85,12 @@ void check_stack_freed(void *stack);
 void check_print_stack_use(void);
 
 // Reference counts are the counters named refs.
-#define check_count(p, v, op, sign)                                                                                     \
-    ({                                                                                                                  \
-        __typeof__(*(p) + 0) before_ = __atomic_fetch_##op(p, v, __ATOMIC_SEQ_CST);                                     \
-        if (__builtin_strstr(#p, "refs"))                                                                               \
-            check_ref_change(p, (uint64_t)before_, sign);                                                               \
-        before_;                                                                                                        \
+#define check_count(p, v, op, sign)                                                                                    \
+    ({                                                                                                                 \
+        __typeof__(*(p) + 0) before_ = __atomic_fetch_##op(p, v, __ATOMIC_SEQ_CST);                                    \
+        if (__builtin_strstr(#p, "refs"))                                                                              \
+            check_ref_change(p, (uint64_t)before_, sign);                                                              \
+        before_;                                                                                                       \
     })
 #undef atomic_add
 #undef atomic_sub

@@ -17,8 +17,8 @@ void check_list_add(const struct list *node, const struct list *prev, const stru
     if (!checks_on)
         return;
     if (!sane(prev) || !sane(next) || prev->next != next || next->prev != prev)
-        check_failed("list: %p is added between %p and %p, which are not neighbours", (const void *)node, (const void *)prev,
-                     (const void *)next);
+        check_failed("list: %p is added between %p and %p, which are not neighbours", (const void *)node,
+                     (const void *)prev, (const void *)next);
     if (node == prev || node == next)
         check_failed("list: %p is added where it is already", (const void *)node);
 }
@@ -88,5 +88,6 @@ void check_stack_freed(void *stack) {
 }
 
 void check_print_stack_use(void) {
-    log_info("check: the deepest of the kernel stacks that were freed used %lu of %u bytes", READ_ONCE(deepest), KERNEL_STACK_SIZE);
+    log_info("check: the deepest of the kernel stacks that were freed used %lu of %u bytes", READ_ONCE(deepest),
+             KERNEL_STACK_SIZE);
 }

@@ -20,7 +20,7 @@ struct lock_class {
     uint64_t key;
     uint32_t offset;
     uint8_t by, kind;
-    uint16_t subclass; // lock_subclass()
+    uint16_t subclass;               // lock_subclass()
     uint32_t irq_place, plain_place; // first uses in interrupt handlers, and with interrupts on
     uint32_t off_place, call_place;  // with interrupts off; held during a call of other CPUs
 };
@@ -70,7 +70,7 @@ uint16_t lock_class_of(const void *lock, uint32_t *check, unsigned kind, uint32_
         cpu_pause();
     uint32_t i = 1;
     while (i < class_count && !(classes[i].key == c.key && classes[i].offset == c.offset && classes[i].by == c.by &&
-                               classes[i].subclass == subclass))
+                                classes[i].subclass == subclass))
         i++;
     if (i == class_count && i < LOCK_CLASSES_MOST) {
         classes[i] = c;
@@ -130,8 +130,7 @@ const char *lock_class_name(uint16_t class, char *buf, size_t size) {
         snprintf(buf, size, "%s +%u of what %s allocates", kind, c->offset,
                  lock_place_name((uint32_t)c->key, place, sizeof(place)));
         break;
-    default:
-        snprintf(buf, size, "%s first used in %s", kind, lock_place_name((uint32_t)c->key, place, sizeof(place)));
+    default: snprintf(buf, size, "%s first used in %s", kind, lock_place_name((uint32_t)c->key, place, sizeof(place)));
     }
     return buf;
 }

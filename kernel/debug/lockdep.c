@@ -98,13 +98,16 @@ static void report_circle(const struct held_lock *held, uint16_t class, uint32_t
     char a[80], b[80], p[80], q[80];
     begin();
     log_err("check: circular order of locks. Here, while");
-    log_err("  %s is held, taken in %s,", lock_class_name(held->class, a, sizeof(a)), lock_place_name(held->place, p, sizeof(p)));
+    log_err("  %s is held, taken in %s,", lock_class_name(held->class, a, sizeof(a)),
+            lock_place_name(held->place, p, sizeof(p)));
     log_err("  %s is wanted in %s", lock_class_name(class, b, sizeof(b)), lock_place_name(place, q, sizeof(q)));
     log_err("but elsewhere (last step first), while");
     for (uint16_t at = held->class; at != class;) {
         const struct edge *e = &edges[reached_by[at]];
-        log_err("  %s was held, taken in %s,", lock_class_name(e->from, a, sizeof(a)), lock_place_name(e->from_place, p, sizeof(p)));
-        log_err("  %s was wanted in %s", lock_class_name(e->to, b, sizeof(b)), lock_place_name(e->to_place, q, sizeof(q)));
+        log_err("  %s was held, taken in %s,", lock_class_name(e->from, a, sizeof(a)),
+                lock_place_name(e->from_place, p, sizeof(p)));
+        log_err("  %s was wanted in %s", lock_class_name(e->to, b, sizeof(b)),
+                lock_place_name(e->to_place, q, sizeof(q)));
         at = e->from;
     }
     check_failed("lock order: %s while %s is held", lock_class_name(class, b, sizeof(b)),
@@ -148,7 +151,8 @@ static void check_order(struct held_locks *l, const void *lock, uint16_t class, 
     }
 }
 
-static void push(struct held_locks *l, const void *lock, uint16_t class, unsigned kind, uint32_t place, unsigned irq_depth) {
+static void push(struct held_locks *l, const void *lock, uint16_t class, unsigned kind, uint32_t place,
+                 unsigned irq_depth) {
     if (l->count == CHECK_HELD_MOST) {
         begin();
         check_failed("more than %u locks are held", CHECK_HELD_MOST);
@@ -178,8 +182,9 @@ static void check_interrupts(uint16_t class, uint32_t place, bool in_irq, bool e
     if (!lock_class_use(class, place, in_irq, enabled, &irq, &plain))
         return;
     begin();
-    check_failed("%s is taken by interrupt handlers (%s) and with interrupts on (%s)", lock_class_name(class, name, sizeof(name)),
-                 lock_place_name(irq, p, sizeof(p)), lock_place_name(plain, q, sizeof(q)));
+    check_failed("%s is taken by interrupt handlers (%s) and with interrupts on (%s)",
+                 lock_class_name(class, name, sizeof(name)), lock_place_name(irq, p, sizeof(p)),
+                 lock_place_name(plain, q, sizeof(q)));
 }
 
 static void check_calls(uint16_t class, uint32_t place, bool call) {

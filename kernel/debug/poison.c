@@ -29,7 +29,8 @@ static void dump(const void *at) {
     if (!check_begin_report())
         return;
     for (unsigned i = 0; i < 2; i++)
-        log_err("  %p: %016lx %016lx %016lx %016lx", (const void *)(w + 4 * i), w[4 * i], w[4 * i + 1], w[4 * i + 2], w[4 * i + 3]);
+        log_err("  %p: %016lx %016lx %016lx %016lx", (const void *)(w + 4 * i), w[4 * i], w[4 * i + 1], w[4 * i + 2],
+                w[4 * i + 3]);
 }
 
 // ---- pages
@@ -59,7 +60,8 @@ static void check_freed_page(struct freed_page *f, uint64_t mark) {
             bad = &f->poison[j];
     if (unlikely(bad)) {
         dump(bad);
-        check_failed("a free page was written to at %p; it was freed by %s", (const void *)bad, place_name((uint32_t)f->place));
+        check_failed("a free page was written to at %p; it was freed by %s", (const void *)bad,
+                     place_name((uint32_t)f->place));
     }
     f->mark = f->end_mark = PAGE_POISON;
 }
@@ -87,7 +89,8 @@ static struct trailer *trailer_of(const struct slab_cache *c, const void *object
 
 uint32_t check_slab_place(const struct slab_cache *c, const void *object) { return trailer_of(c, object)->alloc_place; }
 
-static void object_failed(const struct slab_cache *c, const char *object, const struct trailer *t, const void *at, const char *what) {
+static void object_failed(const struct slab_cache *c, const char *object, const struct trailer *t, const void *at,
+                          const char *what) {
     char a[80], b[80];
     dump(at);
     check_failed("%s: object %s %p, byte %ld of %lu; allocated by %s, freed by %s", what, c->name, object,
@@ -95,8 +98,8 @@ static void object_failed(const struct slab_cache *c, const char *object, const 
                  lock_place_name(t->free_place, b, sizeof(b)));
 }
 
-static void check_bytes(const struct slab_cache *c, const char *object, const struct trailer *t, size_t from, size_t to, uint8_t byte,
-                        const char *what) {
+static void check_bytes(const struct slab_cache *c, const char *object, const struct trailer *t, size_t from, size_t to,
+                        uint8_t byte, const char *what) {
     for (size_t i = from; i < to; i++)
         if (unlikely((uint8_t)object[i] != byte))
             object_failed(c, object, t, object + i, what);
@@ -133,9 +136,11 @@ void *check_slab_freed(struct slab_cache *c, void *object, uintptr_t place) {
         uint64_t **frame = __builtin_frame_address(0);
         place = frame[0][0] ? ((uint64_t *)frame[0][0])[1] : place;
     }
-    uintptr_t first = (uintptr_t)page_to_virt(virt_to_page(object)->flags & PAGE_TAIL ? virt_to_page(object)->owner : virt_to_page(object));
+    uintptr_t first = (uintptr_t)page_to_virt(virt_to_page(object)->flags & PAGE_TAIL ? virt_to_page(object)->owner
+                                                                                      : virt_to_page(object));
     if (((uintptr_t)object - first) % SLAB_SLOT(c))
-        check_failed("%s frees %p, which is not the start of an object %s", place_name((uint32_t)place), object, c->name);
+        check_failed("%s frees %p, which is not the start of an object %s", place_name((uint32_t)place), object,
+                     c->name);
     if (t->state == (OBJECT_FREE ^ (uint64_t)object))
         object_failed(c, object, t, object, "freed twice");
     if (t->state != (OBJECT_USED ^ (uint64_t)object) || t->red != (uint64_t)t)

@@ -79,9 +79,7 @@ static void lock_recursion(void) {
         mutex_lock(&one);
 }
 
-static void lock_owner(void) {
-    spin_unlock(&spin);
-}
+static void lock_owner(void) { spin_unlock(&spin); }
 
 static void lock_freed(void) {
     struct mutex *m = kmalloc(sizeof(*m));
@@ -138,7 +136,9 @@ static void list_damage(void) {
 }
 
 static void ref_zero(void) {
-    struct { uint32_t refs; } counted = {1};
+    struct {
+        uint32_t refs;
+    } counted = {1};
     if (atomic_sub(&counted.refs, 1) == 1)
         atomic_add(&counted.refs, 1);
 }
