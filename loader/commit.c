@@ -88,11 +88,11 @@ void loader_commit(struct exec_image *img) {
     arch_set_fs_base(0);
     arch_set_gs_base(0);
 
+    p->did_exec = true; // before the parent may notice: a descriptor closes
     if (p->files)
         file_table_close_on_exec(p->files);
     commit_credentials(p, t, img);
     commit_names(p, t, img);
-    p->did_exec = true;
     p->exit_signal = SIGCHLD;
     core_write_hook = core_write;
     start_frame(t->frame, img);
