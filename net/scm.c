@@ -2,6 +2,7 @@
 // comes here while the same thread is closing leaves the files to that loop.
 // Lock: closers_lock (spinlock, a leaf).
 #include "net/scm.h"
+#include "net/unix.h"
 #include "fs/vfs.h"
 #include "kernel/memory/slab.h"
 #include "kernel/process/process.h"
@@ -178,7 +179,9 @@ struct scm_files *scm_files_copy(const struct scm_files *from) {
 struct closer {
     struct list link;
     struct thread *thread;
-    struct scm_files *todo; // only the thread itself touches it
+    // Only the thread itself touches these:
+    struct scm_files *todo;
+    bool collect; // a socket was closed: unix_collect is to come behind the last file
 };
 static struct list closers = LIST_INIT(closers);
 static struct spinlock closers_lock = SPINLOCK_INIT;
@@ -194,17 +197,8 @@ static struct closer *closer_of_current(void) {
     return found;
 }
 
-void scm_files_drop(struct scm_files *f) {
-    if (!f)
-        return;
-    struct closer *outer = closer_of_current();
-    if (outer) {
-        f->next = outer->todo;
-        outer->todo = f;
-        return;
-    }
-    struct closer self = {.thread = thread_current(), .todo = f};
-    f->next = NULL;
+bool scm_files_close(struct scm_files *list) {
+    struct closer self = {.thread = thread_current(), .todo = list};
     spin_lock(&closers_lock);
     list_push_back(&closers, &self.link);
     spin_unlock(&closers_lock);
@@ -218,4 +212,26 @@ void scm_files_drop(struct scm_files *f) {
     spin_lock(&closers_lock);
     list_remove(&self.link);
     spin_unlock(&closers_lock);
+    return self.collect;
+}
+
+bool scm_defer_collect(void) {
+    struct closer *c = closer_of_current();
+    if (c)
+        c->collect = true;
+    return c;
+}
+
+void scm_files_drop(struct scm_files *f) {
+    if (!f)
+        return;
+    struct closer *outer = closer_of_current();
+    if (outer) {
+        f->next = outer->todo;
+        outer->todo = f;
+        return;
+    }
+    f->next = NULL;
+    if (scm_files_close(f))
+        unix_collect();
 }

@@ -36,5 +36,8 @@ static inline bool scm_same(const struct scm_credentials *a, const struct scm_cr
 void scm_deliver(struct socket_message *m, struct scm *scm, bool cred, int flags);
 struct scm_files *scm_files_copy(const struct scm_files *from); // for MSG_PEEK; NULL: no memory
 void scm_files_drop(struct scm_files *f);                       // closes them. NULL is allowed. No lock held
+// For unix_collect. scm_files_close closes a list of them, and all that comes to be closed by it; true: a socket was among these.
+bool scm_files_close(struct scm_files *list);
+bool scm_defer_collect(void); // is the current thread closing files? Then it collects when it is done
 
 #endif

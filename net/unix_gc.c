@@ -198,16 +198,16 @@ static struct scm_files *find_garbage(void) {
 }
 
 void unix_collect(void) {
-    if (likely(!READ_ONCE(socket_count)))
+    if (likely(!READ_ONCE(socket_count)) || scm_defer_collect())
         return;
-    mutex_lock(&inflight_mutex);
-    struct scm_files *garbage = find_garbage();
-    mutex_unlock(&inflight_mutex);
-    while (garbage) {
-        struct scm_files *f = garbage;
-        garbage = f->next;
-        unix_files_drop(f);
-    }
+    struct scm_files *garbage;
+    do {
+        mutex_lock(&inflight_mutex);
+        garbage = find_garbage();
+        mutex_unlock(&inflight_mutex);
+        for (struct scm_files *f = garbage; f; f = f->next)
+            inflight_detach(f);
+    } while (garbage && scm_files_close(garbage));
 }
 
 void unix_collect_if_many(void) {
