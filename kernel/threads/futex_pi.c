@@ -11,257 +11,9 @@
 // Locks: pi_bucket.lock (mutex: the states of its words, held while the word is read and written) > pi_lock (who owns and who
 // waits: chains cross all buckets, and only contended words ever come here) > buckets of futex.c, run queues.
 #include "kernel/threads/futex_pi.h"
-#include "kernel/memory/slab.h"
 #include "kernel/memory/usercopy.h"
 #include "kernel/process/process.h"
-#include "kernel/threads/futex_queue.h"
 #include <linux/futex.h>
-
-#define CHAIN_MAX 1024 // as Linux' max_lock_depth
-
-struct pi_state {
-    struct pi_state *next; // of its bucket
-    struct futex_key key;
-    struct list waiters;   // the first one is the next owner
-    struct thread *owner;  // referenced
-    struct pi_state *next_held; // of the owner
-    unsigned users;        // waiters, and new owners that still have to write the word
-};
-
-struct pi_waiter {
-    struct futex_waiter queue;
-    struct list link;       // state.waiters
-    struct pi_state *state; // NULL: still waits for the first word of FUTEX_WAIT_REQUEUE_PI
-    struct futex_key target; // which word it wants to own
-    void *waiting;          // not NULL until it is the owner
-    int priority;           // its place in state.waiters
-    bool died;              // the owner before it has ended: it is to write the word
-};
-
-struct pi_bucket {
-    struct mutex lock;
-    struct pi_state *states;
-};
-
-#define BUCKET_BITS 6
-static struct pi_bucket buckets[1 << BUCKET_BITS];
-static struct spinlock pi_lock;
-static struct slab_cache state_cache = SLAB_CACHE("pi_state", sizeof(struct pi_state), 8);
-
-static struct pi_bucket *bucket_of(const struct futex_key *k)
-{
-    static uint32_t ready;
-    if (!load_acquire(&ready)) {
-        spin_lock(&pi_lock);
-        for (unsigned i = 0; !ready && i < ARRAY_SIZE(buckets); i++)
-            mutex_init(&buckets[i].lock);
-        store_release(&ready, 1);
-        spin_unlock(&pi_lock);
-    }
-    uint64_t h = (k->offset ^ (uint64_t)k->object) * 0x9e3779b97f4a7c15UL;
-    return &buckets[h >> (64 - BUCKET_BITS)];
-}
-
-// --- What a thread owns: thread.pi_held, under pi_lock but for the change from nothing to CLOSED ---
-
-#define CLOSED 1UL // the thread is ending: it gets nothing any more
-#define DEAD 2UL   // and has given all away
-
-static struct pi_state *held(const struct thread *t)
-{
-    return (struct pi_state *)((uintptr_t)READ_ONCE(t->pi_held) & ~(CLOSED | DEAD));
-}
-
-static uintptr_t held_flags(const struct thread *t)
-{
-    return (uintptr_t)READ_ONCE(t->pi_held) & (CLOSED | DEAD);
-}
-
-// False: the thread is ending.
-static bool held_add(struct thread *t, struct pi_state *s)
-{
-    if (held_flags(t))
-        return false;
-    struct pi_state *first = s->next_held = held(t);
-    return __atomic_compare_exchange_n(&t->pi_held, &first, s, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-}
-
-static void held_remove(struct thread *t, struct pi_state *s)
-{
-    if (held(t) == s) {
-        WRITE_ONCE(t->pi_held, (struct pi_state *)((uintptr_t)s->next_held | held_flags(t)));
-        return;
-    }
-    struct pi_state *at = held(t);
-    while (at->next_held != s)
-        at = at->next_held;
-    at->next_held = s->next_held;
-}
-
-// --- Priorities; pi_lock held ---
-
-static struct pi_waiter *first_waiter(const struct pi_state *s)
-{
-    return list_empty(&s->waiters) ? NULL : list_first(&s->waiters, struct pi_waiter, link);
-}
-
-// Only real-time threads have a better place than those who came before them.
-static void place(struct pi_waiter *w)
-{
-    struct pi_waiter *at;
-    list_remove(&w->link);
-    w->priority = MIN(thread_priority(w->queue.thread), PRIORITY_NORMAL);
-    list_for_each(at, &w->state->waiters, link) {
-        if (at->priority > w->priority)
-            break;
-    }
-    list_push_back(&at->link, &w->link);
-}
-
-// The thread gets the best priority of those that wait for it; whoever it waits for itself may get another one by that.
-static void lend(struct thread *t)
-{
-    for (int depth = 0; depth < CHAIN_MAX; depth++) {
-        int best = PRIORITY_NONE, before = thread_priority(t);
-        for (struct pi_state *s = held(t); s; s = s->next_held) {
-            const struct pi_waiter *w = first_waiter(s);
-            if (w)
-                best = MIN(best, thread_priority(w->queue.thread));
-        }
-        if (best != READ_ONCE(t->inherited))
-            thread_inherit_priority(t, best);
-        struct pi_waiter *w = t->pi_blocked;
-        if (!w || thread_priority(t) == before)
-            return;
-        place(w);
-        t = w->state->owner;
-    }
-}
-
-void futex_priority_changed(struct thread *t)
-{
-    if (!READ_ONCE(t->pi_blocked))
-        return;
-    spin_lock(&pi_lock);
-    struct pi_waiter *w = t->pi_blocked;
-    if (w) {
-        place(w);
-        lend(w->state->owner);
-    }
-    spin_unlock(&pi_lock);
-}
-
-// Would the thread wait for itself, by way of others?
-static bool would_deadlock(const struct thread *t, const struct pi_state *s)
-{
-    for (int depth = 0; depth < CHAIN_MAX; depth++) {
-        if (s->owner == t)
-            return true;
-        if (!s->owner->pi_blocked)
-            return false;
-        s = s->owner->pi_blocked->state;
-    }
-    return true;
-}
-
-// --- States; the bucket's lock held ---
-
-static struct pi_state *state_find(const struct pi_bucket *b, const struct futex_key *k)
-{
-    struct pi_state *s = b->states;
-    while (s && !key_equal(&s->key, k))
-        s = s->next;
-    return s;
-}
-
-// NULL: the owner is ending.
-static struct pi_state *state_add(struct pi_bucket *b, struct pi_state *s, const struct futex_key *k, struct thread *owner)
-{
-    s->key = *k;
-    s->owner = owner;
-    s->users = 0;
-    list_init(&s->waiters);
-    spin_lock(&pi_lock);
-    bool ok = held_add(owner, s);
-    spin_unlock(&pi_lock);
-    if (!ok)
-        return NULL;
-    thread_ref(owner);
-    s->next = b->states;
-    b->states = s;
-    return s;
-}
-
-static void state_drop_unused(struct pi_bucket *b, struct pi_state *s)
-{
-    if (s->users)
-        return;
-    spin_lock(&pi_lock);
-    held_remove(s->owner, s);
-    spin_unlock(&pi_lock);
-    struct pi_state **at = &b->states;
-    while (*at != s)
-        at = &(*at)->next;
-    *at = s->next;
-    thread_unref(s->owner);
-    slab_free(&state_cache, s);
-}
-
-// The waiter joins the others. 0 or -EDEADLK.
-static int block(struct pi_state *s, struct pi_waiter *w)
-{
-    spin_lock(&pi_lock);
-    bool deadlock = would_deadlock(w->queue.thread, s);
-    if (!deadlock) {
-        w->state = s;
-        w->queue.thread->pi_blocked = w;
-        place(w);
-        lend(s->owner);
-    }
-    spin_unlock(&pi_lock);
-    if (deadlock)
-        return -EDEADLK;
-    s->users++;
-    w->queue.key = w->target;
-    futex_queue(&w->queue);
-    return 0;
-}
-
-static void unblock(struct pi_bucket *b, struct pi_waiter *w)
-{
-    struct pi_state *s = w->state;
-    spin_lock(&pi_lock);
-    list_remove(&w->link);
-    w->queue.thread->pi_blocked = NULL;
-    lend(s->owner);
-    spin_unlock(&pi_lock);
-    futex_unqueue(&w->queue);
-    s->users--;
-    state_drop_unused(b, s);
-}
-
-// The first waiter is the owner from now on.
-static void hand_over(struct pi_bucket *b, struct pi_state *s, bool died)
-{
-    struct pi_waiter *w = first_waiter(s);
-    struct thread *old = s->owner, *new = w->queue.thread;
-    w->died = died;
-    s->users -= !died;
-    thread_ref(new);
-    spin_lock(&pi_lock);
-    held_remove(old, s);
-    list_remove(&w->link);
-    new->pi_blocked = NULL;
-    s->owner = new;
-    held_add(new, s); // it sleeps in here, so it does not end
-    lend(old);
-    lend(new);
-    spin_unlock(&pi_lock);
-    thread_unref(old);
-    futex_unqueue(&w->queue);
-    thread_wake_clear(new, &w->waiting);
-    state_drop_unused(b, s);
-}
 
 // --- Taking ---
 
@@ -290,16 +42,16 @@ static bool plain_waiters(const struct futex_key *k)
 static int find_owner(struct pi_bucket *b, uaddr_t addr, uint32_t word, const struct futex_key *k, struct pi_state **out)
 {
     struct thread *owner = thread_find((int)(word & FUTEX_TID_MASK));
-    uintptr_t flags = DEAD;
+    bool dead = true;
     int result = 0;
     if (owner && owner->kernel) {
         result = -EPERM;
     } else if (owner) {
-        struct pi_state *fresh = slab_alloc(&state_cache);
-        *out = fresh ? state_add(b, fresh, k, owner) : NULL;
-        flags = held_flags(owner);
+        struct pi_state *fresh = pi_state_alloc();
+        *out = fresh ? pi_state_add(b, fresh, k, owner) : NULL;
+        dead = pi_thread_dead(owner);
         if (!*out)
-            slab_free(&state_cache, fresh);
+            pi_state_free(fresh);
         if (!fresh)
             result = -ENOMEM;
     }
@@ -307,7 +59,7 @@ static int find_owner(struct pi_bucket *b, uaddr_t addr, uint32_t word, const st
         thread_unref(owner);
     if (result || *out)
         return result;
-    if (!(flags & DEAD))
+    if (!dead)
         return ENDING;
     uint32_t now;
     if (user_load32(addr, &now) < 0)
@@ -326,7 +78,7 @@ static int take(struct pi_bucket *b, uaddr_t addr, const struct futex_key *k, st
         return -EFAULT;
     if ((word & FUTEX_TID_MASK) == mine)
         return -EDEADLK;
-    struct pi_state *s = state_find(b, k);
+    struct pi_state *s = pi_state_find(b, k);
     if (s) {
         *out = s;
         return check_state(s, word);
@@ -338,14 +90,14 @@ static int take(struct pi_bucket *b, uaddr_t addr, const struct futex_key *k, st
             return -EFAULT;
         return seen == word ? find_owner(b, addr, word | FUTEX_WAITERS, k, out) : CHANGED;
     }
-    struct pi_state *fresh = contended ? slab_alloc(&state_cache) : NULL;
+    struct pi_state *fresh = contended ? pi_state_alloc() : NULL;
     if (contended && !fresh)
         return -ENOMEM;
     uint32_t new = (word & FUTEX_OWNER_DIED) | mine | (contended ? FUTEX_WAITERS : 0);
     int err = user_cmpxchg32(addr, word, new, &seen);
-    if (!err && seen == word && contended && (*out = state_add(b, fresh, k, t)))
+    if (!err && seen == word && contended && (*out = pi_state_add(b, fresh, k, t)))
         fresh = NULL;
-    slab_free(&state_cache, fresh);
+    pi_state_free(fresh);
     return err ? -EFAULT : seen == word ? TAKEN : CHANGED;
 }
 
@@ -359,10 +111,10 @@ static int adopt(struct pi_bucket *b, struct pi_waiter *w, uaddr_t addr)
         word = seen;
     struct pi_state *s = w->state;
     s->users--;
-    if (err && first_waiter(s))
-        hand_over(b, s, true);
+    if (err && pi_first_waiter(s))
+        pi_hand_over(b, s, true);
     else
-        state_drop_unused(b, s);
+        pi_state_drop_unused(b, s);
     mutex_unlock(&b->lock);
     return err;
 }
@@ -385,7 +137,7 @@ static long wait_for_grant(struct pi_bucket *b, struct pi_waiter *w, uaddr_t add
         mutex_lock(&b->lock); // whoever moves or wakes it has it
         bool waiting = w->waiting;
         if (waiting && w->state)
-            unblock(b, w);
+            pi_unblock(b, w);
         else if (waiting)
             futex_unqueue(&w->queue);
         mutex_unlock(&b->lock);
@@ -415,7 +167,7 @@ long futex_lock_pi(uaddr_t addr, nsec_t deadline, unsigned flags, bool try)
     int got = futex_get_key(addr, flags | FUTEX_KEY_WRITE, &key);
     if (got < 0)
         return got;
-    struct pi_bucket *b = bucket_of(&key);
+    struct pi_bucket *b = pi_bucket_of(&key);
     for (;;) {
         mutex_lock(&b->lock);
         got = take(b, addr, &key, thread_current(), false, &s);
@@ -429,8 +181,8 @@ long futex_lock_pi(uaddr_t addr, nsec_t deadline, unsigned flags, bool try)
     }
     if (got == 0) {
         waiter_start(&w, &key);
-        got = try ? -EAGAIN : block(s, &w);
-        state_drop_unused(b, s);
+        got = try ? -EAGAIN : pi_block(s, &w);
+        pi_state_drop_unused(b, s);
     }
     mutex_unlock(&b->lock);
     if (got)
@@ -444,8 +196,8 @@ long futex_lock_pi(uaddr_t addr, nsec_t deadline, unsigned flags, bool try)
 static int give(struct pi_bucket *b, uaddr_t addr, uint32_t word, const struct futex_key *k)
 {
     uint32_t seen;
-    struct pi_state *s = state_find(b, k);
-    struct pi_waiter *w = s ? first_waiter(s) : NULL;
+    struct pi_state *s = pi_state_find(b, k);
+    struct pi_waiter *w = s ? pi_first_waiter(s) : NULL;
     if (s && s->owner != thread_current())
         return -EINVAL;
     if (!s && plain_waiters(k))
@@ -455,7 +207,7 @@ static int give(struct pi_bucket *b, uaddr_t addr, uint32_t word, const struct f
         return -EFAULT;
     if (seen == word) {
         if (w)
-            hand_over(b, s, false);
+            pi_hand_over(b, s, false);
         return 0;
     }
     if (!w)
@@ -476,7 +228,7 @@ long futex_unlock_pi(uaddr_t addr, unsigned flags)
         result = futex_get_key(addr, flags | FUTEX_KEY_WRITE, &key);
         if (result < 0)
             return result;
-        struct pi_bucket *b = bucket_of(&key);
+        struct pi_bucket *b = pi_bucket_of(&key);
         mutex_lock(&b->lock);
         result = give(b, addr, word, &key);
         mutex_unlock(&b->lock);
@@ -500,7 +252,7 @@ long futex_wait_requeue_pi(uaddr_t addr, uint32_t value, nsec_t deadline, uaddr_
         return err;
     waiter_start(&w, &key2);
     w.queue.key = key;
-    struct pi_bucket *b = bucket_of(&key2);
+    struct pi_bucket *b = pi_bucket_of(&key2);
     futex_queue(&w.queue);
     err = user_load32(addr, &now);
     if (!err && now != value)
@@ -552,7 +304,7 @@ static long move(struct pi_bucket *b, uaddr_t addr2, const struct futex_key *fro
             thread_wake_clear(w->queue.thread, &w->waiting);
         } else {
             if (got == 0)
-                got = block(s, w);
+                got = pi_block(s, w);
             if (got) {
                 futex_queue(&w->queue);
                 err = got;
@@ -562,7 +314,7 @@ static long move(struct pi_bucket *b, uaddr_t addr2, const struct futex_key *fro
         count++;
     }
     if (s)
-        state_drop_unused(b, s);
+        pi_state_drop_unused(b, s);
     return err ? err : count;
 }
 
@@ -579,7 +331,7 @@ long futex_requeue_pi(uaddr_t addr, uaddr_t addr2, int wake, int requeue, uint32
         return result;
     if (key_equal(&from, &to))
         return -EINVAL;
-    struct pi_bucket *b = bucket_of(&to);
+    struct pi_bucket *b = pi_bucket_of(&to);
     for (;;) {
         result = user_load32(addr, &now);
         if (result || now != value)
@@ -594,43 +346,4 @@ long futex_requeue_pi(uaddr_t addr, uaddr_t addr2, int wake, int requeue, uint32
         if (result == ENDING)
             pause_a_moment();
     }
-}
-
-// --- The end of a thread ---
-
-bool futex_pi_begin_exit(struct thread *t)
-{
-    struct pi_state *none = NULL;
-    if (likely(__atomic_compare_exchange_n(&t->pi_held, &none, (struct pi_state *)CLOSED, false, __ATOMIC_SEQ_CST,
-                                           __ATOMIC_SEQ_CST)))
-        return false;
-    spin_lock(&pi_lock);
-    WRITE_ONCE(t->pi_held, (struct pi_state *)((uintptr_t)t->pi_held | CLOSED));
-    spin_unlock(&pi_lock);
-    return held(t);
-}
-
-void futex_pi_release(struct thread *t)
-{
-    struct futex_key key = {0};
-    for (;;) {
-        spin_lock(&pi_lock);
-        struct pi_state *s = held(t);
-        if (s)
-            key = s->key;
-        spin_unlock(&pi_lock);
-        if (!s)
-            return;
-        struct pi_bucket *b = bucket_of(&key);
-        mutex_lock(&b->lock);
-        s = state_find(b, &key);
-        if (s && s->owner == t && first_waiter(s))
-            hand_over(b, s, true);
-        mutex_unlock(&b->lock);
-    }
-}
-
-void futex_pi_end_exit(struct thread *t, bool last)
-{
-    store_release(&t->pi_held, (struct pi_state *)(last ? CLOSED | DEAD : 0));
 }

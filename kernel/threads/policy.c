@@ -4,6 +4,7 @@
 #include "kernel/clock_event.h"
 #include "kernel/irq.h"
 #include "kernel/threads/runqueue.h"
+#include "kernel/threads/futex.h"
 #include "kernel/threads/sched.h"
 #include "kernel/x86/cpu.h"
 
@@ -72,6 +73,7 @@ void thread_set_policy(struct thread *t, const struct sched_policy *s)
     t->turn_over = false;
     changed(rq, t);
     irq_restore(flags);
+    futex_priority_changed(t);
 }
 
 void thread_get_policy(struct thread *t, struct sched_policy *s)

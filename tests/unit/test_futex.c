@@ -1,5 +1,5 @@
 // Futexes, wait queues and sleeping locks, with threads of the host: no wake-up is lost, none goes to the wrong one.
-// link: kernel/threads/futex.c kernel/threads/futex_pi.c kernel/threads/futex_robust.c kernel/threads/wait.c kernel/threads/lock.c kernel/threads/mutex.c kernel/threads/rwmutex.c tests/unit/fake_host.c
+// link: kernel/threads/futex.c kernel/threads/futex_pi.c kernel/threads/futex_pi_state.c kernel/threads/futex_robust.c kernel/threads/wait.c kernel/threads/lock.c kernel/threads/mutex.c kernel/threads/rwmutex.c tests/unit/fake_host.c
 // libs: -lpthread
 // flags: -include tests/unit/fake_pause.h
 #include <setjmp.h>
