@@ -48,13 +48,6 @@ void ranges_add(struct range_list *l, phys_t start, phys_t end) {
     ranges_insert(l, at, start, end);
 }
 
-bool ranges_contain(const struct range_list *l, phys_t start, phys_t end) {
-    for (unsigned i = 0; i < l->count; i++)
-        if (l->r[i].start <= start && end <= l->r[i].end)
-            return true;
-    return false;
-}
-
 uint64_t ranges_pages(const struct range_list *l) {
     uint64_t n = 0;
     for (unsigned i = 0; i < l->count; i++)

@@ -1,4 +1,4 @@
-// link: tests/unit/fake_machine.c kernel/memory/page.c kernel/memory/ranges.c
+// link: tests/unit/fake_machine.c kernel/memory/page.c kernel/memory/ranges.c kernel/memory/block.c
 /* The page allocator: blocks never overlap, are aligned, come back together, and reserved memory is left alone. */
 #include <setjmp.h>
 #include <stdarg.h>

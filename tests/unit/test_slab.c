@@ -1,4 +1,4 @@
-// link: tests/unit/fake_machine.c kernel/memory/page.c kernel/memory/ranges.c kernel/memory/slab.c
+// link: tests/unit/fake_machine.c kernel/memory/page.c kernel/memory/ranges.c kernel/memory/block.c kernel/memory/slab.c
 /* Small objects: random sizes and lifetimes; nobody's contents change, and all memory comes back. */
 #include <setjmp.h>
 #include <stdarg.h>
