@@ -1,6 +1,7 @@
 // Extended attributes: kept with the inode, in memory, sorted by name. xattr(7).
 // user.* follows the file's permissions, trusted.* is root's, security.* may be read by all. POSIX ACLs are not supported.
 // Lock: inode.lock.
+#include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/string.h"
 #include <linux/capability.h>
@@ -191,6 +192,8 @@ int xattr_set(struct inode *inode, const char *name, const void *value, size_t s
     mutex_unlock(&inode->lock);
     if (err < 0)
         kfree(new);
+    else
+        inotify_changed(inode, IN_ATTRIB);
     return err;
 }
 
@@ -216,6 +219,8 @@ int xattr_remove(struct inode *inode, const char *name) {
     mutex_lock(&inode->lock);
     err = remove_locked(inode, name);
     mutex_unlock(&inode->lock);
+    if (err == 0)
+        inotify_changed(inode, IN_ATTRIB);
     return err;
 }
 
