@@ -138,3 +138,15 @@ def leaks():
     for cpus in ["1", "2"]:
         got = knarr("--cpus", cpus, "-m", "128M", compiled("leaks"))
         check((got.status, got.stdout) == (0, b"done\n"), f"status {got.status}: {harness.tail(got.stdout)} {harness.tail(got.stderr)}")
+
+
+@test("machine/clock-set")
+def clock_set():
+    """Waits until a time of day follow the clock; a mutex lends its waiter's real-time priority."""
+    answers = ["0", "0", "0", "8", "1", "1", "-1 ECANCELED", "-1 EAGAIN", "0", "-1 ECANCELED", "8", "0", "-1 ETIMEDOUT"]
+    for cpus in ["1", "2"]:
+        got = knarr("--cpus", cpus, compiled("clock_set"))
+        lines = got.stdout.decode().splitlines()
+        ends = [line.rsplit("= ", 1)[-1].rsplit("futex: ", 1)[-1] for line in lines]
+        check(got.status == 0 and ends[:len(answers)] == answers and lines[-1] == "done = 1",
+              f"status {got.status}: {harness.tail(got.stdout, 30)} {harness.tail(got.stderr)}")
