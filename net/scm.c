@@ -189,7 +189,7 @@ static struct spinlock closers_lock = SPINLOCK_INIT;
 static struct closer *closer_of_current(void) {
     struct closer *c, *found = NULL;
     spin_lock(&closers_lock);
-    list_for_each(c, &closers, link) {
+    list_for_each (c, &closers, link) {
         if (c->thread == thread_current())
             found = c;
     }

@@ -25,7 +25,8 @@ struct socket *socket_create(int family, int type, int protocol) {
     for (unsigned i = 0; i < ARRAY_SIZE(families); i++)
         if (families[i]->family == family)
             return families[i]->create(type, protocol);
-    log_once(LOG_WARN, "socket(2): address family %d is not supported, nor are others than AF_UNIX (EAFNOSUPPORT)", family);
+    log_once(LOG_WARN, "socket(2): address family %d is not supported, nor are others than AF_UNIX (EAFNOSUPPORT)",
+             family);
     return ERR_PTR(-EAFNOSUPPORT);
 }
 
@@ -66,9 +67,7 @@ void peer_credentials_unref(struct peer_credentials *c) {
 
 // --- Errors, waiting, waking ---
 
-int socket_error(struct socket *s) {
-    return likely(!READ_ONCE(s->error)) ? 0 : -atomic_xchg(&s->error, 0);
-}
+int socket_error(struct socket *s) { return likely(!READ_ONCE(s->error)) ? 0 : -atomic_xchg(&s->error, 0); }
 
 void socket_set_error(struct socket *s, int error) { WRITE_ONCE(s->error, error); }
 
@@ -175,9 +174,7 @@ static long socket_ioctl(struct file *f, unsigned cmd, uint64_t arg) {
         f->signal_owner = value;
         return 0;
     case FIOGETOWN:
-    case SIOCGPGRP:
-        value = f->signal_owner;
-        return copy_out_obj(arg, &value);
+    case SIOCGPGRP: value = f->signal_owner; return copy_out_obj(arg, &value);
     }
     return s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
 }
@@ -218,4 +215,6 @@ struct file *socket_file(struct socket *s, unsigned flags) {
     return f;
 }
 
-struct socket *file_socket(struct file *f) { return f->ops == &socket_file_ops ? f->data : NULL; }
+struct socket *file_socket(struct file *f) {
+    return f->ops == &socket_file_ops ? f->data : NULL;
+}

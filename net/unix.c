@@ -247,7 +247,7 @@ static int bytes_waiting(struct unix_socket *u) {
         return -EINVAL;
     if (!unix_is_stream(u)) {
         spin_lock(&u->socket.lock);
-        list_for_each(p, &u->queue, link) {
+        list_for_each (p, &u->queue, link) {
             sum += p->len;
             if (u->socket.type == SOCK_DGRAM)
                 break;

@@ -55,8 +55,8 @@ struct socket *unix_accept(struct socket *s, bool nonblock) {
         if (!deadline)
             return ERR_PTR(-EAGAIN);
         err = socket_wait_exclusive(
-            &s->readable,
-            !list_empty(&u->queue) || (READ_ONCE(u->shutdown) & SHUTDOWN_RECEIVE) || READ_ONCE(s->error), deadline);
+            &s->readable, !list_empty(&u->queue) || (READ_ONCE(u->shutdown) & SHUTDOWN_RECEIVE) || READ_ONCE(s->error),
+            deadline);
         if (err < 0)
             return ERR_PTR(socket_interrupted(err, s->receive_timeout));
     }

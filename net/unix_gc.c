@@ -124,15 +124,15 @@ static void scan_queue(struct scan *s, struct unix_socket *u) {
     struct unix_packet *p;
     struct unix_socket *c;
     spin_lock(&u->socket.lock);
-    list_for_each(m, &u->marks, link)
+    list_for_each (m, &u->marks, link)
         scan_files(s, &m->scm.files);
     if (u->state == UNIX_LISTENING) {
-        list_for_each(c, &u->queue, accept_link) {
-            lock_nested(); // a listener before those that it has not handed out
+        list_for_each (c, &u->queue, accept_link) {
+            lock_nested();    // a listener before those that it has not handed out
             scan_queue(s, c); // these listen to nobody: no deeper than this
         }
     } else {
-        list_for_each(p, &u->queue, link)
+        list_for_each (p, &u->queue, link)
             scan_files(s, &p->scm.files);
     }
     spin_unlock(&u->socket.lock);
@@ -163,7 +163,7 @@ static struct scm_files *find_garbage(void) {
     list_init(&reachable);
     list_init(&done);
     // Only messages refer to these, as far as the count of references tells.
-    list_for_each_safe(u, tmp, &inflight, inflight_link) {
+    list_for_each_safe (u, tmp, &inflight, inflight_link) {
         if (u->socket.file && READ_ONCE(u->socket.file->refs) == u->inflight) {
             u->candidate = true;
             u->outside = u->inflight;
@@ -173,11 +173,11 @@ static struct scm_files *find_garbage(void) {
     }
     // Without the messages that lie with candidates themselves...
     struct scan scan = {.file = take_off};
-    list_for_each(u, &candidates, inflight_link)
+    list_for_each (u, &candidates, inflight_link)
         scan_queue(&scan, u);
     // ... some are still referred to; what these hold can be received, and so on.
     scan = (struct scan){.file = make_reachable, .reachable = &reachable};
-    list_for_each_safe(u, tmp, &candidates, inflight_link) {
+    list_for_each_safe (u, tmp, &candidates, inflight_link) {
         if (u->outside)
             make_reachable(&scan, u);
     }
@@ -188,7 +188,7 @@ static struct scm_files *find_garbage(void) {
         scan_queue(&scan, u);
     }
     scan = (struct scan){.garbage = &garbage};
-    list_for_each(u, &candidates, inflight_link) {
+    list_for_each (u, &candidates, inflight_link) {
         u->candidate = false;
         scan_queue(&scan, u);
     }

@@ -60,7 +60,8 @@ void unix_name_remove(struct unix_socket *u) {
 
 static bool has_name(const struct unix_socket *u, const char *data, unsigned len, int type) {
     const struct unix_address *a = u->address;
-    return a && u->named && !u->path.dentry && a->len == len && u->socket.type == type && memcmp(a->data, data, len) == 0;
+    return a && u->named && !u->path.dentry && a->len == len && u->socket.type == type &&
+           memcmp(a->data, data, len) == 0;
 }
 
 // From one bucket to another, with its new address; -EADDRINUSE when an abstract one is taken. bind_lock held.
@@ -141,8 +142,8 @@ static int bind_abstract(struct unix_socket *u, const struct socket_address *a) 
     if (!address)
         return -ENOMEM;
     mutex_lock(&u->bind_lock);
-    int err = u->address ? -EINVAL
-                         : move_to(u, bucket_of_name(address->data, address->len, u->socket.type), address, NULL);
+    int err =
+        u->address ? -EINVAL : move_to(u, bucket_of_name(address->data, address->len, u->socket.type), address, NULL);
     mutex_unlock(&u->bind_lock);
     if (err < 0)
         unix_address_unref(address);
@@ -263,7 +264,8 @@ static void show_one(struct seqbuf *out, struct unix_socket *u) {
     // As enum socket_state of <linux/net.h>: with a file, and without one.
     unsigned state = f ? connected ? SS_CONNECTED : SS_UNCONNECTED : connected ? SS_CONNECTING : SS_DISCONNECTING;
     seq_printf(out, "%016lx: %08X %08X %08X %04X %02X %5lu", 0UL, u->socket.refs, 0,
-               u->state == UNIX_LISTENING ? 1u << 16 : 0, u->socket.type, state, f ? (unsigned long)f->inode->ino : 0UL);
+               u->state == UNIX_LISTENING ? 1u << 16 : 0, u->socket.type, state,
+               f ? (unsigned long)f->inode->ino : 0UL);
     const struct unix_address *a = u->address;
     if (a) {
         seq_puts(out, " ");

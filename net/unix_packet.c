@@ -7,8 +7,9 @@
 #include "kernel/threads/thread.h"
 #include "net/unix.h"
 
-#define SMALL_MAX 2048u      // bytes behind the header; more are in pages
-#define HEADER_CHARGE 320u   // what Linux charges for a packet of its own: the bytes and this, rounded up to the size of a piece of
+#define SMALL_MAX 2048u // bytes behind the header; more are in pages
+#define HEADER_CHARGE                                                                                                  \
+    320u // what Linux charges for a packet of its own: the bytes and this, rounded up to the size of a piece of
 #define DESCRIPTOR_CHARGE 256u // memory, and a descriptor
 
 static inline uint8_t shut(const struct unix_socket *u) { return READ_ONCE(u->shutdown); }
@@ -187,8 +188,8 @@ static int deliver(struct unix_socket *u, struct unix_packet *p, const struct so
         else if (result == GONE)
             err = peer_has_gone(u, to);
         else if (result == FULL && deadline)
-            err = socket_wait_exclusive(&to->room, !limits(u, to) || READ_ONCE(to->dead) || (shut(to) & SHUTDOWN_RECEIVE),
-                                        deadline);
+            err = socket_wait_exclusive(
+                &to->room, !limits(u, to) || READ_ONCE(to->dead) || (shut(to) & SHUTDOWN_RECEIVE), deadline);
         else
             err = result == FULL ? -EAGAIN : result;
         unix_unref(to);
@@ -203,7 +204,8 @@ static int deliver(struct unix_socket *u, struct unix_packet *p, const struct so
 
 static int check_destination(struct unix_socket *u, const struct socket_address *name) {
     if (name)
-        return name->len > UNIX_HEADER && name->len <= sizeof(struct sockaddr_un) && name->family == AF_UNIX ? 0 : -EINVAL;
+        return name->len > UNIX_HEADER && name->len <= sizeof(struct sockaddr_un) && name->family == AF_UNIX ? 0
+                                                                                                             : -EINVAL;
     return READ_ONCE(u->peer) ? 0 : -ENOTCONN;
 }
 
@@ -254,7 +256,7 @@ int64_t unix_packet_send(struct socket *s, struct uio *uio, struct socket_messag
 static struct unix_packet *take(struct unix_socket *u, bool peek, size_t *skip) {
     struct unix_packet *p, *found = NULL;
     spin_lock(&u->socket.lock);
-    list_for_each(p, &u->queue, link) {
+    list_for_each (p, &u->queue, link) {
         if (*skip && *skip >= p->len) {
             *skip -= p->len;
             continue;

@@ -111,8 +111,8 @@ static int wait_for_room(struct unix_socket *u, struct unix_socket *peer, nsec_t
 }
 
 // Sends n bytes; *sent counts.
-static int send_bytes(struct unix_socket *u, struct sending *out, struct uio *uio, size_t n, nsec_t deadline, bool urgent,
-                      int64_t *sent) {
+static int send_bytes(struct unix_socket *u, struct sending *out, struct uio *uio, size_t n, nsec_t deadline,
+                      bool urgent, int64_t *sent) {
     while (n) {
         int err = socket_error(&u->socket);
         if (err < 0)
@@ -339,7 +339,8 @@ static int64_t receive_urgent(struct unix_socket *u, struct uio *uio, struct soc
     mutex_lock(&u->in.read_lock);
     spin_lock(&u->socket.lock);
     struct unix_mark *urgent = u->urgent;
-    bool there = urgent && !socket_bit(&u->socket, SOCKET_OOBINLINE) && bytequeue_used(&u->in) > urgent->at - u->in.tail;
+    bool there =
+        urgent && !socket_bit(&u->socket, SOCKET_OOBINLINE) && bytequeue_used(&u->in) > urgent->at - u->in.tail;
     if (there && !(flags & MSG_PEEK)) {
         urgent->kind = MARK_TAKEN;
         u->urgent = NULL;
@@ -399,7 +400,9 @@ int64_t unix_stream_receive(struct socket *s, struct uio *uio, struct socket_mes
     if (unlikely(!list_empty(&u->marks) && !(flags & MSG_PEEK)))
         skip_taken(u);
     if (unlikely(s->peek_offset >= 0))
-        s->peek_offset = peek_moves ? (int)r.skip : (flags & MSG_PEEK) ? s->peek_offset : MAX(s->peek_offset - (int)copied, 0);
+        s->peek_offset = peek_moves           ? (int)r.skip
+                         : (flags & MSG_PEEK) ? s->peek_offset
+                                              : MAX(s->peek_offset - (int)copied, 0);
     mutex_unlock(&u->in.read_lock);
     if (unlikely(m && m->name && copied)) {
         struct unix_socket *peer = unix_peer_get(u);

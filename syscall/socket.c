@@ -6,7 +6,7 @@
 #include "syscall/syscall.h"
 #include <asm/socket.h>
 
-#define BACKLOG_MAX 4096     // net.core.somaxconn
+#define BACKLOG_MAX 4096            // net.core.somaxconn
 #define LARGE_OPTION_MAX (1u << 18) // SO_PEERGROUPS of the longest list of groups
 
 // --- What the calls share ---

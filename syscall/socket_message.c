@@ -142,9 +142,8 @@ static long receive_one(struct file *f, uaddr_t addr, int flags) {
     if (n < 0)
         return n;
     name.len = 0;
-    struct socket_message m = {.name = h.name ? &name : NULL,
-                               .control_max = h.control ? h.control_len : 0,
-                               .flags = flags & MSG_CMSG_CLOEXEC};
+    struct socket_message m = {
+        .name = h.name ? &name : NULL, .control_max = h.control ? h.control_len : 0, .flags = flags & MSG_CMSG_CLOEXEC};
     n = socket_receive(f, &v.uio, &m, flags);
     if (n >= 0) {
         long err = header_out(addr, &h, &m);
@@ -213,7 +212,8 @@ long sys_sendmmsg(uint64_t fd, uint64_t vec, uint64_t count, uint64_t flags) {
     return done ? (long)done : n;
 }
 
-static long receive_many(struct file *f, struct socket *s, uaddr_t vec, unsigned count, unsigned flags, nsec_t deadline) {
+static long receive_many(struct file *f, struct socket *s, uaddr_t vec, unsigned count, unsigned flags,
+                         nsec_t deadline) {
     unsigned done = 0;
     long n = flags & MSG_ERRQUEUE ? 0 : socket_error(s);
     while (n >= 0 && done < count) {

@@ -18,12 +18,18 @@
 #include "net/unix.h"
 #include "tests/unit/fs_fakes.h"
 
-struct process *process_find(int pid) { return NULL; }
-struct thread *thread_find(int tid) { return NULL; }
+struct process *process_find(int pid) {
+    return NULL;
+}
+struct thread *thread_find(int tid) {
+    return NULL;
+}
 void thread_unref(struct thread *t) {}
 void process_unref(struct process *p) {}
 int process_group_signal(int pgid, int sig, const siginfo_t *info) { return -ESRCH; }
-struct group_list *process_groups(struct process *p) { return NULL; }
+struct group_list *process_groups(struct process *p) {
+    return NULL;
+}
 void group_list_unref(struct group_list *g) {}
 int signal_send_process(struct process *p, int sig, const siginfo_t *info) { return 0; }
 int signal_send_thread(struct thread *t, int sig, const siginfo_t *info) { return 0; }
@@ -70,7 +76,8 @@ static void queue_is_like_an_array(void **state) {
             assert_int_equal(put(&q, block + in, n), 0);
             in += n;
             assert_int_equal(bytequeue_used(&q), in - out);
-            size_t used = in - out, offset = used ? random_below(used) : 0, some = used ? random_below(used - offset) : 0;
+            size_t used = in - out, offset = used ? random_below(used) : 0,
+                   some = used ? random_below(used - offset) : 0;
             peek(&q, offset, some);
             assert_memory_equal(back, block + out + offset, some);
             n = round < 3 || in == sizeof(block) ? used : random_below(used + 1);
@@ -201,7 +208,8 @@ static void no_socket_is_lost_or_left(void **state) {
             else if (what < 8)
                 drop(random_below(open_count));
             else
-                received += receive_some(fds[random_below(open_count)], what == 8 && open_count < OPEN_MAX - 3 ? MSG_PEEK : 0);
+                received +=
+                    receive_some(fds[random_below(open_count)], what == 8 && open_count < OPEN_MAX - 3 ? MSG_PEEK : 0);
         }
         // Half of the rounds end with everything received, half with everything closed as it is.
         for (unsigned i = 0; round % 2 && i < open_count; i++)
