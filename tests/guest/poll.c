@@ -123,7 +123,8 @@ int main(void)
     section("interrupted");
     struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = SA_RESTART}; // poll is not restarted even so
     sigaction(SIGALRM, &sa, NULL);
-    struct itimerval in_30ms = {{0, 0}, {0, 30000}};
+    // Again after a while, for a machine so slow that the first one comes before the call.
+    struct itimerval in_30ms = {{0, 500000}, {0, 30000}}, never = {{0, 0}, {0, 0}};
     SHOW(read(p[0], text, 16));
     fds[0] = (struct pollfd){p[0], POLLIN, 0};
     setitimer(ITIMER_REAL, &in_30ms, NULL);
@@ -135,8 +136,10 @@ int main(void)
     tv = (struct timeval){100, 0};
     setitimer(ITIMER_REAL, &in_30ms, NULL);
     SHOW(select(p[0] + 1, &in, NULL, NULL, &tv));
+    setitimer(ITIMER_REAL, &never, NULL);
     HOLDS(tv.tv_sec == 99 && tv.tv_usec <= 970000); // how much was left is said all the same
-    SHOW(alarms);
+    HOLDS(alarms >= 3);
+    alarms = 3;
     // ppoll's mask lets through what is blocked outside of it.
     sigset_t set, none;
     sigemptyset(&set), sigemptyset(&none);
