@@ -52,10 +52,26 @@ KERNEL_ASFLAGS := $(KERNEL_CFLAGS) -D__ASSEMBLY__ -DVDSO_IMAGE='"$(BUILD)/vdso.s
 KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack \
                   --build-id=none --fatal-warnings -T $(KERNEL_LDS)
 
+# What runs seldom is made small, the rest fast.
+KERNEL_SMALL := $(wildcard fs/procfs*.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/inotify*.c kernel/ipc/*.c kernel/debug/*.c \
+                           loader/core*.c syscall/trace*.c syscall/ipc_*.c) \
+    $(addprefix fs/,frame.c init.c mount.c pty.c rename.c seqbuf.c xattr.c) \
+    $(addprefix kernel/,boot.c chardev.c init.c ksyms.c log.c main.c panic.c printf.c time_adjust.c uts.c) \
+    $(addprefix kernel/memory/,aspace_info.c oom.c ranges.c) \
+    $(addprefix kernel/process/,access.c core.c cpu_timer.c crash.c posix_timer.c) \
+    $(addprefix kernel/threads/,futex_waitv.c loadavg.c) \
+    $(addprefix kernel/x86/,acpi.c apic.c cpu.c cpuinfo.c hpet.c ioapic.c kvmclock.c mptable.c pit.c smp.c) \
+    $(addprefix drivers/,drivers.c pci.c rtc.c serial.c virtio_mmio.c virtio_pci.c virtio_rng.c) \
+    $(addprefix loader/,privileges.c script.c) \
+    $(addprefix net/,option.c scm.c unix_gc.c unix_name.c) \
+    $(addprefix syscall/,adjtimex.c attributes.c capability.c cputime.c file_handle.c identity.c inotify.c kcmp.c limits.c membarrier.c \
+                         misc.c mount.c mqueue.c names.c numa.c prctl.c priority.c process_vm.c remap_file_pages.c sched.c stats.c \
+                         sync.c timer.c ustat.c xattr.c)
+
 $(BUILD)/obj/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(KERNEL_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(filter $(KERNEL_SMALL),$<),-Os) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/%.S.o: %.S
 	@mkdir -p $(@D)
