@@ -14,6 +14,7 @@
 #define XFEATURES 0xe7UL
 #define XFEATURES_AVX512 0xe0UL
 #define LEGACY_SIZE 512
+#define MXCSR_AT 24
 #define HEADER_SIZE 64
 #define MAGIC2_SIZE 4 // behind the area in a signal frame
 #define MXCSR_DEFAULT 0x1f80
@@ -114,6 +115,9 @@ static bool has_extended_state(uaddr_t from, struct _fpx_sw_bytes *sw) {
 }
 
 int fpu_load_frame(uaddr_t from) {
+    uint32_t mxcsr; // looked at here because QEMU's emulation (7.2) does not refuse reserved bits
+    if (user_load32(from + MXCSR_AT, &mxcsr) < 0 || mxcsr & ~mxcsr_mask)
+        return -EFAULT;
     struct _fpx_sw_bytes sw;
     if (!has_extended_state(from, &sw)) {
         fpu_load_initial();

@@ -4,9 +4,9 @@
 
     .macro SMAP_PATCH low_bit
     .p2align 1
-99: .byte 0x0f, 0x1f, 0x00 # three-byte NOP
+.Lsmap\@: .byte 0x0f, 0x1f, 0x00 # three-byte NOP
     .pushsection .smap_patch, "a", @progbits
-    .quad 99b + \low_bit
+    .quad .Lsmap\@ + \low_bit
     .popsection
     .endm
 
