@@ -5,6 +5,7 @@
 #include "kernel/string.h"
 #include "kernel/threads/sched.h"
 #include "kernel/x86/cpu.h"
+#include "kernel/x86/switch.h"
 
 bool (*core_write_hook)(int sig, const siginfo_t *info);
 uint8_t core_uses_pid;

@@ -38,7 +38,7 @@ struct runqueue {
     uint64_t switches;
     uint64_t samples[SAMPLE_COUNT]; // ticks that found a thread in the application, there with nice > 0, in the kernel
     nsec_t shown[SAMPLE_COUNT];     // what was reported last: it must not go back
-} ALIGNED(64);
+} ALIGNED(256); // a power of two: found by a shift
 
 extern struct runqueue runqueues[MAX_CPUS];
 extern uint64_t sched_online;           // bit per CPU that schedules
@@ -70,21 +70,28 @@ static inline struct thread *runqueue_thread(struct heap_node *n)
 }
 
 // Adds a thread at the place that its virtual run time, or priority, gives it.
-static inline void runqueue_add(struct runqueue *rq, struct thread *t)
+static inline void runqueue_add_fair(struct runqueue *rq, struct thread *t)
 {
     t->queued = true;
     WRITE_ONCE(rq->ready_count, rq->ready_count + 1);
     rq->weight += t->weight;
+    t->run_node.key = t->vruntime;
+    rq->fair = heap_insert(rq->fair, &t->run_node);
+}
+static inline void runqueue_add(struct runqueue *rq, struct thread *t)
+{
     if (likely(!is_realtime(t))) {
-        t->run_node.key = t->vruntime;
-        rq->fair = heap_insert(rq->fair, &t->run_node);
-    } else {
-        runqueue_add_realtime(rq, t, false);
+        runqueue_add_fair(rq, t);
+        return;
     }
+    t->queued = true;
+    WRITE_ONCE(rq->ready_count, rq->ready_count + 1);
+    rq->weight += t->weight;
+    runqueue_add_realtime(rq, t, false);
 }
 
 // The first one, taken out; there must be one.
-static inline struct thread *runqueue_take_first(struct runqueue *rq)
+static inline __attribute__((always_inline)) struct thread *runqueue_take_first(struct runqueue *rq)
 {
     if (unlikely(rq->realtime))
         return runqueue_take_realtime(rq);

@@ -16,6 +16,7 @@
 #include "kernel/threads/sched.h"
 #include "kernel/threads/thread.h"
 #include "kernel/x86/cpu.h"
+#include "kernel/x86/switch.h"
 
 static inline struct runqueue *runqueue_here(void)
 {
@@ -192,7 +193,7 @@ void thread_cancel_sleep(void)
 // Sleeps, unless a wake-up has come since thread_prepare_sleep.
 static inline __attribute__((always_inline)) void sleep_now(void)
 {
-    uint64_t flags = irq_save();
+    irq_disable(); // they are on: who sleeps with them off would not be woken
     struct cpu *cpu = cpu_this();
     struct runqueue *rq = &runqueues[cpu->id];
     spin_lock(&rq->lock);
@@ -202,7 +203,7 @@ static inline __attribute__((always_inline)) void sleep_now(void)
         cpu->current->voluntary_switches++;
         switch_to(cpu, rq, next_thread(cpu, rq));
     }
-    irq_restore(flags);
+    irq_enable();
 }
 
 struct sleep_timer {

@@ -75,22 +75,25 @@ static __attribute__((noinline)) void press(struct runqueue *rq, struct thread *
         cpu_kick(cpu);
 }
 
-static inline __attribute__((always_inline)) void make_ready(struct runqueue *rq, struct thread *t)
+// `fair`: it is known to be no real-time thread.
+static inline __attribute__((always_inline)) void make_ready(struct runqueue *rq, struct thread *t, bool fair)
 {
     struct thread *current = rq->current;
     runqueue_place(rq, t);
-    runqueue_add(rq, t);
+    if (fair)
+        runqueue_add_fair(rq, t);
+    else
+        runqueue_add(rq, t);
     if (current->idle) {
         wake_cpu(rq, (unsigned)t->cpu);
         return;
     }
     runqueue_charge(current, clock_cycles());
-    if (unlikely(current->vruntime - t->vruntime > sched_grain || is_realtime(t) || !rq->tick_armed))
+    if (unlikely(current->vruntime - t->vruntime > sched_grain || (!fair && is_realtime(t)) || !rq->tick_armed))
         press(rq, t);
     else
         spin_unlock(&rq->lock);
 }
-
 
 // To another CPU than that of this run queue, whose lock is held and gets released. With a sleeper's distance from the others.
 static __attribute__((noinline)) struct runqueue *move_to(struct runqueue *rq, struct thread *t, unsigned cpu)
@@ -114,7 +117,7 @@ static __attribute__((noinline)) void send_somewhere(struct runqueue *rq, struct
             break;
         cpu = sched_choose_cpu(t); // it was changed meanwhile
     }
-    make_ready(rq, t);
+    make_ready(rq, t, false);
 }
 
 // Ends a sleep. The lock is held and gets released.
@@ -128,7 +131,7 @@ static inline __attribute__((always_inline)) void wake_locked(struct runqueue *r
     t->state = THREAD_READY;
     // The common case of what sched_choose_cpu says.
     if (likely(!READ_ONCE(sched_idle) && !is_realtime(t) && (t->affinity & cpu_bit((unsigned)t->cpu))))
-        make_ready(rq, t);
+        make_ready(rq, t, true);
     else
         send_somewhere(rq, t);
 }
@@ -139,7 +142,7 @@ void sched_send(struct thread *t)
     spin_lock(&rq->lock);
     t->vruntime += rq->min_vruntime;
     if (likely(t->affinity & cpu_bit((unsigned)t->cpu)))
-        make_ready(rq, t);
+        make_ready(rq, t, false);
     else
         send_somewhere(rq, t);
 }

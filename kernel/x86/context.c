@@ -65,30 +65,6 @@ int context_init_kernel(struct thread *t, void (*fn)(void *), void *arg) {
     return 0;
 }
 
-void context_save(struct thread *t) {
-    if (!t->context.fpu)
-        return;
-    fpu_save(t->context.fpu);
-    if (cpu_features.fsgsbase) { // otherwise only arch_set_*_base changes them, and keeps the copy
-        t->context.fs_base = rdfsbase();
-        t->context.gs_base = read_user_gs_base();
-    }
-}
-
-void context_load(struct thread *t) {
-    cpu_this()->kernel_stack = t->context.stack_top;
-    if (!t->context.fpu)
-        return;
-    fpu_load(t->context.fpu);
-    if (cpu_features.fsgsbase) {
-        wrfsbase(t->context.fs_base);
-        write_user_gs_base(t->context.gs_base);
-    } else {
-        wrmsr(MSR_FS_BASE, t->context.fs_base);
-        wrmsr(MSR_KERNEL_GS_BASE, t->context.gs_base);
-    }
-}
-
 void context_release(struct thread *t) {
     if (t->context.fpu)
         slab_free(&fpu_cache, t->context.fpu);

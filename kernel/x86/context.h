@@ -80,8 +80,7 @@ int context_init_user(struct thread *t);   // FPU area, frame at the stack's top
 // A user thread that is not yet started begins in the kernel with fn(arg), which ends with context_enter_user.
 void context_begin_in_kernel(struct thread *t, void (*fn)(void *), void *arg);
 int context_init_kernel(struct thread *t, void (*fn)(void *), void *arg);
-void context_save(struct thread *t);       // FPU, FS/GS of an application thread that stops running
-void context_load(struct thread *t);       // and of one that starts: also TSS.RSP0, cpu.kernel_stack
+// context_save, context_load: kernel/x86/switch.h
 void context_release(struct thread *t);
 int context_copy_fpu(struct thread *child, struct thread *parent); // clone, fork
 void context_reset_fpu(struct thread *t);  // exec: the state a new program finds

@@ -65,22 +65,6 @@ void fpu_area_reset(void *area) {
 
 void fpu_load_initial(void) { fpu_load(initial); }
 
-void fpu_save(void *area) {
-    if (cpu_features.xsaveopt)
-        __asm__ volatile("xsaveopt64 (%0)" ::"r"(area), "a"(~0u), "d"(~0u) : "memory");
-    else if (cpu_features.xsave)
-        __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(~0u), "d"(~0u) : "memory");
-    else
-        __asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
-}
-
-void fpu_load(const void *area) {
-    if (cpu_features.xsave)
-        __asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"(~0u), "d"(~0u) : "memory");
-    else
-        __asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
-}
-
 void fpu_clear_exceptions(void) { __asm__ volatile("fnclex"); }
 
 
