@@ -106,11 +106,7 @@ static uint8_t take_status(struct pty *p) {
     return status;
 }
 
-static int64_t master_read(struct file *f, struct uio *u, uint64_t *pos) {
-    struct pty *p = f->data;
-    int64_t got = 0;
-    if (u->left == 0)
-        return 0;
+static int wait_readable(struct file *f, struct pty *p) {
     while (!readable(p)) {
         if (slave_closed(p))
             return -EIO;
@@ -120,14 +116,11 @@ static int64_t master_read(struct file *f, struct uio *u, uint64_t *pos) {
         if (err < 0)
             return err;
     }
-    if (p->tty.packet) {
-        uint8_t status = take_status(p);
-        if (uio_put(u, &status, 1) != 1)
-            return -EFAULT;
-        got = 1;
-        if (status != TIOCPKT_DATA)
-            return got;
-    }
+    return 0;
+}
+
+static int64_t read_output(struct pty *p, struct uio *u) {
+    int64_t got = 0;
     while (u->left) {
         uint8_t chunk[CHUNK];
         size_t n = take(p, chunk, MIN(u->left, sizeof(chunk)));
@@ -141,6 +134,28 @@ static int64_t master_read(struct file *f, struct uio *u, uint64_t *pos) {
         }
     }
     tty_output_ready(&p->tty);
+    return got;
+}
+
+static int64_t read_packet(struct pty *p, struct uio *u) {
+    uint8_t status = take_status(p);
+    if (uio_put(u, &status, 1) != 1)
+        return -EFAULT;
+    int64_t got = status == TIOCPKT_DATA && u->left ? read_output(p, u) : 0;
+    return 1 + MAX(got, 0l);
+}
+
+static int64_t master_read(struct file *f, struct uio *u, uint64_t *pos) {
+    struct pty *p = f->data;
+    int64_t got = 0;
+    if (u->left == 0)
+        return 0;
+    while (!got) { // another reader may have been faster
+        int err = wait_readable(f, p);
+        if (err < 0)
+            return err;
+        got = p->tty.packet ? read_packet(p, u) : read_output(p, u);
+    }
     return got;
 }
 

@@ -40,7 +40,6 @@ void tty_init(struct tty *t, const struct tty_ops *ops, void *data, uint64_t rde
     t->refs = 1;
     t->rdev = rdev;
     spin_init(&t->lock);
-    mutex_init(&t->change_lock);
     t->termios = sane;
     waitq_init(&t->read_wait);
     waitq_init(&t->write_wait);
@@ -137,10 +136,11 @@ static int64_t take(struct tty *t, struct uio *u, bool *end) {
     while (u->left && !*end) {
         uint8_t chunk[CHUNK];
         uint64_t flags = spin_lock_irqsave(&t->lock);
+        bool full = t->input_blocked || !tty_accepts(t); // somebody may wait for room without having tried
         size_t n = ldisc_read(t, chunk, MIN(u->left, sizeof(chunk)), end);
         if (n == u->left)
             ldisc_skip_eof(t);
-        bool room = t->input_blocked && tty_accepts(t);
+        bool room = full && tty_accepts(t);
         spin_unlock_irqrestore(&t->lock, flags);
         if (room && t->ops->input_room)
             t->ops->input_room(t);
@@ -257,8 +257,11 @@ static uint32_t tty_poll(struct file *f, struct poll_table *pt) {
 
 static void tty_file_release(struct file *f) {
     struct tty *t = f->data;
-    if (atomic_sub(&t->files, 1) == 1 && t->ops->closed)
-        t->ops->closed(t);
+    if (atomic_sub(&t->files, 1) == 1) {
+        t->exclusive = false; // TIOCEXCL ends with who has asked for it
+        if (t->ops->closed)
+            t->ops->closed(t);
+    }
     tty_unref(t);
 }
 

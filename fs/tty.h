@@ -2,7 +2,7 @@
 // A struct tty is the line discipline with its input and output queues; below it a struct tty_ops takes the output (the
 // machine's console, later the master side of a pseudo-terminal), and whoever has input calls tty_receive().
 // Locks: tty.lock (interrupt-safe) protects everything in struct tty ; no signal is sent while it is held.
-// Order: tty.change_lock (mutex: changes of the settings) > process_table_lock > tty.lock > what tty_ops take.
+// Order: process_table_lock > tty.lock > what tty_ops take.
 #ifndef FS_TTY_H
 #define FS_TTY_H
 
@@ -38,7 +38,6 @@ struct tty {
     bool opened;    // at least once
     uint64_t rdev;
     struct spinlock lock;
-    struct mutex change_lock;
 
     struct ktermios termios;
     struct winsize_kernel {

@@ -1,5 +1,5 @@
-// ioctl(2) on terminals: tty_ioctl(4), termios(3). Settings change under tty.change_lock, since waiting for the output to
-// leave (TCSETSW) sleeps.
+// ioctl(2) on terminals: tty_ioctl(4), termios(3).
+// Locks: tty.lock for the change itself; nothing is held while TCSETSW waits for the output to leave.
 #include "fs/tty.h"
 
 #include "kernel/process/process.h"
@@ -28,7 +28,7 @@ static int wait_output(struct tty *t) {
 static void after_change(struct tty *t) {
     waitq_wake_all(&t->read_wait); // what counts as readable may have changed
     waitq_wake_all(&t->write_wait);
-    if (t->input_blocked && tty_accepts(t) && t->ops->input_room)
+    if (tty_accepts(t) && t->ops->input_room)
         t->ops->input_room(t);
 }
 
@@ -49,21 +49,16 @@ static long set_termios(struct tty *t, uint64_t arg, bool two, bool drain, bool 
     // There is no line: eight bits without parity, always.
     k.c_cflag = (k.c_cflag & ~(CSIZE | PARENB)) | CS8 | CREAD;
     k.c_line = 0;
-    mutex_lock(&t->change_lock);
-    if (drain)
-        err = wait_output(t);
-    if (err == 0) {
-        uint64_t flags = spin_lock_irqsave(&t->lock);
-        if (flush)
-            ldisc_flush_input(t);
-        ldisc_set_termios(t, &k);
-        ldisc_drain(t);
-        spin_unlock_irqrestore(&t->lock, flags);
-    }
-    mutex_unlock(&t->change_lock);
-    if (err == 0)
-        after_change(t);
-    return err;
+    if (drain && (err = wait_output(t)) < 0)
+        return err;
+    uint64_t flags = spin_lock_irqsave(&t->lock);
+    if (flush)
+        ldisc_flush_input(t);
+    ldisc_set_termios(t, &k);
+    ldisc_drain(t);
+    spin_unlock_irqrestore(&t->lock, flags);
+    after_change(t);
+    return 0;
 }
 
 static long flush_queues(struct tty *t, uint64_t which) {
@@ -129,6 +124,8 @@ static long job_ioctl(struct tty *t, unsigned cmd, uint64_t arg) {
     case TIOCGSID: return is_controlling(t) && t->session ? put_int(arg, t->session) : -ENOTTY;
     case TIOCSPGRP:
         err = tty_check_change(t);
+        if (err == -EIO) // of an orphaned group
+            err = -ENOTTY;
         if (err == 0)
             err = copy_in_obj(&value, arg);
         return err < 0 ? err : tty_set_foreground(t, value);

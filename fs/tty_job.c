@@ -61,14 +61,18 @@ void tty_signal_foreground(struct tty *t, int sig) {
 }
 
 // Lock held. Takes the terminal away from all processes of its session; returns whether there was one (its reference is
-// the caller's then).
+// the caller's then). A child that fork(2) is still making is in its parent's list only.
 static bool detach_session(struct tty *t) {
     if (!t->session)
         return false;
-    struct process *p;
+    struct process *p, *child;
     list_for_each (p, &process_list, all_link) {
         if (p->tty == t)
             p->tty = NULL;
+        list_for_each (child, &p->children, sibling) {
+            if (child->tty == t)
+                child->tty = NULL;
+        }
     }
     t->session = 0;
     WRITE_ONCE(t->foreground, 0);
@@ -76,10 +80,11 @@ static bool detach_session(struct tty *t) {
 }
 
 // SIGHUP and SIGCONT to the foreground group, and the session is without a terminal. For the leader's end and TIOCNOTTY.
-static void end_session(struct tty *t) {
+// The caller has a reference on the terminal, which may have become another session's meanwhile.
+static void end_session(struct tty *t, int sid) {
     uint64_t flags = spin_lock_irqsave(&process_table_lock);
-    int pgid = t->foreground;
-    bool was = detach_session(t);
+    int pgid = t->session == sid ? t->foreground : 0;
+    bool was = t->session == sid && detach_session(t);
     spin_unlock_irqrestore(&process_table_lock, flags);
     if (pgid) {
         process_group_signal(pgid, SIGHUP, NULL);
@@ -134,14 +139,20 @@ int tty_release_session(struct tty *t) {
     if (!mine)
         return -ENOTTY;
     if (leader)
-        end_session(t);
+        end_session(t, p->sid);
     return 0;
 }
 
 void tty_process_exit(struct process *p) {
-    struct tty *t = READ_ONCE(p->tty);
-    if (t && p->sid == p->pid && t->session == p->sid)
-        end_session(t);
+    if (!READ_ONCE(p->tty)) // nobody gives it one any more
+        return;
+    uint64_t flags = spin_lock_irqsave(&process_table_lock); // a hang-up takes the session's reference away at any time
+    struct tty *t = p->tty && p->sid == p->pid ? tty_ref(p->tty) : NULL;
+    spin_unlock_irqrestore(&process_table_lock, flags);
+    if (t) {
+        end_session(t, p->sid);
+        tty_unref(t);
+    }
 }
 
 int tty_set_foreground(struct tty *t, int pgid) {

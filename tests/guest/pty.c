@@ -46,6 +46,13 @@ static ssize_t get(const char *what, int fd)
     return n;
 }
 
+// Lets others go on for so many milliseconds.
+static void get_nothing(int fd, int ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    poll(&p, 1, ms);
+}
+
 // Exactly n bytes, in however many pieces they come.
 static void get_all(const char *what, int fd, size_t n)
 {
@@ -338,10 +345,72 @@ static void job_control(void)
     SHOW(open(name, O_RDWR));
 }
 
+// A master that fills the terminal's input without ever being refused learns from poll(2) when there is room again.
+static void room(void)
+{
+    section("room");
+    char name[40], buf[4096];
+    int m = new_master(name, sizeof name), s = open(name, O_RDWR | O_NOCTTY | O_NONBLOCK);
+    struct termios t;
+    tcgetattr(s, &t);
+    cfmakeraw(&t);
+    SHOW(tcsetattr(s, TCSANOW, &t));
+    struct pollfd p = {.fd = m, .events = POLLOUT};
+    while (poll(&p, 1, 10) == 1)
+        if (write(m, "x", 1) != 1)
+            give_up("write");
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        usleep(100000);
+        struct pollfd in = {.fd = s, .events = POLLIN};
+        while (poll(&in, 1, 100) == 1 && read(s, buf, sizeof buf) > 0)
+            ;
+        _exit(0);
+    }
+    SHOW(poll(&p, 1, 10000));
+    int status;
+    waitpid(child, &status, 0);
+    close(m);
+    close(s);
+}
+
+// The terminal hangs up while the session's leader ends and its children come and go.
+static void hang_ups(void)
+{
+    section("hang-ups");
+    int ended = 0;
+    for (int i = 0; i < 60; i++) {
+        char name[40];
+        int m = new_master(name, sizeof name), status;
+        pid_t child = fork();
+        if (child == 0) {
+            signal(SIGHUP, SIG_IGN);
+            setsid();
+            open(name, O_RDWR);
+            close(m);
+            pid_t forked = fork();
+            if (forked == 0) {
+                close(open("/dev/tty", O_RDWR));
+                _exit(0);
+            }
+            for (volatile int k = 0; k < i * 2000; k++)
+                ;
+            _exit(3);
+        }
+        get_nothing(m, i % 4);
+        close(m);
+        ended += waitpid(child, &status, 0) == child && status == 3 << 8;
+    }
+    printf("%d have ended\n", ended);
+}
+
 int main(void)
 {
     names();
     data();
+    room();
+    hang_ups();
     job_control();
     return 0;
 }
