@@ -16,7 +16,7 @@
 #define F_OFD_SETLKW 38
 #endif
 
-#define PATH "/tmp/knarr-locks"
+#define PATH "locks"
 static int fd;
 static volatile int *step; // shared with the children
 
