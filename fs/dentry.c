@@ -158,7 +158,7 @@ void dentry_populate(struct dentry *dir, bool locked) {
         if (err < 0)
             log_warn("no memory for the entries of %s", dir->name);
         else
-            dir->flags &= ~DENTRY_LAZY;
+            atomic_and(&dir->flags, (uint8_t)~DENTRY_LAZY);
     }
     if (!locked)
         mutex_unlock(&dir->inode->lock);
@@ -243,7 +243,7 @@ static void table_add(struct dentry *d) {
     c->count++;
     d->node.cookie = c->next_cookie++;
     list_push_back(&c->list, &d->node.link);
-    d->flags |= DENTRY_HASHED;
+    atomic_or(&d->flags, DENTRY_HASHED); // each bit has a lock of its own
 }
 
 static void table_take(struct dentry *d) {
@@ -254,7 +254,7 @@ static void table_take(struct dentry *d) {
     *slot = d->hash_next;
     c->count--;
     list_remove(&d->node.link);
-    d->flags &= ~DENTRY_HASHED;
+    atomic_and(&d->flags, (uint8_t)~DENTRY_HASHED);
 }
 
 void dentry_insert(struct dentry *d) {
@@ -286,13 +286,14 @@ static void unlock_two(struct dentry *a, struct dentry *b) {
         spin_unlock(&b->lock);
 }
 
-int dentry_move(struct dentry *from, struct dentry *to) {
-    char *long_name = NULL;
-    if (to->name_len >= sizeof(from->short_name)) {
-        long_name = kmalloc(to->name_len + 1);
-        if (!long_name)
-            return -ENOMEM;
-    }
+int dentry_move_prepare(const struct dentry *to, char **long_name) {
+    *long_name = NULL;
+    if (to->name_len >= sizeof(to->short_name) && !(*long_name = kmalloc(to->name_len + 1u)))
+        return -ENOMEM;
+    return 0;
+}
+
+void dentry_move(struct dentry *from, struct dentry *to, char *long_name) {
     struct dentry *old_parent = from->parent, *new_parent = to->parent;
     char *old_name = from->name != from->short_name ? from->name : NULL;
     bool replaced = to->flags & DENTRY_HASHED;
@@ -315,7 +316,6 @@ int dentry_move(struct dentry *from, struct dentry *to) {
     if (replaced)
         dentry_unref(to);
     dentry_unref(old_parent);
-    return 0;
 }
 
 void dentry_exchange(struct dentry *a, struct dentry *b) {

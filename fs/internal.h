@@ -50,7 +50,9 @@ void dentry_attach(struct dentry *d, struct inode *inode);                    //
 void dentry_insert(struct dentry *d);
 void dentry_remove(struct dentry *d);
 // Renames: `from` becomes `to`'s name and place. An entry `to` that is in the table is removed. Both directories locked.
-int dentry_move(struct dentry *from, struct dentry *to);
+// What may fail comes first: memory for a long name (0 or -ENOMEM), which dentry_move takes over.
+int dentry_move_prepare(const struct dentry *to, char **long_name);
+void dentry_move(struct dentry *from, struct dentry *to, char *long_name);
 void dentry_exchange(struct dentry *a, struct dentry *b);
 bool dentry_has_children(struct dentry *d);
 void dentry_populate(struct dentry *dir, bool locked); // makes the entries of a DENTRY_LAZY directory
@@ -75,6 +77,7 @@ bool mount_cross(struct path *p); // onto what is mounted there: true when p cha
 bool mount_climb(struct path *p); // from a mount's root to its mountpoint
 int mount_create_root(struct superblock *sb);
 int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags);
+int mount_parent_id(struct mount *m); // as mountinfo shows it
 struct mount *mount_anonymous(void); // where entries of files without a tree live
 
 // --- path.c ---

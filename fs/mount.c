@@ -1,6 +1,6 @@
 // Mounts: file systems put together to one tree, and the table of file system types.
-// mount_lock (spinlock) protects the list, the tree of mounts and DENTRY_MOUNTED. A mount in the tree holds one reference of
-// itself; a path that leads into it holds another.
+// mount_lock (spinlock) protects the list, the tree of mounts and DENTRY_MOUNTED; a mount leaves the tree under tree_lock, too
+// (mount_lock > tree_lock). A mount in the tree holds one reference of itself; a path that leads into it holds another.
 #include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/log.h"
@@ -129,11 +129,10 @@ static void attach(struct mount *m, const struct path *target) {
     spin_lock(&mount_lock);
     m->parent = target->mount;
     m->mountpoint = target->dentry;
-    target->dentry->flags |= DENTRY_MOUNTED;
+    path_ref(target);
+    atomic_or(&target->dentry->flags, DENTRY_MOUNTED);
     list_push_back(&mounts, &m->link);
     spin_unlock(&mount_lock);
-    mount_ref(target->mount);
-    dentry_ref(target->dentry);
 }
 
 int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags) {
@@ -193,6 +192,13 @@ struct mount *mount_next(struct mount *m) {
     return next;
 }
 
+int mount_parent_id(struct mount *m) {
+    spin_lock(&mount_lock);
+    int id = m->parent && m->parent != m ? m->parent->id : 1;
+    spin_unlock(&mount_lock);
+    return id;
+}
+
 struct mount *mount_of(struct superblock *sb) {
     struct mount *found = NULL, *m;
     spin_lock(&mount_lock);
@@ -207,7 +213,8 @@ struct mount *mount_of(struct superblock *sb) {
     return found;
 }
 
-static int bind(const char *source, const struct path *target, unsigned long flags) {
+// The flags are those of the original: others come with a second call (MS_REMOUNT), as on Linux.
+static int bind(const char *source, const struct path *target) {
     struct path from;
     int err = path_lookup(AT_FDCWD, source, LOOKUP_FOLLOW, &from);
     if (err < 0)
@@ -215,7 +222,7 @@ static int bind(const char *source, const struct path *target, unsigned long fla
     struct mount *m = NULL;
     if (S_ISDIR(from.dentry->inode->mode) != S_ISDIR(target->dentry->inode->mode))
         err = -ENOTDIR;
-    else if (!(m = mount_alloc(from.mount->sb, from.dentry, from.mount->source, from.mount->flags | flags)))
+    else if (!(m = mount_alloc(from.mount->sb, from.dentry, from.mount->source, from.mount->flags)))
         err = -ENOMEM;
     else
         attach(m, target);
@@ -236,7 +243,7 @@ int vfs_mount(const char *source, const struct path *target, const char *type, u
         return 0;
     }
     if (flags & MS_BIND)
-        return source ? bind(source, target, flags) : -EINVAL;
+        return source && *source ? bind(source, target) : -EINVAL;
     if (flags & MS_MOVE)
         return -EINVAL;
     if (!type)
@@ -275,13 +282,15 @@ int vfs_umount(const struct path *target, int flags) {
         list_remove(&m->link);
         point = m->mountpoint;
         parent = m->parent;
+        spin_lock(&tree_lock); // who walks up holds it
         m->parent = NULL;
         m->mountpoint = NULL;
+        spin_unlock(&tree_lock);
         bool still = false;
         list_for_each (other, &mounts, link)
             still |= other->mountpoint == point;
         if (!still)
-            point->flags &= ~DENTRY_MOUNTED;
+            atomic_and(&point->flags, (uint8_t)~DENTRY_MOUNTED);
     }
     spin_unlock(&mount_lock);
     if (err == 0) {

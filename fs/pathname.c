@@ -47,7 +47,7 @@ long path_name(const struct path *p, char *buf, size_t size) {
             break;
         }
         if (d == m->root) {
-            // The mount's parent may go away only after its own detaching, and the path's reference keeps it attached or whole.
+            // A mount leaves the tree under tree_lock, so what it stands on lives as long as this walk.
             struct mount *up = m->parent;
             if (!up || up == m) {
                 reached = !m->id; // of a file system's own mount, which is in no tree: the name in there

@@ -38,7 +38,7 @@ int proc_show_mountinfo(struct seqbuf *s, struct proc_ref *r) {
     for (struct mount *m = mount_next(NULL); m; m = mount_next(m)) {
         if (!mount_place(m, buf))
             continue;
-        seq_printf(s, "%d %d %u:%u ", m->id, m->parent && m->parent != m ? m->parent->id : 1, DEV_MAJOR(m->sb->dev),
+        seq_printf(s, "%d %d %u:%u ", m->id, mount_parent_id(m), DEV_MAJOR(m->sb->dev),
                    DEV_MINOR(m->sb->dev));
         char *root = name_buffer_get();
         seq_escaped(s, root && dentry_path(m->root, root, NAME_BUFFER_SIZE) > 0 ? root : "/", " \t\n\\");

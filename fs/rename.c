@@ -26,24 +26,41 @@ static void unlock_directories(struct dentry *a, struct dentry *b) {
     }
 }
 
-static int check_target(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new, unsigned flags) {
-    bool old_dir = S_ISDIR(old->inode->mode);
-    if (flags & RENAME_EXCHANGE) {
-        if (S_ISDIR(new->inode->mode) && dentry_is_ancestor(new, from->path.dentry))
-            return -EINVAL;
-        if (to->trailing_slash && !S_ISDIR(new->inode->mode))
-            return -ENOTDIR;
-    } else {
-        if (dentry_is_ancestor(new, from->path.dentry))
-            return -ENOTEMPTY;
-        if (old_dir != S_ISDIR(new->inode->mode))
-            return old_dir ? -ENOTDIR : -EISDIR;
-        if (old_dir && dentry_has_children(new))
-            return -ENOTEMPTY;
-    }
-    if (new->flags & DENTRY_MOUNTED)
-        return -EBUSY;
-    return permission_sticky(to->path.dentry->inode, new->inode);
+// What can be said of the names and their places alone.
+static int check_names(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new, unsigned flags) {
+    bool old_dir = S_ISDIR(old->inode->mode), exists = new->inode, exchange = flags & RENAME_EXCHANGE;
+    if (exists && (flags & RENAME_NOREPLACE))
+        return -EEXIST;
+    if (!exists && exchange)
+        return -ENOENT;
+    if (exchange && to->trailing_slash && !S_ISDIR(new->inode->mode))
+        return -ENOTDIR;
+    if ((from->trailing_slash || (to->trailing_slash && !exchange)) && !old_dir)
+        return -ENOTDIR;
+    if (old_dir && dentry_is_ancestor(old, to->path.dentry))
+        return -EINVAL;
+    if (exists && S_ISDIR(new->inode->mode) && dentry_is_ancestor(new, from->path.dentry))
+        return exchange ? -EINVAL : -ENOTEMPTY;
+    return 0;
+}
+
+// A directory that gets another parent is changed itself: its "..".
+static int check_moved(struct inode *inode, bool other_parent) {
+    return other_parent && S_ISDIR(inode->mode) ? vfs_permission(inode, 2) : 0;
+}
+
+static int check_rights(struct inode *from_dir, struct inode *to_dir, struct inode *old, struct inode *new, bool exchange) {
+    int err = vfs_permission(from_dir, 3);
+    if (err < 0 || (err = permission_sticky(from_dir, old)) < 0)
+        return err;
+    if (to_dir->nlink == 0)
+        return -ENOENT;
+    if ((err = vfs_permission(to_dir, 3)) < 0 || (new && (err = permission_sticky(to_dir, new)) < 0))
+        return err;
+    if (new && !exchange && S_ISDIR(old->mode) != S_ISDIR(new->mode))
+        return S_ISDIR(old->mode) ? -ENOTDIR : -EISDIR;
+    err = check_moved(old, from_dir != to_dir);
+    return err == 0 && exchange ? check_moved(new, from_dir != to_dir) : err;
 }
 
 static void report(const struct inotify_move *m, bool exchange) {
@@ -59,50 +76,38 @@ static void report(const struct inotify_move *m, bool exchange) {
 
 static int rename_entries(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new, unsigned flags) {
     struct inode *from_dir = from->path.dentry->inode, *to_dir = to->path.dentry->inode;
-    bool old_dir = S_ISDIR(old->inode->mode), exists = new->inode;
+    char *long_name = NULL;
     struct inotify_move move = {from_dir,   to_dir,   old->inode,     new->inode,
                                 from->last, to->last, from->last_len, to->last_len};
-    if (exists && (flags & RENAME_NOREPLACE))
-        return -EEXIST;
-    if (!exists && (flags & RENAME_EXCHANGE))
-        return -ENOENT;
-    if ((from->trailing_slash || (to->trailing_slash && !(flags & RENAME_EXCHANGE))) && !old_dir)
-        return -ENOTDIR;
-    if (old_dir && dentry_is_ancestor(old, to->path.dentry))
-        return -EINVAL;
-    if (to_dir->nlink == 0)
-        return -ENOENT;
-    if (path_read_only(&from->path))
-        return -EROFS;
-    int err;
-    if ((err = vfs_permission(from_dir, 3)) < 0 || (err = vfs_permission(to_dir, 3)) < 0 ||
-        (err = permission_sticky(from_dir, old->inode)) < 0)
-        return err;
-    // A directory that moves is changed itself: its "..".
-    if (old_dir && from_dir != to_dir && (err = vfs_permission(old->inode, 2)) < 0)
-        return err;
-    if (old->flags & DENTRY_MOUNTED)
-        return -EBUSY;
-    if (exists && (err = check_target(from, to, old, new, flags)) < 0)
-        return err;
-    if (exists && old->inode == new->inode)
-        return 0; // two names of one file: nothing happens
-    if (!from_dir->ops->rename)
-        return -EPERM;
-    err = from_dir->ops->rename(from_dir, old, to_dir, new, flags);
+    int err = check_names(from, to, old, new, flags);
     if (err < 0)
         return err;
+    if (old->inode == new->inode)
+        return 0; // two names of one file: nothing happens
+    if ((err = check_rights(from_dir, to_dir, old->inode, new->inode, flags & RENAME_EXCHANGE)) < 0)
+        return err;
+    if (!from_dir->ops->rename)
+        return -EPERM;
+    if ((old->flags | new->flags) & DENTRY_MOUNTED)
+        return -EBUSY;
+    if (!(flags & RENAME_EXCHANGE) && (err = dentry_move_prepare(new, &long_name)) < 0)
+        return err;
+    err = from_dir->ops->rename(from_dir, old, to_dir, new, flags);
+    if (err < 0) {
+        kfree(long_name);
+        return err;
+    }
     if (flags & RENAME_EXCHANGE)
         dentry_exchange(old, new);
     else
-        err = dentry_move(old, new);
+        dentry_move(old, new, long_name);
     inode_touch_change(from_dir);
     if (to_dir != from_dir)
         inode_touch_change(to_dir);
     old->inode->ctime = from_dir->ctime;
-    if (err == 0 && inotify_move_watched(&move))
+    if (inotify_move_watched(&move))
         report(&move, flags & RENAME_EXCHANGE);
-    return err;
+    return 0;
 }
 
 static int rename_locked(struct walk *from, struct walk *to, unsigned flags) {
@@ -140,6 +145,8 @@ int vfs_rename(int from_at, const char *from, int to_at, const char *to, unsigne
             err = -EXDEV;
         } else if (a.last_type != LAST_NORMAL || b.last_type != LAST_NORMAL) {
             err = b.last_type != LAST_NORMAL && (flags & RENAME_NOREPLACE) ? -EEXIST : -EBUSY;
+        } else if (path_read_only(&a.path)) {
+            err = -EROFS;
         } else {
             lock_directories(a.path.dentry, b.path.dentry);
             err = rename_locked(&a, &b, flags);
