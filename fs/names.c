@@ -156,9 +156,7 @@ static int unlink_locked(struct walk *w, struct inode *dir, bool directory) {
     struct inode *inode = d->inode;
     bool is_dir = S_ISDIR(inode->mode);
     int (*op)(struct inode *, struct dentry *) = directory ? dir->ops->rmdir : dir->ops->unlink;
-    if (path_read_only(&w->path))
-        err = -EROFS;
-    else if ((err = vfs_permission(dir, 3)) < 0 || (err = permission_sticky(dir, inode)) < 0)
+    if ((err = vfs_permission(dir, 3)) < 0 || (err = permission_sticky(dir, inode)) < 0)
         ;
     else if (directory != is_dir || (w->trailing_slash && !is_dir))
         err = is_dir ? -EISDIR : -ENOTDIR;
@@ -189,7 +187,9 @@ int vfs_unlink(int at, const char *name, bool directory) {
     int err = walk_start(&w, at, name, LOOKUP_PARENT);
     if (err < 0)
         return err;
-    if (w.last_type == LAST_NORMAL) {
+    if (w.last_type == LAST_NORMAL && path_read_only(&w.path)) {
+        err = -EROFS; // whether there is such a name or not
+    } else if (w.last_type == LAST_NORMAL) {
         struct inode *dir = w.path.dentry->inode;
         mutex_lock(&dir->lock);
         err = unlink_locked(&w, dir, directory);

@@ -131,8 +131,6 @@ static struct file *open_created(struct walk *w, struct dentry *d, unsigned flag
 // Makes the last component: the parent is locked and the name is known to be absent.
 static struct file *create_locked(struct walk *w, struct inode *dir, unsigned flags, uint32_t mode) {
     struct dentry *parent = w->path.dentry, *d;
-    if (w->trailing_slash)
-        return ERR_PTR(-EISDIR);
     if (dir->nlink == 0)
         return ERR_PTR(-ENOENT);
     if (path_read_only(&w->path))
@@ -174,6 +172,8 @@ static bool is_bait(const struct inode *dir, const struct inode *inode) {
 static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode) {
     if (w->last_type != LAST_NORMAL) // "/", ".", "..", or the target of a magic link
         return (flags & O_EXCL) && w->last_type != LAST_NONE ? ERR_PTR(-EEXIST) : ERR_PTR(-EISDIR);
+    if (w->trailing_slash)
+        return ERR_PTR(-EISDIR);
     struct inode *dir = w->path.dentry->inode;
     struct dentry *d;
     int err = dentry_lookup(w->path.dentry, w->last, w->last_len, w->last_hash, false, &d);
@@ -202,10 +202,10 @@ static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode) {
         mount_ref(p.mount);
         while ((p.dentry->flags & DENTRY_MOUNTED) && mount_cross(&p))
             ;
-        if (S_ISDIR(p.dentry->inode->mode)) {
+        if ((w->resolve & RESOLVE_NO_XDEV) && p.mount != w->path.mount) {
+            f = ERR_PTR(-EXDEV);
+        } else if (S_ISDIR(p.dentry->inode->mode)) {
             f = ERR_PTR(-EISDIR);
-        } else if (w->trailing_slash) {
-            f = ERR_PTR(-ENOTDIR);
         } else if (is_bait(dir, p.dentry->inode)) {
             f = ERR_PTR(-EACCES);
         } else {
@@ -230,7 +230,7 @@ static struct file *open_create(int at, const char *name, unsigned flags, uint32
         if (f)
             break;
         if (w.last_type == LAST_NONE) { // a magic link: the file itself
-            f = vfs_open_path(&w.path, flags);
+            f = S_ISDIR(w.path.dentry->inode->mode) ? ERR_PTR(-EISDIR) : vfs_open_path(&w.path, flags);
             break;
         }
     }
@@ -238,35 +238,37 @@ static struct file *open_create(int at, const char *name, unsigned flags, uint32
     return f;
 }
 
-static struct file *open_temporary(int at, const char *name, unsigned flags, uint32_t mode) {
-    struct path dir;
-    int err = path_lookup(at, name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &dir);
+static struct file *open_temporary(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve) {
+    if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_CREAT))
+        return ERR_PTR(-EINVAL);
+    struct walk w;
+    w.resolve = resolve;
+    int err = walk_start(&w, at, name, (flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | LOOKUP_DIRECTORY);
     if (err < 0)
         return ERR_PTR(err);
     struct file *f;
     struct dentry *d = NULL;
-    struct inode *inode = dir.dentry->inode;
-    if ((flags & O_ACCMODE) == O_RDONLY)
-        f = ERR_PTR(-EINVAL);
-    else if (!inode->ops->create)
+    struct inode *inode = w.path.dentry->inode;
+    if (!inode->ops->create)
         f = ERR_PTR(-EOPNOTSUPP);
-    else if (path_read_only(&dir))
+    else if (path_read_only(&w.path))
         f = ERR_PTR(-EROFS);
     else if ((err = vfs_permission(inode, 3)) < 0)
         f = ERR_PTR(err);
-    else if (!(d = dentry_alloc(dir.dentry, "#tmpfile", 8, 0)))
+    else if (!(d = dentry_alloc(w.path.dentry, "#tmpfile", 8, 0)))
         f = ERR_PTR(-ENOMEM);
     else if ((err = inode->ops->create(inode, d, S_IFREG | (mode & 07777 & ~current_umask()), 0)) < 0)
         f = ERR_PTR(err);
     else {
-        d->inode->nlink = 0; // linkat may give it a name
+        d->inode->nlink = 0;
+        d->inode->linkable = !(flags & O_EXCL);
         d->inode->watched = 0;
-        struct path p = {dir.mount, d};
+        struct path p = {w.path.mount, d};
         f = open_inode(&p, d->inode, flags & ~O_TMPFILE);
     }
     if (d)
         dentry_unref(d);
-    path_unref(&dir);
+    walk_end(&w);
     return f;
 }
 
@@ -274,7 +276,7 @@ struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t
     if (flags & O_PATH)
         flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     if ((flags & O_TMPFILE) == O_TMPFILE)
-        return open_temporary(at, name, flags, mode);
+        return open_temporary(at, name, flags, mode, resolve);
     if (flags & O_CREAT) {
         if (flags & O_DIRECTORY)
             return ERR_PTR(-EINVAL);

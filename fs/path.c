@@ -70,6 +70,8 @@ static int walk_up(struct walk *w) {
             break;
         if (!mount_climb(&w->path))
             return 0;
+        if (w->resolve & RESOLVE_NO_XDEV)
+            return -EXDEV;
     }
     struct dentry *parent = dentry_parent(w->path.dentry);
     dentry_unref(w->path.dentry);
@@ -99,6 +101,10 @@ static int follow_link(struct walk *w, struct dentry *link, bool slash, const ch
         int err = inode->ops->follow(inode, &target);
         if (err < 0)
             return err;
+        if ((w->resolve & RESOLVE_NO_XDEV) && target.mount != w->path.mount) {
+            path_unref(&target);
+            return -EXDEV;
+        }
         path_unref(&w->path);
         w->path = target;
         return 0;
@@ -127,13 +133,17 @@ static int follow_link(struct walk *w, struct dentry *link, bool slash, const ch
     if (*buf == '/') {
         if (w->resolve & RESOLVE_BENEATH)
             return -EXDEV;
-        path_unref(&w->path);
+        struct path from = w->path;
         if (w->resolve & RESOLVE_IN_ROOT) {
             w->path = w->jail;
             path_ref(&w->path);
         } else {
             path_get_root(&w->path);
         }
+        bool crossed = w->path.mount != from.mount;
+        path_unref(&from);
+        if (crossed && (w->resolve & RESOLVE_NO_XDEV))
+            return -EXDEV;
     }
     return 0;
 }

@@ -26,6 +26,10 @@ static int ref_get(struct proc_item *item, struct proc_ref *r) {
     r->process = process_find(item->pid);
     if (!r->process)
         return -ESRCH;
+    if (item->born && r->process->start_time != item->born) {
+        process_unref(r->process);
+        return -ESRCH;
+    }
     r->thread = item->tid ? thread_find(item->tid) : process_next_thread(r->process, 0);
     if (item->tid && (!r->thread || r->thread->process != r->process)) {
         if (r->thread)
@@ -41,6 +45,14 @@ static void ref_put(struct proc_ref *r) {
         thread_unref(r->thread);
     if (r->process)
         process_unref(r->process);
+}
+
+static bool item_alive(struct proc_item *item) {
+    struct proc_ref r;
+    if (ref_get(item, &r) < 0)
+        return false;
+    ref_put(&r);
+    return true;
 }
 
 static bool forbidden(const struct proc_ref *r) {
@@ -75,8 +87,10 @@ static struct inode *item_new(struct superblock *sb, const struct proc_entry *e,
     it->pid = pid;
     it->tid = tid;
     it->fd = fd;
+    it->born = 0;
     struct proc_ref r;
     if (pid && ref_get(it, &r) == 0) {
+        it->born = r.process->start_time;
         if (r.process->dumpable == 1 || e->mode == (S_IFDIR | 0555)) { // otherwise root's
             it->inode.uid = r.process->cred.euid;
             it->inode.gid = r.process->cred.egid;
@@ -91,8 +105,12 @@ static struct inode *item_new(struct superblock *sb, const struct proc_entry *e,
 struct process *procfs_process(struct file *f) {
     if (f->ops != &proc_directory_ops || item_of(f->inode)->entry != proc_processes.member)
         return NULL;
-    struct process *p = process_find(item_of(f->inode)->pid);
-    return p ? p : ERR_PTR(-ESRCH);
+    struct proc_ref r;
+    if (ref_get(item_of(f->inode), &r) < 0)
+        return ERR_PTR(-ESRCH);
+    if (r.thread)
+        thread_unref(r.thread);
+    return r.process;
 }
 
 static void proc_release(struct inode *inode) { slab_free(&item_cache, item_of(inode)); }
@@ -124,17 +142,22 @@ static int lookup_number(struct proc_item *dir, int n, struct dentry *d) {
     struct inode *inode = item_new(dir->inode.sb, numbers->member, pid, tid, numbers->kind == NUMBER_FD ? n : -1);
     if (!inode)
         return -ENOMEM;
+    if (dir->born)
+        item_of(inode)->born = dir->born;
     dentry_attach(d, inode);
     return 0;
 }
 
 static int proc_lookup(struct inode *dir, struct dentry *d) {
     struct proc_item *item = item_of(dir);
+    if (!item_alive(item)) // Linux finds out about a process when it asks whether one may search it, and of the rest here
+        return item->entry == proc_processes.member ? -ESRCH : -ENOENT;
     for (const struct proc_entry *e = item->entry->children; e && e->name; e++) {
         if (strcmp(e->name, d->name) == 0) {
             struct inode *inode = item_new(dir->sb, e, item->pid, item->tid, -1);
             if (!inode)
                 return -ENOMEM;
+            item_of(inode)->born = item->born;
             dentry_attach(d, inode);
             return 0;
         }
@@ -176,7 +199,7 @@ static int iterate_entries(struct proc_item *dir, struct dentry *d, struct dir_c
 static int proc_iterate(struct file *f, struct dir_context *ctx) {
     struct proc_item *dir = item_of(f->inode);
     const struct proc_numbers *numbers = dir->entry->numbers;
-    int err = iterate_entries(dir, f->path.dentry, ctx);
+    int err = item_alive(dir) ? iterate_entries(dir, f->path.dentry, ctx) : -ENOENT;
     if (err || !numbers)
         return MIN(err, 0);
     struct proc_ref r;

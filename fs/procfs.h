@@ -14,6 +14,7 @@ struct proc_item {
     const struct proc_entry *entry;
     int pid, tid; // 0: not about a process
     int fd;
+    nsec_t born; // when the process began: its number may be another's later
 };
 
 // What a table's functions get: the item, and the process and thread that it is about, alive.

@@ -96,7 +96,12 @@ static int tmpfs_symlink(struct inode *dir, struct dentry *d, const char *target
 }
 
 static int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target) {
-    atomic_add(&target->nlink, 1);
+    uint32_t n = READ_ONCE(target->nlink);
+    do // a file whose last name has gone gets no new one
+        if (n == 0 && !target->linkable)
+            return -ENOENT;
+    while (!__atomic_compare_exchange_n(&target->nlink, &n, n + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    target->linkable = false;
     target->ctime = inode_now();
     entry_added(dir, false);
     dentry_attach(d, inode_ref(target));

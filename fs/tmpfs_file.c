@@ -208,7 +208,7 @@ static int64_t check_write(struct tmpfs_inode *t, uint64_t at, size_t n) {
 static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
     struct inode *inode = f->inode;
     struct tmpfs_inode *t = tmpfs_of(inode);
-    uint64_t at = f->flags & O_APPEND ? inode->size : *pos, start = at;
+    uint64_t at = (f->flags & O_APPEND) || u->append ? inode->size : *pos, start = at;
     int64_t allowed = check_write(t, at, u->left), err = -EFAULT;
     if (allowed < 0)
         return allowed;

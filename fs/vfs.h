@@ -17,6 +17,7 @@ struct inode {
     struct superblock *sb;
     uint32_t refs;
     uint8_t watched; // WATCHED_*, for fs/inotify.h
+    bool linkable;   // of O_TMPFILE: link(2) may give it a first name
     uint32_t mode; // S_IFMT and permissions
     uint32_t uid, gid, nlink;
     uint64_t ino, rdev, size, blocks; // blocks of 512 bytes

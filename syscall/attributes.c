@@ -44,7 +44,7 @@ long sys_faccessat2(uint64_t at, uint64_t name, uint64_t mode, uint64_t flags) {
         else if (mode)
             err = vfs_permission(inode, mode);
         if (err == 0 && (mode & 2) && (mount & MS_RDONLY) && !S_ISCHR(inode->mode) && !S_ISBLK(inode->mode) &&
-            !S_ISFIFO(inode->mode))
+            !S_ISFIFO(inode->mode) && !S_ISSOCK(inode->mode))
             err = -EROFS;
         inode_unref(inode);
     }
@@ -148,8 +148,8 @@ static long set_times_named(int at, uaddr_t name, uint64_t flags, const struct t
     struct inode *inode;
     uint32_t mount;
     // Without a name the descriptor itself is meant, as futimens(3) does it.
-    long err =
-        name ? user_inode_lookup(at, name, lookup_flags(flags), &inode, &mount) : inode_of_fd(at, &inode, &mount);
+    long err = name || at == AT_FDCWD ? user_inode_lookup(at, name, lookup_flags(flags), &inode, &mount)
+                                      : inode_of_fd(at, &inode, &mount);
     return err < 0 ? err : set_times(inode, mount, t);
 }
 
@@ -166,6 +166,8 @@ long sys_utimensat(uint64_t at, uint64_t name, uint64_t times_addr, uint64_t fla
         if (err < 0 || (err = convert(&ts[0], now, &t.atime)) < 0 || (err = convert(&ts[1], now, &t.mtime)) < 0)
             return err;
         t.now = ts[0].tv_nsec == UTIME_NOW_ && ts[1].tv_nsec == UTIME_NOW_;
+        if (t.atime == NSEC_MAX && t.mtime == NSEC_MAX)
+            return 0; // nothing is to be done, be there such a file or not
     }
     return set_times_named(at, name, flags, &t);
 }
@@ -247,13 +249,13 @@ long sys_ftruncate(uint64_t fd, uint64_t size) {
 
 long sys_fallocate(uint64_t fd, uint64_t mode, uint64_t offset, uint64_t len) {
     uint64_t end;
-    if ((int64_t)offset < 0 || (int64_t)len <= 0)
-        return -EINVAL;
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
     long err;
-    if (!f->writable)
+    if ((int64_t)offset < 0 || (int64_t)len <= 0)
+        err = -EINVAL;
+    else if (!f->writable)
         err = -EBADF;
     else if (S_ISFIFO(f->inode->mode))
         err = -ESPIPE;

@@ -146,9 +146,7 @@ static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos,
         if (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)) {
             n = -EOPNOTSUPP; // RWF_NOWAIT among them
         } else {
-            uint64_t end = f->inode->size;
-            if ((flags & RWF_APPEND) && write && !f->stream)
-                pos = &end;
+            v.uio.append = flags & RWF_APPEND;
             n = write ? file_write(f, &v.uio, pos) : file_read(f, &v.uio, pos);
         }
         vectors_put(&v);

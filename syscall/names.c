@@ -115,7 +115,7 @@ long sys_readlinkat(uint64_t at, uint64_t name, uint64_t out, uint64_t size) {
     if (!buf) {
         n = -ENOMEM;
     } else {
-        n = vfs_readlink(at, p.name, buf, MIN(size, NAME_BUFFER_SIZE));
+        n = vfs_readlink(at, p.name, buf, MIN((unsigned)size, NAME_BUFFER_SIZE));
         if (n > 0 && copy_out(out, buf, n) < 0)
             n = -EFAULT;
         name_buffer_put(buf);

@@ -36,18 +36,34 @@ long sys_creat(uint64_t name, uint64_t mode) {
     return open_user(AT_FDCWD, name, O_CREAT | O_WRONLY | O_TRUNC | O_LARGEFILE, mode, 0);
 }
 
+// What a newer program says behind the structure that is known here must be nothing: 0, -E2BIG or -EFAULT.
+static long check_zero(uaddr_t at, uint64_t size) {
+    uint8_t rest[64];
+    for (size_t n; size; at += n, size -= n) {
+        n = MIN(size, sizeof(rest));
+        if (copy_in(rest, at, n) < 0)
+            return -EFAULT;
+        for (size_t i = 0; i < n; i++)
+            if (rest[i])
+                return -E2BIG;
+    }
+    return 0;
+}
+
 long sys_openat2(uint64_t at, uint64_t name, uint64_t how_addr, uint64_t size) {
     struct open_how how;
     if (size < sizeof(how))
         return -EINVAL;
-    if (size > sizeof(how))
-        return -E2BIG; // a newer program; what the rest says is not known here
-    long err = copy_in_obj(&how, how_addr);
+    long err = size > PAGE_SIZE ? -E2BIG : copy_in_obj(&how, how_addr);
+    if (err == 0)
+        err = check_zero(how_addr + sizeof(how), size - sizeof(how));
     if (err < 0)
         return err;
     if ((how.flags & ~(uint64_t)OPEN_FLAGS) || (how.mode & ~07777UL))
         return -EINVAL;
     if (how.mode && !(how.flags & O_CREAT) && (how.flags & O_TMPFILE) != O_TMPFILE)
+        return -EINVAL;
+    if ((how.flags & O_PATH) && (how.flags & ~(uint64_t)(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)))
         return -EINVAL;
     if (how.resolve & ~(uint64_t)(RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH |
                                   RESOLVE_IN_ROOT | RESOLVE_CACHED))

@@ -15,6 +15,7 @@ struct uio {
     size_t vec_offset;         // in it
     size_t left;               // bytes in all that is left
     bool user;
+    bool append; // written behind the file's end, whatever the position says (RWF_APPEND)
 };
 
 // One buffer. `*one` must live as long as the uio.
