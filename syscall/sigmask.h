@@ -3,7 +3,7 @@
 #ifndef SYSCALL_SIGMASK_H
 #define SYSCALL_SIGMASK_H
 
-#include "kernel/process/signal.h"
+#include "kernel/process/signal_mask.h"
 #include "kernel/threads/thread.h"
 #include "kernel/memory/usercopy.h"
 

@@ -1,6 +1,6 @@
 // Signals: handlers, masks, sending, waiting.
 #include "fs/poll.h"
-#include "kernel/process/signal.h"
+#include "kernel/process/signal_mask.h"
 #include "kernel/process/process.h"
 #include "kernel/threads/thread.h"
 #include "kernel/memory/usercopy.h"
@@ -149,9 +149,10 @@ long sys_rt_sigtimedwait(uint64_t uset, uint64_t uinfo, uint64_t utimeout, uint6
 
 // --- Sending ---
 
-static siginfo_t info_of_sender(int sig, int code)
+static inline siginfo_t info_of_sender(int sig, int code)
 {
-    siginfo_t info = {.si_signo = sig, .si_code = code};
+    siginfo_t info; // its head is enough
+    signal_info_init(&info, sig, code);
     info.si_pid = process_current()->pid;
     info.si_uid = process_current()->cred.uid;
     return info;

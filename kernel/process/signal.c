@@ -1,27 +1,18 @@
 // Signals: the queues of what is pending, the handlers, the masks.
 // Lock: process.signal_lock protects all of it, the thread's own mask excepted, which only the thread itself changes.
-#include "kernel/process/signal.h"
+#include "kernel/process/signal_mask.h"
 #include "kernel/process/posix_timer.h"
 #include "kernel/process/process.h"
 #include "kernel/threads/sched.h"
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 
-// The members that the kernel knows; the rest of a siginfo_t is zero, as in Linux.
-#define INFO_SIZE 48
-struct info_head {
-    uint64_t words[INFO_SIZE / 8];
-} __attribute__((may_alias));
-struct info_tail {
-    uint64_t words[(sizeof(siginfo_t) - INFO_SIZE) / 8];
-} __attribute__((may_alias));
 struct queued_signal {
     struct list link;
     int sig;
-    struct info_head info;
+    struct signal_info_words info;
 };
 _Static_assert(offsetof(siginfo_t, si_code) == 8, "words[1]");
-_Static_assert(offsetof(siginfo_t, si_call_addr) + 16 <= INFO_SIZE && offsetof(siginfo_t, si_value) + 8 <= INFO_SIZE, "all of them");
 
 static struct slab_cache queued_cache = SLAB_CACHE("signal", sizeof(struct queued_signal), 16);
 static struct slab_cache handlers_cache = SLAB_CACHE("handlers", sizeof(struct signal_handlers), 16);
@@ -128,9 +119,9 @@ int signal_queue_add(struct process *p, struct signal_queue *q, int sig, const s
     if (!s)
         return 0;
     if (info)
-        s->info = *(const struct info_head *)info;
+        s->info = *(const struct signal_info_words *)info;
     else
-        s->info = (struct info_head){.words = {[1] = SI_KERNEL}};
+        s->info = (struct signal_info_words){.words = {[1] = SI_KERNEL}};
     s->sig = sig;
     list_push_back(&q->entries, &s->link);
     return 0;
@@ -158,11 +149,10 @@ int signal_queue_take(struct process *p, struct signal_queue *q, uint64_t set, s
     if (!more)
         q->set &= ~SIGMASK(sig);
     if (!first) {
-        *info = (siginfo_t){.si_signo = sig, .si_code = SI_USER};
+        signal_info_init(info, sig, SI_USER);
         return sig;
     }
-    *(struct info_head *)info = first->info;
-    *(struct info_tail *)((struct info_head *)info + 1) = (struct info_tail){{0}};
+    *(struct signal_info_words *)info = first->info;
     info->si_signo = sig;
     entry_free(p, first);
     return sig;
@@ -252,30 +242,14 @@ long signal_set_action(int sig, const struct signal_action *new_action, struct s
 
 // --- Masks of the current thread ---
 
-void signal_update_work(void)
+// Without the lock: a signal that is sent now sees the new mask, and one that somebody else takes now leaves work for nothing.
+void signal_mask_changed(struct thread *t, uint64_t newly)
 {
-    struct thread *t = thread_current();
     struct process *p = t->process;
-    if (likely(!(READ_ONCE(t->pending.set) | READ_ONCE(p->pending.set))))
-        return; // a signal that is sent now sees the new mask: the sender's lock comes after our change of it
-    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-    if ((t->pending.set | p->pending.set) & ~t->signal_mask)
+    if ((READ_ONCE(t->pending.set) | READ_ONCE(p->pending.set)) & ~t->signal_mask)
         atomic_or(&t->work, WORK_SIGNAL);
-    spin_unlock_irqrestore(&p->signal_lock, flags);
-}
-
-void signal_set_mask(uint64_t mask)
-{
-    struct thread *t = thread_current();
-    struct process *p = t->process;
-    uint64_t newly_blocked = mask & ~t->signal_mask;
-    // Ordered before the look at what is pending; a sender changes that first and then looks at masks.
-    atomic_xchg(&t->signal_mask, mask & ~SIGMASK_UNBLOCKABLE);
-    if (likely(!(READ_ONCE(t->pending.set) | READ_ONCE(p->pending.set))))
-        return;
-    signal_update_work();
     // Signals of the process that this thread was woken for and does not take any more: somebody else has to.
-    if (unlikely(newly_blocked & READ_ONCE(p->pending.set)) && READ_ONCE(p->thread_count) > 1) {
+    if (unlikely(newly & READ_ONCE(p->pending.set)) && READ_ONCE(p->thread_count) > 1) {
         uint64_t flags = spin_lock_irqsave(&p->signal_lock);
         signal_wake_any(p);
         spin_unlock_irqrestore(&p->signal_lock, flags);
@@ -310,6 +284,7 @@ int signal_take(uint64_t set, siginfo_t *info)
     if (sig && info->si_code == SI_TIMER)
         posix_timer_delivered(p, info);
     spin_unlock_irqrestore(&p->signal_lock, flags);
+    signal_info_complete(info);
     return sig;
 }
 

@@ -13,6 +13,30 @@
 #define SIGMASK_UNBLOCKABLE (SIGMASK(SIGKILL) | SIGMASK(SIGSTOP))
 #define SIGMASK_SYNCHRONOUS (SIGMASK(SIGSEGV) | SIGMASK(SIGBUS) | SIGMASK(SIGILL) | SIGMASK(SIGFPE) | SIGMASK(SIGTRAP) | SIGMASK(SIGSYS))
 
+// What the kernel knows of a siginfo_t, and all that it fills in: the rest is zero when the application sees it, as in Linux.
+#define SIGNAL_INFO_SIZE 48
+struct signal_info_words {
+    uint64_t words[SIGNAL_INFO_SIZE / 8];
+} __attribute__((may_alias));
+struct signal_info_tail {
+    uint64_t words[(sizeof(siginfo_t) - SIGNAL_INFO_SIZE) / 8];
+} __attribute__((may_alias));
+_Static_assert(offsetof(siginfo_t, si_call_addr) + 16 <= SIGNAL_INFO_SIZE && offsetof(siginfo_t, si_value) + 8 <= SIGNAL_INFO_SIZE, "all of it");
+
+// A siginfo_t to be sent: what lies behind SIGNAL_INFO_SIZE is not looked at.
+static inline void signal_info_init(siginfo_t *info, int sig, int code)
+{
+    *(struct signal_info_words *)info = (struct signal_info_words){{0}};
+    info->si_signo = sig;
+    info->si_code = code;
+}
+
+// Before the whole of it is shown to somebody.
+static inline void signal_info_complete(siginfo_t *info)
+{
+    *(struct signal_info_tail *)((struct signal_info_words *)info + 1) = (struct signal_info_tail){{0}};
+}
+
 struct process;
 struct thread;
 
@@ -40,7 +64,7 @@ void signal_forget_spare(struct process *p); // when it is freed
 void signal_queue_discard(struct process *p, struct signal_queue *q, uint64_t set); // forgets these signals
 // Adds one: 0, or -EAGAIN when `must_queue` and there is no room. Standard signals that are pending already are dropped.
 int signal_queue_add(struct process *p, struct signal_queue *q, int sig, const siginfo_t *info, bool must_queue);
-// Takes one signal of `set`: synchronous ones first, then by number. 0: there is none.
+// Takes one signal of `set`: synchronous ones first, then by number. 0: there is none. Fills in SIGNAL_INFO_SIZE bytes of *info.
 int signal_queue_take(struct process *p, struct signal_queue *q, uint64_t set, siginfo_t *info);
 enum signal_default { SIGNAL_TERMINATE, SIGNAL_CORE, SIGNAL_IGNORE, SIGNAL_STOP, SIGNAL_CONTINUE };
 enum signal_default signal_default_action(int sig);
@@ -58,11 +82,10 @@ void signal_fault(int sig, int code, uaddr_t addr, int trapno, uint64_t error_co
 void signal_kill_process(struct process *p, int sig); // SIGKILL semantics: cannot be caught, status shows `sig`
 
 long signal_set_action(int sig, const struct signal_action *new_action, struct signal_action *old); // sigaction(2)
-void signal_set_mask(uint64_t mask); // the current thread's; unblockable bits are dropped
+// signal_set_mask, the current thread's: kernel/process/signal_mask.h
 // Takes one pending signal of `set` for sigtimedwait(2) and signalfd. The number, or 0 when there is none.
 int signal_take(uint64_t set, siginfo_t *info);
 uint64_t signal_pending_set(void); // sigpending(2)
-void signal_update_work(void);     // after a change of the current thread's mask: sets or clears WORK_SIGNAL
 struct signal_handlers *signal_handlers_create(void);                     // all default; NULL: no memory
 struct signal_handlers *signal_handlers_copy(struct signal_handlers *from); // fork
 void signal_handlers_unref(struct signal_handlers *h);

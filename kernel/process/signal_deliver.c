@@ -7,7 +7,7 @@
 #include "kernel/process/process.h"
 #include "kernel/threads/rseq.h"
 #include "kernel/threads/sched.h"
-#include "kernel/process/signal.h"
+#include "kernel/process/signal_mask.h"
 #include "kernel/boot.h"
 #include <asm/unistd.h>
 #include <linux/wait.h>
@@ -147,9 +147,10 @@ static void stay_stopped(struct thread *t)
     thread_cancel_sleep();
 }
 
-static void terminate(struct process *p, int sig, const siginfo_t *info) NORETURN;
-static void terminate(struct process *p, int sig, const siginfo_t *info)
+static void terminate(struct process *p, int sig, siginfo_t *info) NORETURN;
+static void terminate(struct process *p, int sig, siginfo_t *info)
 {
+    signal_info_complete(info);
     if (info->si_code > 0 && (SIGMASK(sig) & SIGMASK_SYNCHRONOUS))
         signal_report_crash(sig, info);
     else
@@ -157,7 +158,7 @@ static void terminate(struct process *p, int sig, const siginfo_t *info)
     core_exit(sig, info);
 }
 
-static void default_action(struct process *p, int sig, const siginfo_t *info)
+static void default_action(struct process *p, int sig, siginfo_t *info)
 {
     switch (signal_default_action(sig)) {
     case SIGNAL_IGNORE:

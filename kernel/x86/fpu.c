@@ -4,6 +4,7 @@
 #include "kernel/memory/usercopy.h"
 #include "kernel/string.h"
 #include "kernel/x86/cpu.h"
+#include "kernel/x86/useraccess.h"
 #include <asm/sigcontext.h>
 
 #define CR4_OSFXSR (1UL << 9)
@@ -70,45 +71,69 @@ void fpu_clear_exceptions(void) { __asm__ volatile("fnclex"); }
 
 // --- In signal frames ---
 
-// kernel/x86/usercopy.S
-int user_xsave(void *area, const void *software, size_t magic2_at, uint32_t magic2);
-int user_fxsave(void *area);
-int user_fxrstor(const void *area);
-int user_xrstor(const void *area, uint64_t components);
-
 #define SOFTWARE_BYTES 464 // struct _fpx_sw_bytes in the legacy area
 
-int fpu_save_frame(uaddr_t to) {
-    if (!fpu_features)
-        return user_fxsave((void *)to);
-    const struct _fpx_sw_bytes sw = {.magic1 = FP_XSTATE_MAGIC1,
-                                     .extended_size = fpu_area_size + MAGIC2_SIZE,
-                                     .xfeatures = fpu_features,
-                                     .xstate_size = fpu_area_size};
-    return user_xsave((void *)to, &sw, fpu_area_size, FP_XSTATE_MAGIC2);
-}
+// The words of struct _fpx_sw_bytes, all in one place.
+static inline uint64_t magic1_word(void) { return FP_XSTATE_MAGIC1 | (uint64_t)(fpu_area_size + MAGIC2_SIZE) << 32; }
 
-// How much of the state at `from` can be believed: all of it, or only its legacy part.
-static bool has_extended_state(uaddr_t from, struct _fpx_sw_bytes *sw) {
-    uint32_t magic2 = 0;
-    if (!fpu_features || copy_in(sw, from + SOFTWARE_BYTES, offsetof(struct _fpx_sw_bytes, padding)) < 0)
-        return false;
-    return sw->magic1 == FP_XSTATE_MAGIC1 && sw->xstate_size >= LEGACY_SIZE + HEADER_SIZE &&
-           sw->xstate_size <= fpu_area_size && sw->xstate_size <= sw->extended_size &&
-           user_load32(from + sw->xstate_size, &magic2) == 0 && magic2 == FP_XSTATE_MAGIC2;
-}
-
-int fpu_load_frame(uaddr_t from) {
-    uint32_t mxcsr; // looked at here because QEMU's emulation (7.2) does not refuse reserved bits
-    if (user_load32(from + MXCSR_AT, &mxcsr) < 0 || mxcsr & ~mxcsr_mask)
-        return -EFAULT;
-    struct _fpx_sw_bytes sw;
-    if (!has_extended_state(from, &sw)) {
-        fpu_load_initial();
-        return user_fxrstor((const void *)from);
+int fpu_save_frame(uaddr_t to)
+{
+    uint64_t *header = (uint64_t *)(to + LEGACY_SIZE), *software = (uint64_t *)(to + SOFTWARE_BYTES);
+    user_access_begin();
+    if (!fpu_features) {
+        user_insn(fault, "fxsave64 (%0)", "r"(to));
+        user_access_end();
+        return 0;
     }
-    uint64_t components = sw.xfeatures & fpu_features;
-    if (components != fpu_features)
+    // XSAVE writes only a part of the header, so that is cleared; x87 and SSE count as present.
+    for (unsigned i = 0; i < HEADER_SIZE / 8; i++)
+        user_put(header + i, 0UL, fault);
+    user_insn(fault, "xsave64 (%0)", "r"(to), "a"(~0u), "d"(~0u));
+    user_insn(fault, "orq $3, (%0)", "r"(header));
+    user_put(to + fpu_area_size, FP_XSTATE_MAGIC2, fault);
+    user_put(software, magic1_word(), fault);
+    user_put(software + 1, fpu_features, fault);
+    user_put(software + 2, (uint64_t)fpu_area_size, fault);
+    for (unsigned i = 3; i < sizeof(struct _fpx_sw_bytes) / 8; i++)
+        user_put(software + i, 0UL, fault);
+    user_access_end();
+    return 0;
+fault:
+    user_access_end();
+    return -EFAULT;
+}
+
+int fpu_load_frame(uaddr_t from)
+{
+    const uint64_t *software = (const uint64_t *)(from + SOFTWARE_BYTES);
+    uint64_t magic1 = 0, components = 0;
+    uint32_t mxcsr, size, magic2;
+    user_access_begin();
+    user_get(mxcsr, from + MXCSR_AT, fault);
+    if (mxcsr & ~mxcsr_mask) // looked at here because QEMU's emulation (7.2) does not refuse reserved bits
+        goto fault;
+    // How much of it can be believed: all, or only its legacy part.
+    user_get(magic1, software, fault);
+    user_get(components, software + 1, fault);
+    user_get(size, software + 2, fault);
+    if (!fpu_features || (uint32_t)magic1 != FP_XSTATE_MAGIC1 || size < LEGACY_SIZE + HEADER_SIZE || size > fpu_area_size ||
+        size > magic1 >> 32)
+        goto legacy;
+    user_get(magic2, from + size, legacy);
+    if (magic2 != FP_XSTATE_MAGIC2)
+        goto legacy;
+    components &= fpu_features;
+    if (unlikely(components != fpu_features))
         fpu_load_initial();
-    return user_xrstor((const void *)from, components);
+    user_insn(fault, "xrstor64 (%0)", "r"(from), "a"((uint32_t)components), "d"((uint32_t)(components >> 32)));
+    user_access_end();
+    return 0;
+legacy:
+    fpu_load_initial();
+    user_insn(fault, "fxrstor64 (%0)", "r"(from));
+    user_access_end();
+    return 0;
+fault:
+    user_access_end();
+    return -EFAULT;
 }

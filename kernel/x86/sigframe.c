@@ -3,11 +3,12 @@
 // struct rt_frame, so aligned that the handler finds its stack as after a call.
 #include "kernel/log.h"
 #include "kernel/process/process.h"
-#include "kernel/process/signal.h"
+#include "kernel/process/signal_mask.h"
 #include "kernel/string.h"
 #include "kernel/memory/usercopy.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/fpu.h"
+#include "kernel/x86/useraccess.h"
 #include "kernel/x86/vectors.h"
 #include <asm/sigcontext.h>
 #include <asm/ucontext.h>
@@ -39,18 +40,51 @@ static int alt_stack_flags(const struct thread *t, uaddr_t sp)
 
 // --- The frame ---
 
-static void fill_context(struct sigcontext *c, const struct trapframe *f, const struct thread *t, uint64_t old_mask)
+// The words of struct sigcontext and where the frame of the kernel has them.
+#define FOR_EACH_REGISTER(x)                                                                                            \
+    x(r8) x(r9) x(r10) x(r11) x(r12) x(r13) x(r14) x(r15) x(rdi) x(rsi) x(rbp) x(rbx) x(rdx) x(rax) x(rcx) x(rsp) x(rip)
+
+// Writes every word up to `info` and, when that is wanted, all of it: -EFAULT when the memory cannot be had.
+static int write_frame(struct rt_frame *to, const struct thread *t, uaddr_t restorer, uaddr_t fpu, uint64_t old_mask, const siginfo_t *info)
 {
-    c->r8 = f->r8, c->r9 = f->r9, c->r10 = f->r10, c->r11 = f->r11;
-    c->r12 = f->r12, c->r13 = f->r13, c->r14 = f->r14, c->r15 = f->r15;
-    c->rdi = f->rdi, c->rsi = f->rsi, c->rbp = f->rbp, c->rbx = f->rbx;
-    c->rdx = f->rdx, c->rax = f->rax, c->rcx = f->rcx, c->rsp = f->rsp;
-    c->rip = f->rip, c->eflags = f->rflags;
-    c->cs = USER_CS, c->gs = c->fs = 0, c->ss = USER_SS;
-    c->err = t->fault_error, c->trapno = t->fault_trap, c->cr2 = t->fault_address;
-    c->oldmask = old_mask;
+    const struct trapframe *f = t->frame;
+    struct sigcontext *c = &to->uc.uc_mcontext;
+    uint32_t *stack_flags = (uint32_t *)&to->uc.uc_stack.ss_flags;
+    uint64_t flags = (fpu_features ? UC_FP_XSTATE : 0) | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
+    user_access_begin();
+    user_put(&to->restorer, restorer, fault);
+    user_put(&to->uc.uc_flags, flags, fault);
+    user_put(&to->uc.uc_link, 0UL, fault);
+    user_put(&to->uc.uc_stack.ss_sp, t->alt_stack, fault);
+    user_put(stack_flags, t->alt_stack_size ? t->alt_stack_flags : SS_DISABLE, fault); // as they were set, wherever it stands
+    user_put(stack_flags + 1, 0U, fault);
+    user_put(&to->uc.uc_stack.ss_size, t->alt_stack_size, fault);
+#define PUT(name) user_put(&c->name, f->name, fault);
+    FOR_EACH_REGISTER(PUT)
+#undef PUT
+    user_put(&c->eflags, f->rflags, fault);
+    user_put(&c->cs, USER_CS | (uint64_t)USER_SS << 48, fault); // cs, gs, fs, ss
+    user_put(&c->err, t->fault_error, fault);
+    user_put(&c->trapno, t->fault_trap, fault);
+    user_put(&c->oldmask, old_mask, fault);
+    user_put(&c->cr2, t->fault_address, fault);
+    user_put(&c->fpstate, fpu, fault);
     for (unsigned i = 0; i < sizeof c->reserved1 / sizeof c->reserved1[0]; i++)
-        c->reserved1[i] = 0;
+        user_put(&c->reserved1[i], 0UL, fault);
+    user_put(&to->uc.uc_sigmask, old_mask, fault);
+    if (info) {
+        const struct signal_info_words *from = (const struct signal_info_words *)info;
+        uint64_t *words = (uint64_t *)&to->info;
+        for (unsigned i = 0; i < SIGNAL_INFO_SIZE / 8; i++)
+            user_put(words + i, from->words[i], fault);
+        for (unsigned i = SIGNAL_INFO_SIZE / 8; i < sizeof(siginfo_t) / 8; i++)
+            user_put(words + i, 0UL, fault);
+    }
+    user_access_end();
+    return 0;
+fault:
+    user_access_end();
+    return -EFAULT;
 }
 
 int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info, uint64_t old_mask)
@@ -75,19 +109,8 @@ int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info,
     if (at > sp || !user_range_ok(at, sp - at))
         return -EFAULT;
 
-    struct rt_frame frame; // every byte is set that is copied
-    frame.restorer = restorer;
-    frame.uc.uc_flags = (fpu_features ? UC_FP_XSTATE : 0) | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
-    frame.uc.uc_link = NULL;
-    frame.uc.uc_stack = (stack_t){.ss_sp = (void *)t->alt_stack, .ss_size = t->alt_stack_size};
-    frame.uc.uc_stack.ss_flags = t->alt_stack_size ? (int)t->alt_stack_flags : SS_DISABLE; // as they were set, wherever it stands
-    fill_context(&frame.uc.uc_mcontext, f, t, old_mask);
-    frame.uc.uc_mcontext.fpstate = (void *)fpu;
-    frame.uc.uc_sigmask = old_mask;
-    bool wants_info = a->flags & SA_SIGINFO;
-    if (wants_info)
-        frame.info = *info;
-    if (fpu_save_frame(fpu) < 0 || copy_out(at, &frame, wants_info ? sizeof frame : offsetof(struct rt_frame, info)) < 0)
+    if (fpu_save_frame(fpu) < 0 ||
+        write_frame((struct rt_frame *)at, t, restorer, fpu, old_mask, a->flags & SA_SIGINFO ? info : NULL) < 0)
         return -EFAULT;
     if (t->alt_stack_flags & SS_AUTODISARM) {
         t->alt_stack = t->alt_stack_size = 0;
@@ -104,33 +127,50 @@ int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info,
     return 0;
 }
 
-static void take_context(struct trapframe *f, const struct sigcontext *c)
+// The first and the last word are read before the registers are changed: a frame that is not there leaves them as they are.
+static int read_frame(const struct rt_frame *from, struct trapframe *f, stack_t *alt_stack, uint64_t *mask)
 {
-    f->r8 = c->r8, f->r9 = c->r9, f->r10 = c->r10, f->r11 = c->r11;
-    f->r12 = c->r12, f->r13 = c->r13, f->r14 = c->r14, f->r15 = c->r15;
-    f->rdi = c->rdi, f->rsi = c->rsi, f->rbp = c->rbp, f->rbx = c->rbx;
-    f->rdx = c->rdx, f->rax = c->rax, f->rcx = c->rcx, f->rsp = c->rsp;
-    f->rip = c->rip; // entry.S looks whether it is in the lower half
-    f->rflags = (f->rflags & ~RFLAGS_USER) | (c->eflags & RFLAGS_USER);
-    f->vector = 0;   // no system call that could be made again
+    const struct sigcontext *c = &from->uc.uc_mcontext;
+    uint64_t flags;
+    uint32_t stack_flags;
+    user_access_begin();
+    user_get(flags, &from->uc.uc_flags, fault);
+    user_get(*mask, &from->uc.uc_sigmask, fault);
+    user_get(alt_stack->ss_sp, &from->uc.uc_stack.ss_sp, fault);
+    user_get(stack_flags, &from->uc.uc_stack.ss_flags, fault);
+    user_get(alt_stack->ss_size, &from->uc.uc_stack.ss_size, fault);
+    alt_stack->ss_flags = (int)stack_flags;
+#define GET(name) user_get(f->name, &c->name, fault); // entry.S looks whether rip is in the lower half
+    FOR_EACH_REGISTER(GET)
+#undef GET
+    user_get(flags, &c->eflags, fault);
+    user_access_end();
+    f->rflags = (f->rflags & ~RFLAGS_USER) | (flags & RFLAGS_USER);
+    f->vector = 0; // no system call that could be made again
+    return 0;
+fault:
+    user_access_end();
+    return -EFAULT;
 }
 
 int sigframe_pop(void)
 {
     struct thread *t = thread_current();
     struct trapframe *f = t->frame;
-    struct rt_frame frame;
-    uaddr_t at = f->rsp - offsetof(struct rt_frame, uc);
-    if (copy_in(&frame.uc, at + offsetof(struct rt_frame, uc), sizeof frame.uc) < 0)
+    uaddr_t at = f->rsp - offsetof(struct rt_frame, uc), fpu;
+    stack_t alt_stack;
+    uint64_t mask;
+    if (!user_range_ok(f->rsp, sizeof(struct ucontext)) ||
+        user_load64(at + offsetof(struct rt_frame, uc.uc_mcontext.fpstate), &fpu) < 0)
         return -EFAULT;
-    uaddr_t fpu = (uaddr_t)frame.uc.uc_mcontext.fpstate;
     if (!fpu)
         fpu_load_initial();
     else if (!user_range_ok(fpu, fpu_frame_size) || fpu_load_frame(fpu) < 0)
         return -EFAULT;
-    take_context(f, &frame.uc.uc_mcontext);
-    signal_set_mask(frame.uc.uc_sigmask);
-    signal_set_alt_stack(&frame.uc.uc_stack, f->rsp); // what is wrong in it is ignored, as Linux does
+    if (read_frame((const struct rt_frame *)at, f, &alt_stack, &mask) < 0)
+        return -EFAULT;
+    signal_set_mask(mask);
+    signal_set_alt_stack(&alt_stack, f->rsp); // what is wrong in it is ignored, as Linux does
     return 0;
 }
 

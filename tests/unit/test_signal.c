@@ -11,7 +11,7 @@
 #include "kernel/process/posix_timer.h"
 #include "kernel/process/process.h"
 #include "kernel/threads/sched.h"
-#include "kernel/process/signal.h"
+#include "kernel/process/signal_mask.h"
 #include "kernel/memory/slab.h"
 
 void *calloc(size_t n, size_t size);
