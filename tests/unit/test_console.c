@@ -1,5 +1,5 @@
 // link: fs/console.c fs/frame.c kernel/chardev.c
-// flags: -DS_IFCHR=0020000
+// flags: -DS_IFCHR=0020000 -DS_ISUID=0004000 -DS_ISGID=0002000
 /* The console: frames whole whatever the device takes, the window of input, signals, messages, the end. */
 #include <setjmp.h>
 #include <stdarg.h>
