@@ -18,8 +18,11 @@ int main(void)
     setvbuf(stdout, NULL, _IOLBF, 0);
     unsigned long nodes[16] = {1};
     char *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (syscall(SYS_get_mempolicy, NULL, NULL, 0, NULL, 0) < 0 && errno == ENOSYS)
-        give_up("no policies");
+    NEEDS(syscall(SYS_get_mempolicy, NULL, NULL, 0, NULL, 0));
+    NEEDS(syscall(SYS_set_mempolicy, DEFAULT, NULL, 0));
+    NEEDS(syscall(SYS_mbind, p, 8192, DEFAULT, NULL, 0, 0));
+    NEEDS(syscall(SYS_move_pages, 0, 0, NULL, NULL, NULL, 0));
+    NEEDS(syscall(SYS_migrate_pages, 0, 64, nodes, nodes));
     policy();
     SHOW(syscall(SYS_set_mempolicy, BIND, nodes, 64));
     policy();
