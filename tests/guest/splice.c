@@ -156,7 +156,7 @@ static void test_files(void)
     SHOW(splice(file, (void *)&off, a[1], NULL, 1 << 20, 0)); // as much as there are slots
     SHOW(off);
     SHOW(splice(file, (void *)&off, a[1], NULL, 100000, 0));
-    int dir = open("/", O_RDONLY), event = eventfd(1, EFD_NONBLOCK), append = open("/tmp/knarr-splice", O_WRONLY | O_APPEND);
+    int dir = open("/", O_RDONLY), event = eventfd(1, EFD_NONBLOCK), append = open("splice-file", O_WRONLY | O_APPEND);
     fresh(O_NONBLOCK);
     SHOW(write(a[1], "x", 1));
     SHOW(splice(dir, NULL, a[1], NULL, 1, 0));
@@ -310,9 +310,15 @@ static void *open_other(void *path)
     return NULL;
 }
 
+static void *open_close(void *path)
+{
+    close(open(path, O_WRONLY));
+    return NULL;
+}
+
 static void test_fifos(void)
 {
-    const char *path = "/tmp/knarr-fifo";
+    const char *path = "splice-fifo";
     pthread_t t;
     section("fifos");
     unlink(path);
@@ -346,6 +352,11 @@ static void test_fifos(void)
     SHOW(read(r, buf, 10));
     pthread_join(t, NULL);
     close(r);
+    for (int i = 0; i < 300; i++) { // who opens and closes at once is not missed
+        pthread_create(&t, NULL, open_close, (void *)path);
+        close(open(path, O_RDONLY));
+        pthread_join(t, NULL);
+    }
     unlink(path);
     fresh(O_NONBLOCK); // through /proc a pipe has no other side to wait for
     char name[40];
@@ -464,7 +475,7 @@ int main(void)
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (size_t i = 0; i < sizeof data; i++)
         data[i] = (char)noise(&state);
-    file = open("/tmp/knarr-splice", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    file = open("splice-file", O_RDWR | O_CREAT | O_TRUNC, 0600);
     signal(SIGPIPE, on_pipe);
     test_pipe_to_pipe();
     test_tee();
@@ -479,6 +490,6 @@ int main(void)
     test_pump();
     test_watchers();
     SHOW(sum(data, sizeof data));
-    unlink("/tmp/knarr-splice");
+    unlink("splice-file");
     return 0;
 }
