@@ -32,8 +32,9 @@ static void real_expired(struct timer *timer)
     struct process *p = container_of(timer, struct process, itimer_real);
     int missed;
     signal_send_process(p, SIGALRM, NULL);
-    if (p->itimer_real_interval)
-        timer_add(timer, timer_next_expiry(timer->deadline, p->itimer_real_interval, time_monotonic(), &missed));
+    nsec_t interval = READ_ONCE(p->itimer_real_interval); // once: setitimer may make it 0 at this moment
+    if (interval)
+        timer_add(timer, timer_next_expiry(timer->deadline, interval, time_monotonic(), &missed));
 }
 
 static void itimer_set_real(struct process *p, const struct itimer_value *new_value, struct itimer_value *old)
@@ -45,7 +46,7 @@ static void itimer_set_real(struct process *p, const struct itimer_value *new_va
     }
     if (!new_value)
         return;
-    p->itimer_real_interval = 0; // one that runs at this moment does not start again
+    WRITE_ONCE(p->itimer_real_interval, 0); // one that runs at this moment does not start again
     timer_cancel_sync(&p->itimer_real);
     p->itimer_real.fn = real_expired;
     p->itimer_real_interval = new_value->interval;
@@ -115,21 +116,29 @@ static void arm(struct posix_timer *t, nsec_t deadline)
 
 static void disarm(struct posix_timer *t)
 {
-    t->interval = 0; // one that expires at this moment does not start again
+    WRITE_ONCE(t->interval, 0); // one that expires at this moment does not start again
     if (t->on_cpu)
         cpu_timer_cancel(&t->cpu_timer);
     else
         timer_cancel_sync(&t->timer);
 }
 
+// Is its signal still to be delivered? One that was ignored, or came while another of its number was pending, never will be.
+static bool still_pending(const struct posix_timer *t)
+{
+    const struct signal_queue *q = t->thread ? &t->thread->pending : &t->process->pending;
+    return READ_ONCE(t->pending) && (READ_ONCE(q->set) & SIGMASK(t->spec.sig));
+}
+
 static void posix_timer_expired(struct posix_timer *t, nsec_t now)
 {
     int missed = 0;
-    if (t->interval)
-        arm(t, timer_next_expiry(deadline_of(t), t->interval, now, &missed));
+    nsec_t interval = READ_ONCE(t->interval); // once: who disarms it makes it 0 at any moment
+    if (interval)
+        arm(t, timer_next_expiry(deadline_of(t), interval, now, &missed));
     if (t->spec.notify == SIGEV_NONE)
         return;
-    if (READ_ONCE(t->pending)) {
+    if (still_pending(t)) {
         count_overruns(t, missed + 1);
         return;
     }

@@ -91,6 +91,30 @@ int main(void)
     SHOW(ticks);
     SHOW(timer_delete(id));
 
+    section("a timer whose signal was ignored, or pending already");
+    struct itimerspec often = {{0, 10000000}, {0, 10000000}};
+    signal(SIGUSR1, SIG_IGN);
+    SHOW(timer_create(CLOCK_MONOTONIC, &event, &id));
+    SHOW(timer_settime(id, 0, &often, NULL));
+    SHOW(usleep(50000));
+    ticks = -1000000;
+    signal(SIGUSR1, on_tick);
+    while (ticks < -999995)
+        ;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    SHOW(timer_settime(id, 0, &longest, NULL));
+    SHOW(raise(SIGUSR1));
+    SHOW(timer_settime(id, 0, &often, NULL));
+    usleep(50000);
+    ticks = -1000000;
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    while (ticks < -999995)
+        ;
+    SHOW(timer_delete(id));
+
     section("setitimer of a microsecond");
     SHOW(setitimer(ITIMER_REAL, &interval, NULL));
     while (alarms < 20)
