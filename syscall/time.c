@@ -116,6 +116,23 @@ static int sleep_until(nsec_t deadline)
     }
 }
 
+// The same by the time of day, which may be set meanwhile.
+static int sleep_until_realtime(nsec_t deadline)
+{
+    struct waiter w;
+    int err = 0;
+    waiter_init(&w);
+    for (;;) {
+        waitq_prepare(&clock_set_wait, &w, true); // before the clock is read: no change is missed
+        nsec_t now = time_realtime();
+        if (now >= deadline || err == -ERESTARTSYS)
+            break;
+        err = thread_sleep_until(deadline == NSEC_MAX ? NSEC_MAX : nsec_add(time_monotonic(), deadline - now));
+    }
+    waitq_finish(&w);
+    return err == -ERESTARTSYS ? err : 0;
+}
+
 // What is left of a relative sleep goes to *rem, and restart_syscall(2) goes on with it.
 static long sleep_relative(nsec_t deadline, uaddr_t rem);
 
@@ -156,9 +173,8 @@ long sys_clock_nanosleep(uint64_t clock, uint64_t flags, uint64_t request, uint6
         return err;
     if (!(flags & TIMER_ABSTIME))
         return sleep_relative(nsec_add(time_monotonic(), ns), rem);
-    if (ns != NSEC_MAX)
-        ns -= now - time_monotonic();
-    err = sleep_until(ns);
+    bool by_day = id == CLOCK_REALTIME || id == CLOCK_REALTIME_ALARM || id == CLOCK_TAI;
+    err = by_day ? sleep_until_realtime(ns) : sleep_until(ns);
     return err == -ERESTARTSYS ? -ERESTARTNOHAND : err;
 }
 

@@ -59,6 +59,12 @@ static void test_clock(void)
     int e = errno;
     pthread_join(t, NULL);
     printf("futex: %ld %s\n", n, errno_name(e));
+    clock_gettime(CLOCK_REALTIME, &now);
+    now.tv_sec += 500;
+    in_a_while(&t, 600);
+    e = clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &now, NULL);
+    pthread_join(t, NULL);
+    printf("clock_nanosleep = %d\n", e);
 }
 
 // --- Three threads on one processor: the owner at 10, one that never sleeps at 20, the waiter at 30 ---
