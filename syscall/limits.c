@@ -10,13 +10,16 @@
 static long set_limit(struct process *p, unsigned resource, const struct rlimit *new)
 {
     struct rlimit *old = &p->limits[resource];
+    bool may_raise = capable(CAP_SYS_RESOURCE);
     if (new->rlim_cur > new->rlim_max)
         return -EINVAL;
     if (resource == RLIMIT_NOFILE && new->rlim_max > 1 << 20)
         return -EPERM;
-    if (new->rlim_max > old->rlim_max && !capable(CAP_SYS_RESOURCE))
-        return -EPERM;
     uint64_t flags = spin_lock_irqsave(&p->signal_lock); // a process that ends lets go of its address space under it
+    if (new->rlim_max > old->rlim_max && !may_raise) {
+        spin_unlock_irqrestore(&p->signal_lock, flags);
+        return -EPERM;
+    }
     *old = *new;
     if (p->aspace) {
         if (resource == RLIMIT_AS)
