@@ -134,6 +134,8 @@ static bool emit_segment(struct writer *w, const struct core_segment *g, void *p
     uint64_t end = w->pos + g->dumped;
     for (uaddr_t addr = g->start; addr < g->start + g->dumped; addr += PAGE_SIZE) {
         uint8_t present = 1;
+        if (READ_ONCE(process_current()->core_interrupted))
+            return false;
         if (g->anonymous)
             aspace_resident(as, addr, 1, &present);
         if ((present & 1) && aspace_access(as, addr, page, PAGE_SIZE, false, true) == (long)PAGE_SIZE) {

@@ -3,7 +3,6 @@
 #include "fs/poll.h"
 #include "fs/vfs.h"
 #include "kernel/ipc/sem.h"
-#include "kernel/ipc/sem.h"
 #include "kernel/memory/aspace.h"
 #include "kernel/process/pid.h"
 #include "kernel/process/process.h"
@@ -121,7 +120,24 @@ static long clone_thread(const struct clone_request *c)
     return tid;
 }
 
-// Address space, files, working directory, handlers: shared or copied. The child is discarded by the caller on failure.
+// Shared or copied.
+static void inherit_handlers(struct process *child, const struct clone_request *c)
+{
+    struct process *p = process_current();
+    if (c->flags & CLONE_SIGHAND) {
+        signal_handlers_unref(child->handlers);
+        atomic_add(&p->handlers->refs, 1);
+        child->handlers = p->handlers;
+        return;
+    }
+    uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+    memcpy(child->handlers->action, p->handlers->action, sizeof p->handlers->action);
+    spin_unlock_irqrestore(&p->signal_lock, flags);
+    if (c->flags & CLONE_CLEAR_SIGHAND)
+        signal_reset_handlers_of(child->handlers);
+}
+
+// Address space, files, working directory: shared or copied. The child is discarded by the caller on failure.
 static int fill_process(struct process *child, const struct clone_request *c)
 {
     struct process *p = process_current();
@@ -145,19 +161,6 @@ static int fill_process(struct process *child, const struct clone_request *c)
         return -ENOMEM;
     if ((c->flags & CLONE_SYSVSEM) && sem_undo_share(child) < 0)
         return -ENOMEM;
-    if ((c->flags & CLONE_SYSVSEM) && sem_undo_share(child) < 0)
-        return -ENOMEM;
-    if (c->flags & CLONE_SIGHAND) {
-        signal_handlers_unref(child->handlers);
-        atomic_add(&p->handlers->refs, 1);
-        child->handlers = p->handlers;
-    } else {
-        uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-        memcpy(child->handlers->action, p->handlers->action, sizeof p->handlers->action);
-        spin_unlock_irqrestore(&p->signal_lock, flags);
-        if (c->flags & CLONE_CLEAR_SIGHAND)
-            signal_reset_handlers_of(child->handlers);
-    }
     return 0;
 }
 
@@ -181,7 +184,10 @@ static long clone_process(const struct clone_request *c)
     struct process *parent = process_current(), *child = process_create_as(c->tid);
     if (IS_ERR(child))
         return PTR_ERR(child);
-    int err = fill_process(child, c), pidfd = -1;
+    inherit_handlers(child, c);
+    int err = process_inherit(child, parent), pidfd = -1;
+    if (!err)
+        err = fill_process(child, c);
     if (!err && (c->flags & CLONE_PIDFD)) {
         long fd = install_pidfd(child, c);
         err = fd < 0 ? (int)fd : 0;
@@ -199,13 +205,13 @@ static long clone_process(const struct clone_request *c)
     copy_thread(t, c);
     child->exit_signal = c->exit_signal;
     child->vfork_parent = c->flags & CLONE_VFORK ? parent : NULL;
-    process_inherit(child, parent, c->flags & CLONE_PARENT);
+    process_adopt(child, parent, c->flags & CLONE_PARENT);
     store_tids(t, c);
     long pid = child->pid;
     process_ref(child); // it may have ended, and been waited for, before this is over
     thread_start(t);
     if (c->flags & CLONE_VFORK)
-        wait_event(&parent->child_wait, !READ_ONCE(child->vfork_parent));
+        process_vfork_wait(child);
     process_unref(child);
     return pid;
 }

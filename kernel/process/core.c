@@ -40,9 +40,10 @@ static bool begin(struct process *p, int sig) {
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     bool first = !p->exiting;
     if (first) {
-        process_begin_exit(p, (uint32_t)sig);
-        p->core_dumper = thread_current();
+        p->core_dumper = thread_current(); // before the others come to their end and look for it
         p->core_parked = 0;
+        p->core_interrupted = false;
+        process_begin_exit(p, (uint32_t)sig);
     }
     spin_unlock_irqrestore(&p->signal_lock, flags);
     return first;

@@ -29,12 +29,23 @@ const struct process_hooks *process_hooks_get(void)
 
 void process_vfork_done(struct process *p)
 {
-    struct process *waiting = READ_ONCE(p->vfork_parent);
-    if (!waiting)
+    if (!READ_ONCE(p->vfork_parent))
         return;
     uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    struct process *waiting = p->vfork_parent; // NULL: it was killed meanwhile
     WRITE_ONCE(p->vfork_parent, NULL);
-    waitq_wake_all(&waiting->child_wait); // it looks at our field under no lock, but goes only after this one: see clone
+    if (waiting)
+        waitq_wake_all(&waiting->signal_wait); // it looks at our field under no lock, but goes only after this one
+    spin_unlock_irqrestore(&process_table_lock, flags);
+}
+
+void process_vfork_wait(struct process *child)
+{
+    struct process *p = process_current();
+    // Whoever ends this thread wakes signal_wait, too: process_begin_exit, process_kill_others.
+    wait_event(&p->signal_wait, !READ_ONCE(child->vfork_parent) || (READ_ONCE(thread_current()->work) & WORK_EXIT));
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    WRITE_ONCE(child->vfork_parent, NULL);
     spin_unlock_irqrestore(&process_table_lock, flags);
 }
 
@@ -52,6 +63,9 @@ static void release_address_space(struct process *p)
 
 void process_discard(struct process *p)
 {
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
+    list_remove(&p->all_link);
+    spin_unlock_irqrestore(&process_table_lock, flags);
     if (hooks->release_files)
         hooks->release_files(p);
     if (p->aspace)
@@ -350,9 +364,12 @@ bool process_kill_others(void)
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
     if (!(self->work & WORK_EXIT)) // two at once: the first one ends the second
         list_for_each(t, &p->threads, process_link)
-            if (t != self)
+            if (t != self) {
                 thread_add_work(t, WORK_EXIT);
-    waitq_wake_all(&p->signal_wait); // the second one
+                if (p->stopped)
+                    thread_wake(t);
+            }
+    waitq_wake_all(&p->signal_wait); // the second one, or a parent in vfork
     spin_unlock_irqrestore(&p->signal_lock, flags);
     wait_event(&p->signal_wait, READ_ONCE(p->thread_count) == 1 || (READ_ONCE(self->work) & WORK_EXIT));
     if (self->work & WORK_EXIT)

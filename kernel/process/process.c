@@ -126,11 +126,12 @@ bool process_limit_reached(const struct process *p, unsigned more)
     return count > limit;
 }
 
-void process_inherit(struct process *child, struct process *parent, bool sibling)
+int process_inherit(struct process *child, struct process *parent)
 {
     credentials_inherit(child, parent);
     memcpy(child->limits, parent->limits, sizeof child->limits);
     child->dumpable = parent->dumpable;
+    child->personality = parent->personality;
     child->core_filter = parent->core_filter;
     child->oom_score_adj = parent->oom_score_adj;
     memcpy(child->exe, parent->exe, sizeof child->exe);
@@ -140,6 +141,18 @@ void process_inherit(struct process *child, struct process *parent, bool sibling
     child->pgid = parent->pgid;
     child->sid = parent->sid;
     child->tty = parent->tty;
+    child->unborn = true;
+    list_push_back(&process_list, &child->all_link);
+    spin_unlock_irqrestore(&process_table_lock, flags);
+    if (child->limits[RLIMIT_CPU].rlim_cur != RLIM_INFINITY)
+        process_cpu_limit_changed(child);
+    // After it has become a member: who sends to the group finds it from now on.
+    return thread_signal_pending() ? -ERESTARTNOINTR : 0;
+}
+
+void process_adopt(struct process *child, struct process *parent, bool sibling)
+{
+    uint64_t flags = spin_lock_irqsave(&process_table_lock);
     if (unlikely(sibling)) {
         child->exit_signal = parent->exit_signal;
         child->parent_tid = parent->parent_tid;
@@ -150,8 +163,6 @@ void process_inherit(struct process *child, struct process *parent, bool sibling
     child->parent = parent;
     list_push_back(&parent->children, &child->sibling);
     spin_unlock_irqrestore(&process_table_lock, flags);
-    if (child->limits[RLIMIT_CPU].rlim_cur != RLIM_INFINITY)
-        process_cpu_limit_changed(child);
 }
 
 // --- Threads of a process ---
@@ -172,13 +183,17 @@ void process_add_thread(struct process *p, struct thread *t)
         atomic_or(&t->work, WORK_EXIT);
     if (p->stopped)
         atomic_or(&t->work, WORK_STOP);
+    p->unborn = false;
+    if (unlikely(p->pending.set)) // sent to its group before there was a thread
+        atomic_or(&t->work, WORK_SIGNAL);
     spin_unlock_irqrestore(&p->signal_lock, flags);
     pid_set_thread(t->tid, t);
     if (!first)
         return;
     pid_set_process(p->pid, p);
     flags = spin_lock_irqsave(&process_table_lock);
-    list_push_back(&process_list, &p->all_link);
+    if (list_empty(&p->all_link)) // process 1: nobody's child
+        list_push_back(&process_list, &p->all_link);
     spin_unlock_irqrestore(&process_table_lock, flags);
 }
 

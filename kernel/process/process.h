@@ -36,6 +36,7 @@ struct process {
     struct list threads; // thread.process_link; under signal_lock
     unsigned thread_count;
     struct thread *leader;
+    bool unborn;         // a member of its group whose first thread is yet to start: signals wait for that. Under signal_lock
     bool exiting;        // exit_group is in progress
     uint32_t exit_status; // as wait(2) shows it: code << 8, or signal
     bool zombie;
@@ -43,7 +44,7 @@ struct process {
     // parent told, when the last thread has stopped; a thread of the process itself tells that it goes on.
     bool stopped, stop_complete, stop_unreported, continue_unreported, continue_untold;
     int stop_signal;
-    struct process *vfork_parent; // it sleeps on its child_wait until this process lets its address space go; NULL: nobody does
+    struct process *vfork_parent; // it sleeps on its signal_wait until this process lets its address space go; NULL: nobody does
 
     struct process *parent;
     int parent_tid; // the parent's thread that made it: __WNOTHREAD, PR_SET_PDEATHSIG
@@ -57,10 +58,12 @@ struct process {
     int exit_signal;
     bool did_exec;
     uint8_t dumpable; // PR_SET_DUMPABLE; 2: by root only, suid_dumpable
+    uint32_t personality; // 0 or ADDR_NO_RANDOMIZE
     bool limit_exceeded; // became a user who has more threads than RLIMIT_NPROC: execve(2) fails while he has
     uint16_t core_filter;       // /proc/PID/coredump_filter
     unsigned core_parked;       // threads that stand still while one writes a core dump
     struct thread *core_dumper; // that one; under signal_lock
+    bool core_interrupted;      // SIGKILL came: the dump ends where it is
 
     struct timer itimer_real;
     nsec_t itimer_real_interval;
@@ -110,7 +113,7 @@ void process_set_hooks(const struct process_hooks *hooks);
 // without aspace, files and fs. It appears in the table when its first thread is started. NULL: no memory.
 struct process *process_create(void);
 struct process *process_create_as(int pid); // with this number; carries the errno
-void process_discard(struct process *p); // one that never had a thread started
+void process_discard(struct process *p); // one that never had a thread started, and is nobody's child
 void process_ref(struct process *p);
 void process_unref(struct process *p);
 struct process *process_find(int pid); // with a reference, or NULL
@@ -136,9 +139,12 @@ int process_group_signal(int pgid, int sig, const siginfo_t *info);
 bool process_group_orphaned(struct process *p);
 // The current process lets go of the address space that its vfork(2) parent lent it: called by exec and exit.
 void process_vfork_done(struct process *p);
-// Copies what a child inherits in this layer: credentials, limits, group, session, terminal, names; adds it to the parent's
-// children, or (sibling: CLONE_PARENT) to those of the parent's parent. The caller has filled in aspace, files, fs, handlers.
-void process_inherit(struct process *child, struct process *parent, bool sibling);
+void process_vfork_wait(struct process *child); // by the parent: until that, or until the current thread is to end
+// Copies what a child inherits in this layer: credentials, limits, group, session, terminal, names. From then on what is sent to
+// the group reaches it. -ERESTARTNOINTR: the current thread has signals to handle first, which may have been meant for both.
+int process_inherit(struct process *child, struct process *parent);
+// The child, complete but for its thread, becomes one of the parent's, or (sibling: CLONE_PARENT) of the parent's parent.
+void process_adopt(struct process *child, struct process *parent, bool sibling);
 void process_add_thread(struct process *p, struct thread *t); // by thread_start
 int pid_alloc(void);                   // process and thread numbers come from one space; -EAGAIN when exhausted
 int pid_take(int pid);                 // this one: it, -EEXIST, -EINVAL, -ENOMEM

@@ -79,7 +79,9 @@ static void resume(struct process *p)
 // `t` NULL: to the process. signal_lock held.
 static int send_locked(struct process *p, struct thread *t, int sig, const siginfo_t *info)
 {
-    if (!p->handlers || !p->thread_count || p->exiting)
+    if (unlikely(p->exiting) && sig == SIGKILL && p->core_dumper)
+        WRITE_ONCE(p->core_interrupted, true);
+    if (!p->handlers || (!p->thread_count && !p->unborn) || p->exiting)
         return 0; // nobody is left to take it
     if (t && list_empty(&t->process_link))
         return 0; // it has just ended: what is queued for it now would never be freed
@@ -143,8 +145,10 @@ void signal_send_self(int sig)
 void signal_kill_process(struct process *p, int sig)
 {
     uint64_t flags = spin_lock_irqsave(&p->signal_lock);
-    if (p->thread_count)
+    if (p->thread_count || p->unborn)
         process_begin_exit(p, (uint32_t)sig);
+    if (p->core_dumper)
+        WRITE_ONCE(p->core_interrupted, true);
     spin_unlock_irqrestore(&p->signal_lock, flags);
 }
 
