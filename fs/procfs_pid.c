@@ -123,7 +123,7 @@ static int show_cpuset(struct seqbuf *s, struct proc_ref *r) {
 }
 
 static int show_personality(struct seqbuf *s, struct proc_ref *r) {
-    seq_puts(s, "00000000\n");
+    seq_printf(s, "%08x\n", r->process->personality);
     return 0;
 }
 

@@ -19,6 +19,8 @@ static void commit_credentials(struct process *p, struct thread *t, const struct
     credentials_commit(&img->cred);
     if (img->secure)
         t->parent_death_signal = 0;
+    if (img->raised)
+        p->personality = 0; // who gets rights by his file does not have its surroundings chosen by others
 }
 
 static void commit_names(struct process *p, struct thread *t, const struct exec_image *img) {

@@ -16,6 +16,7 @@
 #include "loader/script.h"
 #include "loader/stack.h"
 #include <linux/auxvec.h>
+#include <linux/personality.h>
 
 #define HEAD_SIZE 1024UL          // read of a file at once: its first line, or its ELF and program headers
 #define STACK_START (128UL << 10) // mapped at the start beside what is on it; it grows on demand
@@ -24,7 +25,7 @@
 #define CLOCK_TICKS 100
 #define HWCAP2_FSGSBASE 2
 
-// Random parts of addresses, in pages and bytes as Linux has them; all zero with aslr=off.
+// Random parts of addresses, in pages and bytes as Linux has them; all zero with aslr=off and ADDR_NO_RANDOMIZE.
 struct layout {
     uint8_t auxv_random[16];
     uint64_t stack, mmap, pie, brk, jitter;
@@ -77,10 +78,11 @@ static int refuse(struct load *l, const char *reason) {
 
 // --- Layout ---
 
-static void choose_layout(struct layout *r) {
+static void choose_layout(struct layout *r, const struct exec_image *img) {
     const char *aslr = cmdline_get("aslr");
     random_bytes(r, sizeof(*r));
-    if (aslr && !strcmp(aslr, "off")) {
+    bool fixed = (process_current()->personality & ADDR_NO_RANDOMIZE) && !img->raised;
+    if (fixed || (aslr && !strcmp(aslr, "off"))) {
         r->stack = r->mmap = r->pie = r->brk = r->jitter = 0;
         return;
     }
@@ -318,7 +320,7 @@ static int build_image(struct load *l, struct program *main, struct program *int
     if (!as)
         return -ENOMEM;
     l->out->aspace = as;
-    choose_layout(&l->layout);
+    choose_layout(&l->layout, l->out);
     set_limits(as, process_current());
     place_mappings(as, &l->layout, as->limit_stack);
 

@@ -30,6 +30,7 @@ struct exec_image {
     char name[16];           // the last component, for PR_GET_NAME
     struct credentials cred; // all but the groups
     bool secure;             // AT_SECURE: it can do more than who started it
+    bool raised;             // its file gives it rights that who started it had not
     bool unreadable;         // who runs it may not read it: no core dumps
     bool denies_write;       // the file is counted as running
     const char *reason;      // of -ENOEXEC, in words; NULL: none known

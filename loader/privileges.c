@@ -9,11 +9,13 @@
 #include <linux/securebits.h>
 
 // Set-user-ID and set-group-ID bits; scripts have none, since their interpreter is the program.
-static void follow_mode(struct credentials *new, const struct inode *inode) {
-    if (inode->mode & S_ISUID)
+static bool follow_mode(struct credentials *new, const struct inode *inode) {
+    bool user = inode->mode & S_ISUID, group = (inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+    if (user)
         new->euid = inode->uid;
-    if ((inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+    if (group)
         new->egid = inode->gid;
+    return user || group;
 }
 
 // P'(permitted) = (F(permitted) & X) | (P(inheritable) & F(inheritable)). 0 or 1: the file has capabilities; -errno.
@@ -46,10 +48,11 @@ int privileges_choose(struct exec_image *img, const struct file *f) {
     int file_has = 0;
 
     *new = *old;
+    img->raised = false;
     new->groups = NULL;
     new->cap_permitted = 0;
     if (raises && !old->no_new_privs)
-        follow_mode(new, f->inode);
+        img->raised = follow_mode(new, f->inode);
     if (raises)
         file_has = follow_file(new, f->inode, &effective);
     if (file_has < 0)
@@ -75,6 +78,7 @@ int privileges_choose(struct exec_image *img, const struct file *f) {
 
     img->secure = changed || new->euid != old->uid || new->egid != old->gid ||
                   (new->uid != 0 && (effective || (new->cap_permitted & ~new->cap_ambient)));
+    img->raised |= (new->cap_permitted & ~old->cap_permitted) != 0;
     img->unreadable = vfs_permission(f->inode, 4) < 0;
     return 0;
 }

@@ -5,7 +5,7 @@
 struct exec_image;
 struct file;
 
-// Fills in img->cred, img->secure and img->unreadable. 0, -EPERM (the file insists on capabilities that cannot be given), -EINVAL (its
+// Fills in img->cred, img->secure, img->raised and img->unreadable. 0, -EPERM (the file insists on capabilities that cannot be given), -EINVAL (its
 // capabilities cannot be understood).
 int privileges_choose(struct exec_image *img, const struct file *f);
 

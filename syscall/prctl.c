@@ -9,6 +9,7 @@
 #include "syscall/syscall.h"
 #include <asm/prctl.h>
 #include <linux/capability.h>
+#include <linux/personality.h>
 #include <linux/prctl.h>
 
 static long set_name(uint64_t name)
@@ -59,11 +60,12 @@ static long huge_pages(struct process *p, bool set, uint64_t a, uint64_t b, uint
     return 0;
 }
 
-long sys_prctl(uint64_t option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+long sys_prctl(uint64_t uoption, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
     struct thread *t = thread_current();
     struct process *p = t->process;
-    switch ((int)option) {
+    int option = (int)uoption; // the rest does not count
+    switch (option) {
     case PR_SET_NAME:
         return set_name(a);
     case PR_GET_NAME:
@@ -86,7 +88,7 @@ long sys_prctl(uint64_t option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
     case PR_CAPBSET_READ:
     case PR_CAPBSET_DROP:
     case PR_CAP_AMBIENT:
-        return prctl_credentials((int)option, a, b, c, d);
+        return prctl_credentials(option, a, b, c, d);
     case PR_GET_TIMING:
         return PR_TIMING_STATISTICAL;
     case PR_SET_TIMING:
@@ -149,7 +151,12 @@ long sys_arch_prctl(uint64_t option, uint64_t addr)
 
 long sys_personality(uint64_t persona)
 {
-    if ((uint32_t)persona != 0xffffffff && persona != 0)
-        return -EINVAL; // only Linux' own
-    return 0;
+    struct process *p = process_current();
+    uint32_t old = p->personality, new = (uint32_t)persona;
+    if (new == 0xffffffff)
+        return old;
+    if (new & ~(uint32_t)ADDR_NO_RANDOMIZE) // other systems' ways, and those of 32-bit programs
+        return -EINVAL;
+    p->personality = new;
+    return old;
 }

@@ -45,3 +45,12 @@ def clone_parent():
     """Process 1 has no parent whose child a new process could be."""
     got = knarr(compiled("proc_init"))
     check(got.stdout == b"clone: EINVAL\nparent 0, session 1, group 1\n", f"{got.stdout!r} {got.stderr!r}")
+
+
+@test("process/personality")
+def personality():
+    """ADDR_NO_RANDOMIZE, which setarch and debuggers ask for; nothing else is offered. Where containers forbid it, Linux cannot be asked."""
+    got = knarr(compiled("persona", "musl-pie"))
+    expected = [b"0", b"-1 EINVAL", b"-1 EINVAL", b"0", b"262144", b"00040000", b"yes", b"262144", b"yes", b"yes"]
+    ends = [line.rsplit(b"= ", 1)[-1].rsplit(b": ", 1)[-1] for line in got.stdout.splitlines()]
+    check((got.status, ends) == (0, expected), f"{got.status} {got.stdout!r} {got.stderr!r}")
