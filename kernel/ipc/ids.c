@@ -46,19 +46,44 @@ static struct ipc_object *find_slot(struct ipc_ids *ids, int slot) {
     return o;
 }
 
+// The chain that objects with this key are in. ids->lock held, capacity is not 0.
+static struct ipc_object **chain(struct ipc_object **keys, unsigned capacity, int key) {
+    return &keys[(uint32_t)key * 0x9e3779b1u >> 16 & (capacity - 1)];
+}
+
 static struct ipc_object *find_key(struct ipc_ids *ids, int key) {
-    struct ipc_object *found = NULL;
     spin_lock(&ids->lock);
-    for (unsigned i = 0, seen = 0; seen < ids->used && !found; i++) {
-        struct ipc_object *o = ids->slots[i];
-        seen += o != NULL;
-        if (o && READ_ONCE(o->key) == key)
-            found = o;
-    }
-    if (found)
-        ipc_ref(found);
+    struct ipc_object *o = ids->capacity ? *chain(ids->keys, ids->capacity, key) : NULL;
+    while (o && o->key != key)
+        o = o->next_key;
+    if (o)
+        ipc_ref(o);
     spin_unlock(&ids->lock);
-    return found;
+    return o;
+}
+
+static void add_key(struct ipc_object **keys, unsigned capacity, struct ipc_object *o) {
+    if (o->key == IPC_PRIVATE)
+        return;
+    struct ipc_object **at = chain(keys, capacity, o->key);
+    o->next_key = *at;
+    *at = o;
+}
+
+static void forget_key(struct ipc_ids *ids, struct ipc_object *o) {
+    if (o->key == IPC_PRIVATE)
+        return;
+    struct ipc_object **at = chain(ids->keys, ids->capacity, o->key);
+    while (*at != o)
+        at = &(*at)->next_key;
+    *at = o->next_key;
+}
+
+void ipc_forget_key(struct ipc_ids *ids, struct ipc_object *o) {
+    spin_lock(&ids->lock);
+    forget_key(ids, o);
+    o->key = IPC_PRIVATE;
+    spin_unlock(&ids->lock);
 }
 
 // `change` held: nobody else grows it or adds to it.
@@ -66,14 +91,18 @@ static int ensure_room(struct ipc_ids *ids) {
     if (ids->used < ids->capacity)
         return 0;
     unsigned capacity = ids->capacity ? ids->capacity * 2 : 16;
-    struct ipc_object **slots = kzalloc(capacity * sizeof(*slots));
+    struct ipc_object **slots = kzalloc(2 * capacity * sizeof(*slots)), **old = ids->slots;
     if (!slots)
         return -ENOMEM;
-    struct ipc_object **old = ids->slots;
+    struct ipc_object **keys = slots + capacity;
     spin_lock(&ids->lock);
-    if (old)
-        memcpy(slots, old, ids->capacity * sizeof(*slots));
+    for (unsigned i = 0; i < ids->capacity; i++) {
+        slots[i] = old[i];
+        if (old[i])
+            add_key(keys, capacity, old[i]);
+    }
     ids->slots = slots;
+    ids->keys = keys;
     ids->capacity = capacity;
     spin_unlock(&ids->lock);
     kfree(old);
@@ -82,14 +111,16 @@ static int ensure_room(struct ipc_ids *ids) {
 
 static long insert(struct ipc_ids *ids, struct ipc_object *o) {
     spin_lock(&ids->lock);
-    int slot = 0;
+    int slot = (int)ids->full;
     while (ids->slots[slot])
         slot++;
+    ids->full = (unsigned)slot + 1;
     if (slot <= ids->last)
         ids->seq++; // its 16 bits are what an identifier has room for
     ids->last = slot;
     long id = o->id = ids->seq * IPC_SLOTS + slot;
     ids->slots[slot] = o;
+    add_key(ids->keys, ids->capacity, o);
     ids->used++;
     spin_unlock(&ids->lock);
     return id;
@@ -156,8 +187,11 @@ struct ipc_object *ipc_lock_slot(struct ipc_ids *ids, int slot) {
 
 void ipc_remove(struct ipc_ids *ids, struct ipc_object *o) {
     o->removed = true;
+    unsigned slot = (unsigned)o->id % IPC_SLOTS;
     spin_lock(&ids->lock);
-    ids->slots[o->id % IPC_SLOTS] = NULL;
+    forget_key(ids, o);
+    ids->slots[slot] = NULL;
+    ids->full = MIN(ids->full, slot);
     ids->used--;
     spin_unlock(&ids->lock);
     ipc_unref(o);

@@ -15,6 +15,7 @@ struct ipc_object {
     uint32_t uid, gid, cuid, cgid, mode; // mode: permissions, and what a type adds
     struct spinlock lock;                // of everything in the object
     bool removed;                        // under lock: no longer in the table
+    struct ipc_object *next_key;         // in ipc_ids.keys, unless IPC_PRIVATE; under ipc_ids.lock, as key is when it changes
     nsec_t ctime;
     void (*release)(struct ipc_object *o); // the last reference is gone
 };
@@ -23,7 +24,9 @@ struct ipc_ids {
     struct mutex change;
     struct spinlock lock;
     struct ipc_object **slots;
+    struct ipc_object **keys; // chains of those with a key, as many as slots
     unsigned capacity, used;
+    unsigned full; // the slots before this one are all in use
     int last; // the slot handed out last
     uint16_t seq;
 };
@@ -51,6 +54,8 @@ void ipc_unref(struct ipc_object *o);
 static inline void ipc_ref(struct ipc_object *o) { atomic_add(&o->refs, 1); }
 // Takes a locked object out of the table, whose reference is dropped; the caller has one of its own.
 void ipc_remove(struct ipc_ids *ids, struct ipc_object *o);
+// A locked object can no longer be found by its key: it gets IPC_PRIVATE.
+void ipc_forget_key(struct ipc_ids *ids, struct ipc_object *o);
 int ipc_highest(struct ipc_ids *ids); // the highest slot in use; -1: none
 static inline uint16_t ipc_sequence(const struct ipc_object *o) { return (uint16_t)(o->id / IPC_SLOTS); }
 

@@ -4,6 +4,8 @@
 #include "kernel/ipc/sem.h"
 #include "kernel/memory/slab.h"
 #include "kernel/process/process.h"
+#include "kernel/threads/lock_waiter.h" // LOCK_SPINS
+#include "kernel/x86/cpu.h"             // spin_wait
 
 #define ADJUST_MAX SEM_VALUE_MAX // SEMAEM
 
@@ -142,24 +144,33 @@ static void update(struct sem_set *set) {
     }
 }
 
+// Whoever holds a semaphore on another CPU mostly lets go of it soon: then neither goes to sleep, nor has a CPU to be woken.
+static void spin_for_turn(const struct sem_waiter *w) {
+    for (unsigned i = 0; i < LOCK_SPINS && READ_ONCE(w->link.next) != &w->link; i++) {
+        if (i % 64 == 0 && !sched_may_spin())
+            return;
+        spin_wait(i);
+    }
+}
+
 // Sleeps until somebody has done the operations. Called with the set locked, returns unlocked.
 static int wait_for_turn(struct sem_set *set, struct sem_waiter *w, nsec_t deadline) {
     int err = 0;
     list_push_back(&set->waiting, &w->link);
-    for (;;) {
+    spin_unlock(&set->object.lock);
+    spin_for_turn(w);
+    spin_lock(&set->object.lock);
+    while (err == 0 && !list_empty(&w->link)) {
         thread_prepare_sleep(true);
         spin_unlock(&set->object.lock);
         err = thread_sleep_until(deadline);
         spin_lock(&set->object.lock);
-        if (list_empty(&w->link)) {
-            err = w->result;
-            break;
-        }
-        if (err < 0) {
-            list_remove(&w->link);
-            err = err == -ETIMEDOUT ? -EAGAIN : -EINTR;
-            break;
-        }
+    }
+    if (list_empty(&w->link)) {
+        err = w->result;
+    } else {
+        list_remove(&w->link);
+        err = err == -ETIMEDOUT ? -EAGAIN : -EINTR;
     }
     spin_unlock(&set->object.lock);
     return err;

@@ -100,6 +100,12 @@ static bool huge_size_known(unsigned flags) {
     return shift == 0 || shift == HUGE_PAGE_SHIFT || shift == 30;
 }
 
+// As with Linux' vm.hugetlb_shm_group=0.
+static bool may_have_huge_pages(uint64_t size) {
+    return (current_cred()->cap_effective >> CAP_IPC_LOCK & 1) || credentials_in_group(0) ||
+           size <= process_current()->limits[RLIMIT_MEMLOCK].rlim_cur;
+}
+
 static struct ipc_object *make(const struct ipc_request *r) {
     uint64_t pages = DIV_ROUND_UP(r->size, PAGE_SIZE);
     if (r->size < 1 || r->size > shm_limits.segment)
@@ -107,7 +113,7 @@ static struct ipc_object *make(const struct ipc_request *r) {
     if (pages << PAGE_SHIFT < r->size || total_pages + pages < total_pages || total_pages + pages > shm_limits.pages)
         return ERR_PTR(-ENOSPC);
     if (r->flags & SHM_HUGETLB)
-        return ERR_PTR(huge_size_known(r->flags) ? -ENOMEM : -EINVAL);
+        return ERR_PTR(!huge_size_known(r->flags) ? -EINVAL : may_have_huge_pages(r->size) ? -ENOMEM : -EPERM);
     if (pages > page_total() && !(r->flags & SHM_NORESERVE))
         return ERR_PTR(-ENOMEM);
     struct segment *s = kzalloc(sizeof(*s));
@@ -251,7 +257,7 @@ long shm_remove(int id) {
         err = 0;
         if (s->attached) {
             o->mode |= SHM_DEST;
-            WRITE_ONCE(o->key, IPC_PRIVATE);
+            ipc_forget_key(&shm_ids, o);
         } else {
             ipc_remove(&shm_ids, o);
         }

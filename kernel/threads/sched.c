@@ -323,6 +323,16 @@ uint64_t sched_load(void)
     return n;
 }
 
+bool sched_may_spin(void)
+{
+    uint64_t flags = irq_save(); // stays on this CPU
+    const struct cpu *cpu = cpu_this();
+    uint64_t busy = READ_ONCE(sched_online) & ~READ_ONCE(sched_idle) & ~cpu_bit(cpu->id);
+    bool free = !READ_ONCE(runqueues[cpu->id].ready_count) && !READ_ONCE(cpu->current->work);
+    irq_restore(flags);
+    return busy && free;
+}
+
 uint64_t sched_online_cpus(void)
 {
     return sched_online;

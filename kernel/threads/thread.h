@@ -160,6 +160,8 @@ void thread_inherit_policy(struct thread *child, const struct thread *parent);
 void sched_kicked(void);      // the interrupt that cpu_kick() sends: nothing but a look at the run queue
 struct thread *thread_find(int tid);   // with a reference, or NULL
 uint64_t sched_load(void);             // ready and running threads at this moment
+// Is it better to spin for what another CPU will do than to sleep? Another one is busy, nothing else is to be done on this one.
+bool sched_may_spin(void);
 // A hint for those that spin until it is done with something; it may have ended.
 #ifdef KNARR_UNIT_TEST
 bool thread_on_cpu(const struct thread *t);

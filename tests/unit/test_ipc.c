@@ -20,6 +20,7 @@
 
 void panic(const char *fmt, ...) { abort(); }
 unsigned cpu_count = 2;
+bool sched_may_spin(void) { return true; }
 bool credentials_in_group(uint32_t gid) { return gid == 0; }
 nsec_t time_realtime(void) { return time_monotonic(); }
 void *slab_alloc(struct slab_cache *c) { return calloc(1, c->size); }
@@ -115,6 +116,34 @@ static void test_no_memory(void **state) {
     assert_int_equal(OPS({0, 1, UNDO}), 0);
     sem_undo_end(&host_process);
     sem_remove(id);
+}
+
+#define MANY 3000
+static void test_keys(void **state) {
+    static int ids[MANY];
+    for (int i = 0; i < MANY; i++) {
+        ids[i] = (int)sem_get(i * 0x10001 + 1, 1, IPC_CREAT | 0600);
+        assert_true(ids[i] >= 0);
+    }
+    assert_int_equal(ipc_highest(&sem_ids), MANY - 1);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(sem_get(i * 0x10001 + 1, 1, IPC_CREAT | 0600), ids[i]);
+    for (int i = 0; i < MANY; i += 2)
+        assert_int_equal(sem_remove(ids[i]), 0);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(sem_get(i * 0x10001 + 1, 1, 0600), i % 2 ? ids[i] : -ENOENT);
+    // The lowest free slot is taken, with another identifier than before.
+    int again = (int)sem_get(1, 1, IPC_CREAT | 0600);
+    assert_int_equal(again % IPC_SLOTS, ids[0] % IPC_SLOTS);
+    assert_int_not_equal(again, ids[0]);
+    struct ipc_object *o = ipc_lock(&sem_ids, again);
+    ipc_forget_key(&sem_ids, o);
+    ipc_unlock(o);
+    assert_int_equal(sem_get(1, 1, 0600), -ENOENT);
+    assert_int_equal(sem_remove(again), 0);
+    for (int i = 1; i < MANY; i += 2)
+        assert_int_equal(sem_remove(ids[i]), 0);
+    assert_int_equal(ipc_highest(&sem_ids), -1);
 }
 
 // --- Waiters, in threads of their own ---
@@ -316,9 +345,9 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_or_nothing), cmocka_unit_test(test_undo),         cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_waiters),        cmocka_unit_test(test_philosophers), cmocka_unit_test(test_identifiers),
-        cmocka_unit_test(test_selection),      cmocka_unit_test(test_hand_over),
+        cmocka_unit_test(test_all_or_nothing), cmocka_unit_test(test_undo),      cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_waiters),   cmocka_unit_test(test_philosophers),
+        cmocka_unit_test(test_identifiers),    cmocka_unit_test(test_selection), cmocka_unit_test(test_hand_over),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
