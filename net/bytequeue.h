@@ -19,7 +19,12 @@ struct bytequeue {
 
 void bytequeue_init(struct bytequeue *q);
 void bytequeue_free(struct bytequeue *q); // the pages; nobody uses it any more
-static inline size_t bytequeue_used(const struct bytequeue *q) { return load_acquire(&q->head) - READ_ONCE(q->tail); }
+// Without a lock a little less than there is now: `tail` may have passed the `head` that was seen.
+static inline size_t bytequeue_used(const struct bytequeue *q) {
+    uint64_t head = load_acquire(&q->head);
+    int64_t used = (int64_t)(head - READ_ONCE(q->tail));
+    return MAX(used, 0L);
+}
 
 // Appends n bytes (at most u->left) of the uio: all of them, or none and -EFAULT or -ENOMEM. write_lock held. The bytes are seen by
 // readers when it returns.

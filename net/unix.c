@@ -165,6 +165,7 @@ static int unix_shutdown(struct socket *s, int bits) {
         unix_ref(peer);
     spin_unlock(&s->lock);
     socket_wake_state(s);
+    waitq_wake_all(&u->room); // those who wait to send or to connect to it
     if (!peer)
         return 0;
     if (unix_connects(u)) {

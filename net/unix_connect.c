@@ -161,6 +161,7 @@ int unix_connect(struct socket *s, const struct socket_address *a, bool nonblock
 
 static void set_peer(struct unix_socket *u, struct unix_socket *other, struct unix_socket **old) {
     *old = u->peer;
+    unix_packet_room_forget(u); // under the lock: poll may find the new peer's queue full at once
     u->peer = other ? unix_ref(other) : NULL;
     u->state = other ? UNIX_CONNECTED : UNIX_CLOSED;
 }
@@ -198,7 +199,6 @@ int unix_connect_packets(struct socket *s, const struct socket_address *a, bool 
         spin_unlock(&s->lock);
     }
     if (old) {
-        unix_packet_room_forget(u);
         if (old != other)
             unix_packets_disconnected(u, old);
         unix_unref(old);

@@ -138,13 +138,13 @@ static int peer_has_gone(struct unix_socket *u, struct unix_socket *peer) {
     spin_lock(&u->socket.lock);
     bool mine = u->peer == peer;
     if (mine) {
+        unix_packet_room_forget(u);
         u->peer = NULL;
         u->state = UNIX_CLOSED;
     }
     spin_unlock(&u->socket.lock);
     if (!mine)
         return 0;
-    unix_packet_room_forget(u);
     unix_packets_disconnected(u, peer);
     unix_unref(peer);
     return -ECONNREFUSED;
@@ -252,10 +252,11 @@ int64_t unix_packet_send(struct socket *s, struct uio *uio, struct socket_messag
 
 // --- Receiving ---
 
-// The first packet (MSG_PEEK: the one at *skip bytes, with a reference more), or NULL.
-static struct unix_packet *take(struct unix_socket *u, bool peek, size_t *skip) {
+// The first packet (MSG_PEEK: the one at *skip bytes, with a reference more), or NULL. *count: how many there were.
+static struct unix_packet *take(struct unix_socket *u, bool peek, size_t *skip, unsigned *count) {
     struct unix_packet *p, *found = NULL;
     spin_lock(&u->socket.lock);
+    *count = u->queue_count;
     list_for_each (p, &u->queue, link) {
         if (*skip && *skip >= p->len) {
             *skip -= p->len;
@@ -284,8 +285,8 @@ static struct unix_packet *wait_for_packet(struct unix_socket *u, int flags, siz
         if (err < 0)
             return ERR_PTR(err);
         *skip = wanted;
-        unsigned count = READ_ONCE(u->queue_count); // with SO_PEEK_OFF not only 0: only more packets are news
-        if ((p = take(u, flags & MSG_PEEK, skip)))
+        unsigned count; // with SO_PEEK_OFF not only 0: only more packets are news
+        if ((p = take(u, flags & MSG_PEEK, skip, &count)))
             return p;
         // The end of a connection is told at once, that of a datagram socket only to those who would wait.
         if (READ_ONCE(u->queue_count) != count)
@@ -358,8 +359,9 @@ int64_t unix_packet_receive(struct socket *s, struct uio *uio, struct socket_mes
 
 void unix_packets_free(struct unix_socket *u) {
     size_t skip = 0;
+    unsigned count;
     struct unix_packet *p;
-    while ((p = take(u, false, &skip)))
+    while ((p = take(u, false, &skip, &count)))
         packet_unref(p);
 }
 

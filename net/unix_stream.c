@@ -190,6 +190,7 @@ struct receiving {
     bool want_cred, have_cred; // SO_PASSCRED; scm.cred is that of bytes already read
     bool stop;                 // the read ends here
     struct scm scm;
+    struct scm_files *lost; // a list: of urgent bytes, which bring no files with them. Closed without locks
     size_t skip; // MSG_PEEK: bytes behind the tail that were looked at
 };
 
@@ -216,9 +217,8 @@ static struct unix_mark *look(struct unix_socket *u, uint64_t pos, size_t *used,
     return here; // only readers take marks away, and they hold in.read_lock
 }
 
-// The tail has come to the mark and goes on.
-static void take_mark(struct receiving *r, struct unix_mark *m) {
-    struct unix_socket *u = r->u;
+// The tail has come to the mark and goes on. Returns the files that came with it, or NULL.
+static struct scm_files *remove_mark(struct unix_socket *u, struct unix_mark *m) {
     spin_lock(&u->socket.lock);
     list_remove(&m->link);
     if (u->urgent == m)
@@ -226,12 +226,18 @@ static void take_mark(struct receiving *r, struct unix_mark *m) {
     struct scm_files *files = m->scm.files;
     spin_unlock(&u->socket.lock);
     u->read_cred = m->scm.cred;
-    if (files) {
+    if (files)
         inflight_detach(files);
+    slab_free(&mark_cache, m);
+    return files;
+}
+
+static void take_mark(struct receiving *r, struct unix_mark *m) {
+    struct scm_files *files = remove_mark(r->u, m);
+    if (files) {
         r->scm.files = files;
         r->stop = true;
     }
-    slab_free(&mark_cache, m);
 }
 
 static int peek_files(struct receiving *r, struct unix_mark *m) {
@@ -258,6 +264,16 @@ static void drop(struct unix_socket *u, size_t n) {
     wake_writer(u, n);
 }
 
+// An urgent byte at the tail that no read will get.
+static void discard_urgent(struct receiving *r, struct unix_mark *m) {
+    struct scm_files *files = remove_mark(r->u, m);
+    drop(r->u, 1);
+    if (files) {
+        files->next = r->lost;
+        r->lost = files;
+    }
+}
+
 // A byte that was sent as urgent: it is skipped when it was received as such, and ends a read before it. True: go on behind it.
 static bool pass_urgent(struct receiving *r, struct unix_mark *m, size_t copied) {
     struct unix_socket *u = r->u;
@@ -271,8 +287,7 @@ static bool pass_urgent(struct receiving *r, struct unix_mark *m, size_t copied)
     if (r->flags & MSG_PEEK) {
         r->skip++;
     } else {
-        take_mark(r, m);
-        drop(u, 1);
+        discard_urgent(r, m);
     }
     return true;
 }
@@ -353,16 +368,21 @@ static int64_t receive_urgent(struct unix_socket *u, struct uio *uio, struct soc
         return -EINVAL;
     if (m)
         m->flags |= MSG_OOB;
-    return uio_put(uio, &byte, 1) == MIN(uio->left, 1ul) ? 1 : -EFAULT;
+    size_t room = MIN(uio->left, 1ul);
+    return uio_put(uio, &byte, 1) == room ? 1 : -EFAULT;
 }
 
 // A taken byte at the tail is no data any more.
-static void skip_taken(struct unix_socket *u) {
-    struct receiving r = {.u = u};
-    struct unix_mark *m;
-    while ((m = mark_behind(u, NULL)) && m->at == u->in.tail && m->kind == MARK_TAKEN) {
-        take_mark(&r, m);
-        drop(u, 1);
+static void skip_taken(struct receiving *r) {
+    struct unix_socket *u = r->u;
+    for (;;) {
+        spin_lock(&u->socket.lock); // a mark whose bytes are not there yet may be taken back by its writer
+        struct unix_mark *m = mark_behind(u, NULL);
+        bool taken = m && m->at == u->in.tail && m->kind == MARK_TAKEN;
+        spin_unlock(&u->socket.lock);
+        if (!taken)
+            return;
+        discard_urgent(r, m);
     }
 }
 
@@ -398,12 +418,17 @@ int64_t unix_stream_receive(struct socket *s, struct uio *uio, struct socket_mes
         sched_point();
     }
     if (unlikely(!list_empty(&u->marks) && !(flags & MSG_PEEK)))
-        skip_taken(u);
+        skip_taken(&r);
     if (unlikely(s->peek_offset >= 0))
         s->peek_offset = peek_moves           ? (int)r.skip
                          : (flags & MSG_PEEK) ? s->peek_offset
                                               : MAX(s->peek_offset - (int)copied, 0);
     mutex_unlock(&u->in.read_lock);
+    while (unlikely(r.lost != NULL)) {
+        struct scm_files *files = r.lost;
+        r.lost = files->next;
+        scm_files_drop(files);
+    }
     if (unlikely(m && m->name && copied)) {
         struct unix_socket *peer = unix_peer_get(u);
         if (peer) {
