@@ -71,7 +71,9 @@ void pipe_wake_writer(struct pipe *p) {
 // Not locked.
 static inline bool has_data(const struct pipe *p) { return READ_ONCE(p->head) != READ_ONCE(p->tail); }
 static inline bool has_room(const struct pipe *p) {
-    return READ_ONCE(p->head) - READ_ONCE(p->tail) + READ_ONCE(p->reserved) < READ_ONCE(p->slots);
+    uint32_t head = READ_ONCE(p->head);
+    int32_t used = (int32_t)(head - READ_ONCE(p->tail)); // less than 0 when the tail has passed the head that was seen
+    return used + (int32_t)READ_ONCE(p->reserved) < (int32_t)READ_ONCE(p->slots);
 }
 static inline bool can_read(const struct pipe *p) { return has_data(p) || !READ_ONCE(p->writers); }
 static inline bool can_write(const struct pipe *p) { return has_room(p) || !READ_ONCE(p->readers); }
@@ -180,30 +182,31 @@ static int64_t put(struct pipe *p, struct uio *u, bool packet) {
     struct page *page = page_get(p);
     if (!page)
         return -ENOMEM;
-    size_t n = MIN(u->left, PAGE_SIZE), done = uio_get(u, page_to_virt(page), n);
-    if (done)
-        push(p, page, 0, done, packet ? PIECE_PACKET : PIECE_MERGE);
-    else
+    size_t n = MIN(u->left, PAGE_SIZE);
+    if (unlikely(uio_get(u, page_to_virt(page), n) < n)) {
         page_put(p, page);
-    return done < n ? -EFAULT : (int64_t)n;
+        return -EFAULT;
+    }
+    push(p, page, 0, n, packet ? PIECE_PACKET : PIECE_MERGE);
+    return (int64_t)n;
 }
 
 static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos) {
     struct pipe *p = f->data;
-    const size_t all = u->left;
-    int64_t err = 0;
+    int64_t err = 0, done = 0; // of u->left pieces that could not be copied as a whole are missing too
     bool waited = false;
-    if (unlikely(!all))
+    if (unlikely(!u->left))
         return 0;
     mutex_lock(&p->lock);
     if (likely(p->readers))
-        err = merge(p, u);
+        done = err = merge(p, u);
     while (u->left && err >= 0) {
         if (unlikely(!p->readers))
             err = -EPIPE;
-        else if (likely(!pipe_full(p)))
+        else if (likely(!pipe_full(p))) {
             err = put(p, u, f->flags & O_DIRECT);
-        else if (f->flags & O_NONBLOCK)
+            done += MAX(err, 0L);
+        } else if (f->flags & O_NONBLOCK)
             err = -EAGAIN;
         else {
             waited = true;
@@ -213,14 +216,13 @@ static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos) {
     bool more_room = waited && !pipe_full(p);
     mutex_unlock(&p->lock);
     // A write to a pipe with data in it is an event too for edge-triggered epoll instances.
-    size_t done = all - u->left;
-    if (likely(done))
+    if (likely(done > 0))
         pipe_wake_reader(p);
     if (unlikely(more_room))
         pipe_wake_writer(p);
     if (unlikely(err == -EPIPE))
         pipe_broken();
-    return done ? (int64_t)done : err;
+    return done > 0 ? done : err;
 }
 
 // --- The rest ---

@@ -188,9 +188,8 @@ int pipe_create(unsigned flags, struct file *ends[2]) {
     return err;
 }
 
-// Waits for the other side of a FIFO.
-static int wait_for_partner(struct waitq *wq, const uint32_t *there, const uint32_t *opens) {
-    uint32_t seen = READ_ONCE(*opens);
+// Waits for the other side of a FIFO, which had been opened `seen` times: it may come and be gone again meanwhile.
+static int wait_for_partner(struct waitq *wq, const uint32_t *there, const uint32_t *opens, uint32_t seen) {
     return wait_event_interruptible(wq, READ_ONCE(*there) || READ_ONCE(*opens) != seen);
 }
 
@@ -213,18 +212,22 @@ struct file *fifo_open(struct inode *inode, unsigned flags) {
         inode->pipe = NULL;
         pipe_free(p);
     }
-    mutex_unlock(&inode->lock);
-    if (IS_ERR(f))
+    if (IS_ERR(f)) {
+        mutex_unlock(&inode->lock);
         return f;
+    }
+    const uint32_t writer_opens = p->writer_opens, reader_opens = p->reader_opens;
+    const bool no_writer = named && f->readable && !p->writers, no_reader = named && f->writable && !p->readers;
+    mutex_unlock(&inode->lock);
     wake_both(p);
     int err = 0;
-    if (named && f->readable && !f->writable && !READ_ONCE(p->writers)) {
+    if (no_writer) {
         if (flags & O_NONBLOCK)
-            f->position = READ_ONCE(p->writer_opens);
+            f->position = writer_opens;
         else
-            err = wait_for_partner(&p->readable, &p->writers, &p->writer_opens);
-    } else if (named && f->writable && !f->readable && !(flags & O_NONBLOCK) && !READ_ONCE(p->readers)) {
-        err = wait_for_partner(&p->writable, &p->readers, &p->reader_opens);
+            err = wait_for_partner(&p->readable, &p->writers, &p->writer_opens, writer_opens);
+    } else if (no_reader && !(flags & O_NONBLOCK)) {
+        err = wait_for_partner(&p->writable, &p->readers, &p->reader_opens, reader_opens);
     }
     if (err < 0) {
         file_unref(f);

@@ -162,8 +162,8 @@ static int64_t file_to_pipe(struct file *in, uint64_t *pos, struct pipe *out, ui
     mutex_unlock(&out->lock);
     if (err)
         return err;
-    if (S_ISREG(in->inode->mode))
-        len = MIN(len, (uint64_t)MAX((int64_t)(READ_ONCE(in->inode->size) - at), 1L));
+    if (S_ISREG(in->inode->mode)) // files of /proc have more than their size says
+        len = MIN(len, (uint64_t)MAX((int64_t)(READ_ONCE(in->inode->size) - at), (int64_t)PAGE_SIZE));
     struct batch b = {0};
     int64_t n = -EAGAIN;
     if (!(nonblock && in->stream && !(file_poll(in, NULL) & (POLLIN | POLLHUP | POLLERR)))) {

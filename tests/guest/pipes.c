@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 static int p[2];
@@ -96,6 +97,17 @@ int main(void)
     SHOW(read(p[0], back, 4095));
     SHOW(write(p[1], big, 4096)); // a write of up to PIPE_BUF is whole or not at all
     SHOW(read(p[0], back, 1));
+    SHOW(read(p[0], back, sizeof back));
+    SHOW(read(p[0], back, sizeof back));
+
+    section("memory that ends");
+    char *page = (char *)mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(page + 4096, 4096);
+    SHOW(write(p[1], page + 4096 - 50, 100)); // not in part
+    SHOW(write(p[1], "x", 1));
+    SHOW(write(p[1], page + 4096 - 50, 100)); // nor behind what is there
+    SHOW(write(p[1], page, 5000));            // but in pieces
+    SHOW(read(p[0], page + 4096 - 10, 20));
     SHOW(read(p[0], back, sizeof back));
     SHOW(read(p[0], back, sizeof back));
 
