@@ -72,7 +72,23 @@ static long lock_range(struct file *f, const struct flock *l, uint64_t *start, u
     return 0;
 }
 
-static long record_lock(struct file *f, unsigned cmd, uaddr_t addr) {
+// Somebody may have closed the descriptor meanwhile, which took the process's locks: then the new one must not stay behind.
+static long set_process_lock(struct file *f, int fd, const struct flock *l, uint64_t start, uint64_t end, bool wait) {
+    struct file_table *files = process_current()->files;
+    long err = lock_set(f, files, false, l->l_type, start, end, wait);
+    if (err < 0 || l->l_type == F_UNLCK)
+        return err;
+    struct file *now = fd_get_path(fd);
+    if (now != f) {
+        lock_release_owner(f->inode, files, false);
+        err = -EBADF;
+    }
+    if (now)
+        file_unref(now);
+    return err;
+}
+
+static long record_lock(struct file *f, int fd, unsigned cmd, uaddr_t addr) {
     bool ofd = cmd == F_OFD_GETLK || cmd == F_OFD_SETLK || cmd == F_OFD_SETLKW;
     bool get = cmd == F_GETLK || cmd == F_OFD_GETLK, wait = cmd == F_SETLKW || cmd == F_OFD_SETLKW;
     void *owner = ofd ? (void *)f : process_current()->files;
@@ -89,8 +105,9 @@ static long record_lock(struct file *f, unsigned cmd, uaddr_t addr) {
     if (!get) {
         if ((l.l_type == F_RDLCK && !f->readable) || (l.l_type == F_WRLCK && !f->writable))
             return -EBADF;
-        if (ofd)
-            f->has_lock = true;
+        if (!ofd)
+            return set_process_lock(f, fd, &l, start, end, wait);
+        f->has_lock = true;
         return lock_set(f, owner, false, l.l_type, start, end, wait);
     }
     struct file_lock found;
@@ -190,7 +207,7 @@ static long control(struct file *f, int fd, unsigned cmd, uint64_t arg) {
     case F_SETLKW:
     case F_OFD_GETLK:
     case F_OFD_SETLK:
-    case F_OFD_SETLKW: return record_lock(f, cmd, arg);
+    case F_OFD_SETLKW: return record_lock(f, fd, cmd, arg);
     case F_SETOWN: return set_owner_number(f, arg);
     case F_SETOWN_EX: return set_owner_ex(f, arg);
     case F_GETOWN_EX: return get_owner_ex(f, arg);

@@ -275,6 +275,40 @@ static void test_proc(void)
     close(a);
 }
 
+static int closed;
+
+static void *waits_for_closed(void *arg)
+{
+    SHOW(lock(closed, F_SETLKW, F_WRLCK, 0, 10));
+    return arg;
+}
+
+static void holder(void)
+{
+    lock(fd, F_SETLK, F_WRLCK, 0, 10);
+    *step = 1;
+    await(2);
+    usleep(20000);
+}
+
+// A descriptor is closed while a thread waits for a lock on it: nothing stays behind.
+static void test_closed(void)
+{
+    section("closed while waiting");
+    pthread_t t;
+    *step = 0;
+    closed = open(PATH, O_RDWR);
+    pid_t pid = child(holder);
+    await(1);
+    pthread_create(&t, NULL, waits_for_closed, NULL);
+    usleep(50000);
+    close(closed);
+    *step = 2;
+    waitpid(pid, NULL, 0);
+    pthread_join(t, NULL);
+    probe(0, 0);
+}
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -287,6 +321,7 @@ int main(void)
     test_ofd();
     test_flock();
     test_proc();
+    test_closed();
     unlink(PATH);
     return 0;
 }
