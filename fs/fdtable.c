@@ -218,6 +218,16 @@ static long install_from(struct file *f, unsigned minimum, unsigned flags) {
     return fd;
 }
 
+long fd_room(void) {
+    struct file_table *t = process_current()->files;
+    spin_lock(&t->lock);
+    unsigned fd = t->next_free;
+    while (fd < t->capacity && t->files[fd])
+        fd++;
+    spin_unlock(&t->lock);
+    return fd < fd_limit() ? 0 : -EMFILE;
+}
+
 long fd_install(struct file *f, unsigned flags) {
     long fd = install_from(f, 0, flags);
     if (unlikely(fd < 0))

@@ -108,6 +108,9 @@ int64_t file_seek_nowhere(struct file *f, int64_t offset, int whence);          
 int file_iterate(struct file *f, struct dir_context *ctx);                          // the next entries of a directory
 uint32_t file_poll(struct file *f, struct poll_table *pt);                          // POLL* bits
 
+// Whom O_ASYNC signals: 0, -ESRCH, -EINVAL. type: F_OWNER_*, id 0: nobody. The number is F_SETOWN's, a group's is negative.
+long file_set_owner(struct file *f, int type, int id);
+long file_set_owner_number(struct file *f, int owner);
 long file_get_seals(struct file *f);                  // F_GET_SEALS, F_ADD_SEALS; -EINVAL when it is no memfd
 long file_add_seals(struct file *f, unsigned seals);
 
@@ -125,6 +128,7 @@ void file_table_unref(struct file_table *t);                 // the last one clo
 void file_table_close_on_exec(struct file_table *t);
 struct file *fd_get(int fd);         // of the current process, with a reference; NULL: EBADF (and for O_PATH unless fd_get_path)
 struct file *fd_get_path(int fd);    // the same, O_PATH files too
+long fd_room(void); // 0; -EMFILE: fd_install would fail. For calls that do what cannot be undone before they have their file
 long fd_install(struct file *f, unsigned flags); // lowest free one; takes over the reference; O_CLOEXEC in flags. Or -EMFILE
 long fd_install_at(struct file *f, int fd, unsigned flags); // dup2; closes what was there
 long fd_dup(struct file *f, int minimum, unsigned flags);   // F_DUPFD; takes its own reference

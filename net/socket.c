@@ -171,8 +171,7 @@ static long socket_ioctl(struct file *f, unsigned cmd, uint64_t arg) {
     case SIOCSPGRP:
         if (copy_in_obj(&value, arg) < 0)
             return -EFAULT;
-        f->signal_owner = value;
-        return 0;
+        return file_set_owner_number(f, value);
     case FIOGETOWN:
     case SIOCGPGRP: value = f->signal_owner; return copy_out_obj(arg, &value);
     }

@@ -153,33 +153,11 @@ static long set_flags(struct file *f, unsigned flags) {
 
 // --- Whom to signal (O_ASYNC) ---
 
-static long set_owner(struct file *f, int type, int id) {
-    if (id) {
-        struct process *p = type == F_OWNER_PID ? process_find(id) : NULL;
-        struct thread *t = type == F_OWNER_TID ? thread_find(id) : NULL;
-        if (type == F_OWNER_PGRP ? process_group_signal(id, 0, NULL) == -ESRCH : !p && !t)
-            return -ESRCH;
-        if (p)
-            process_unref(p);
-        if (t)
-            thread_unref(t);
-    }
-    f->owner_is_thread = type == F_OWNER_TID;
-    f->signal_owner = type == F_OWNER_PGRP ? -id : id;
-    return 0;
-}
-
-static long set_owner_number(struct file *f, int owner) {
-    if (owner == INT32_MIN)
-        return -EINVAL;
-    return owner < 0 ? set_owner(f, F_OWNER_PGRP, -owner) : set_owner(f, F_OWNER_PID, owner);
-}
-
 static long set_owner_ex(struct file *f, uaddr_t addr) {
     struct f_owner_ex o;
     if (copy_in_obj(&o, addr) < 0)
         return -EFAULT;
-    return o.type < F_OWNER_TID || o.type > F_OWNER_PGRP || o.pid < 0 ? -EINVAL : set_owner(f, o.type, o.pid);
+    return o.type < F_OWNER_TID || o.type > F_OWNER_PGRP || o.pid < 0 ? -EINVAL : file_set_owner(f, o.type, o.pid);
 }
 
 static long get_owner_ex(struct file *f, uaddr_t addr) {
@@ -208,7 +186,7 @@ static long control(struct file *f, int fd, unsigned cmd, uint64_t arg) {
     case F_OFD_GETLK:
     case F_OFD_SETLK:
     case F_OFD_SETLKW: return record_lock(f, fd, cmd, arg);
-    case F_SETOWN: return set_owner_number(f, arg);
+    case F_SETOWN: return file_set_owner_number(f, arg);
     case F_SETOWN_EX: return set_owner_ex(f, arg);
     case F_GETOWN_EX: return get_owner_ex(f, arg);
     case F_GETOWN: return f->signal_owner;

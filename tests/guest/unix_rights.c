@@ -412,6 +412,54 @@ static void cycles(void)
     close(p[0]);
 }
 
+// An urgent byte brings no descriptors with it; those that were sent with it are closed.
+static void urgent(void)
+{
+    int v[2], p[2];
+    section("descriptors with an urgent byte");
+    for (int received = 0; received < 2; received++) {
+        pair(SOCK_STREAM, v);
+        pipe2(p, O_NONBLOCK);
+        SHOW(send_with(v[0], "!", 1, &p[1], 1, NULL, MSG_OOB));
+        close(p[1]);
+        SHOW(read(p[0], buf, 1));
+        if (received)
+            SHOW(recv(v[1], buf, 1, MSG_OOB));
+        SHOW(write(v[0], "behind", 6));
+        SHOW(read(v[1], buf, 100));
+        SHOW(read(p[0], buf, 1));
+        close(v[0]);
+        close(v[1]);
+        close(p[0]);
+    }
+}
+
+// No descriptor for a connection: it is accepted later.
+static void full_table(void)
+{
+    struct sockaddr_un a;
+    socklen_t len = unix_abstract(&a, "full");
+    struct rlimit old, few;
+    section("accept without a descriptor to be had");
+    int l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0);
+    SHOW(bind(l, (void *)&a, len));
+    SHOW(listen(l, 5));
+    SHOW(connect(c, (void *)&a, len));
+    SHOW(write(c, "hello", 5));
+    getrlimit(RLIMIT_NOFILE, &old);
+    few = (struct rlimit){(rlim_t)dup(0) + 1, old.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    SHOW(accept(l, NULL, NULL));
+    SHOW(accept(c, NULL, NULL));
+    SHOW(accept(1, NULL, NULL));
+    SHOW(accept(999, NULL, NULL));
+    setrlimit(RLIMIT_NOFILE, &old);
+    fcntl(l, F_SETFL, O_NONBLOCK);
+    int s = accept(l, NULL, NULL);
+    SHOW(read(s, buf, 100));
+    SHOW(accept(l, NULL, NULL));
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -423,5 +471,7 @@ int main(void)
     control_errors();
     credentials();
     cycles();
+    urgent();
+    full_table();
     return 0;
 }

@@ -315,6 +315,14 @@ static void notices(void)
     who.pid = (int)syscall(SYS_gettid);
     SHOW(fcntl(v[0], F_SETOWN_EX, &who));
     SHOW(fcntl(v[0], F_SETOWN, 0x7ffffff));
+    int id = 0x7ffffff;
+    SHOW(ioctl(v[0], FIOSETOWN, &id));
+    id = INT32_MIN;
+    SHOW(ioctl(v[0], FIOSETOWN, &id));
+    id = getpid();
+    SHOW(ioctl(v[0], FIOSETOWN, &id));
+    fcntl(v[0], F_GETOWN_EX, &who);
+    printf("type %d\n", (int)who.type);
     SHOW(fcntl(v[0], F_SETFL, O_ASYNC));
     write(v[1], "x", 1);
     wait_for(&ios);
