@@ -4,6 +4,7 @@
 #include "kernel/process/process.h"
 #include "kernel/threads/thread.h"
 #include "kernel/memory/usercopy.h"
+#include "kernel/x86/useraccess.h"
 #include "syscall/syscall.h"
 #include "syscall/timespec.h"
 #include <linux/capability.h>
@@ -34,26 +35,33 @@ long sys_rt_sigaction(uint64_t sig, uint64_t new_action, uint64_t old_action, ui
 long sys_rt_sigprocmask(uint64_t how, uint64_t new_set, uint64_t old_set, uint64_t size)
 {
     uint64_t old = thread_current()->signal_mask, set;
-    if (size != sizeof(uint64_t))
+    if (size != sizeof set)
         return -EINVAL;
     if (new_set) {
-        if (user_load64(new_set, &set) < 0)
+        if (!user_range_ok(new_set, sizeof set))
             return -EFAULT;
-        switch ((int)how) {
-        case SIG_BLOCK:
+        user_access_begin();
+        user_get(set, new_set, fault);
+        user_access_end();
+        if ((int)how == SIG_BLOCK)
             set |= old;
-            break;
-        case SIG_UNBLOCK:
+        else if ((int)how == SIG_UNBLOCK)
             set = old & ~set;
-            break;
-        case SIG_SETMASK:
-            break;
-        default:
+        else if ((int)how != SIG_SETMASK)
             return -EINVAL;
-        }
         signal_set_mask(set);
     }
-    return old_set ? user_store64(old_set, old) : 0;
+    if (!old_set)
+        return 0;
+    if (!user_range_ok(old_set, sizeof old))
+        return -EFAULT;
+    user_access_begin();
+    user_put(old_set, old, fault);
+    user_access_end();
+    return 0;
+fault:
+    user_access_end();
+    return -EFAULT;
 }
 
 long sys_rt_sigreturn(void)
@@ -149,13 +157,13 @@ long sys_rt_sigtimedwait(uint64_t uset, uint64_t uinfo, uint64_t utimeout, uint6
 
 // --- Sending ---
 
-static inline siginfo_t info_of_sender(int sig, int code)
+// Only the head, which is all that is sent.
+static inline void info_of_sender(siginfo_t *info, int sig, int code)
 {
-    siginfo_t info; // its head is enough
-    signal_info_init(&info, sig, code);
-    info.si_pid = process_current()->pid;
-    info.si_uid = process_current()->cred.uid;
-    return info;
+    const struct process *p = process_current();
+    signal_info_init(info, sig, code);
+    info->si_pid = p->pid;
+    info->si_uid = p->cred.uid;
 }
 
 // Process 1 gets from the others only what it handles, or blocks to wait for it: pid_namespaces(7). What it sends to itself by its
@@ -229,12 +237,13 @@ static long kill_many(int group, int sig, const siginfo_t *info)
     return !found ? -ESRCH : reached ? 0 : failed;
 }
 
-long sys_kill(uint64_t upid, uint64_t sig)
+NO_CANARY long sys_kill(uint64_t upid, uint64_t sig)
 {
     int pid = (int)upid;
     if (!valid_signal(sig))
         return -EINVAL;
-    siginfo_t info = info_of_sender((int)sig, SI_USER);
+    siginfo_t info;
+    info_of_sender(&info, (int)sig, SI_USER);
     if (pid > 0)
         return kill_one(pid, (int)sig, &info);
     if (pid == INT32_MIN)
@@ -242,13 +251,9 @@ long sys_kill(uint64_t upid, uint64_t sig)
     return kill_many(pid == -1 ? 0 : pid == 0 ? process_current()->pgid : -pid, (int)sig, &info);
 }
 
-// tgid 0: any process (tkill).
-static long kill_thread(int tgid, int tid, int sig, const siginfo_t *info)
+static __attribute__((noinline)) long kill_other_thread(int tgid, int tid, int sig, const siginfo_t *info)
 {
-    struct thread *t = thread_current();
-    if (tid == t->tid) // raise(3)
-        return !tgid || t->process->pid == tgid ? send(t->process, t, sig, info, true) : -ESRCH;
-    t = thread_find(tid);
+    struct thread *t = thread_find(tid);
     if (!t)
         return -ESRCH;
     long result = -ESRCH;
@@ -258,19 +263,32 @@ static long kill_thread(int tgid, int tid, int sig, const siginfo_t *info)
     return result;
 }
 
-long sys_tgkill(uint64_t tgid, uint64_t tid, uint64_t sig)
+// tgid 0: any process (tkill).
+static inline long kill_thread(int tgid, int tid, int sig, const siginfo_t *info)
+{
+    struct thread *t = thread_current();
+    if (tid != t->tid)
+        return kill_other_thread(tgid, tid, sig, info);
+    if (tgid && t->process->pid != tgid)
+        return -ESRCH;
+    return sig ? signal_send_thread(t, sig, info) : 0; // raise(3): everybody may do that
+}
+
+NO_CANARY long sys_tgkill(uint64_t tgid, uint64_t tid, uint64_t sig)
 {
     if ((int)tgid <= 0 || (int)tid <= 0 || !valid_signal(sig))
         return -EINVAL;
-    siginfo_t info = info_of_sender((int)sig, SI_TKILL);
+    siginfo_t info;
+    info_of_sender(&info, (int)sig, SI_TKILL);
     return kill_thread((int)tgid, (int)tid, (int)sig, &info);
 }
 
-long sys_tkill(uint64_t tid, uint64_t sig)
+NO_CANARY long sys_tkill(uint64_t tid, uint64_t sig)
 {
     if ((int)tid <= 0 || !valid_signal(sig))
         return -EINVAL;
-    siginfo_t info = info_of_sender((int)sig, SI_TKILL);
+    siginfo_t info;
+    info_of_sender(&info, (int)sig, SI_TKILL);
     return kill_thread(0, (int)tid, (int)sig, &info);
 }
 
@@ -313,7 +331,8 @@ long sys_pidfd_send_signal(uint64_t fd, uint64_t sig, uint64_t uinfo, uint64_t f
         process_ref(p);
     else if (f) // a directory /proc/PID does as well
         p = procfs_process(f);
-    siginfo_t info = info_of_sender((int)sig, SI_USER);
+    siginfo_t info;
+    info_of_sender(&info, (int)sig, SI_USER);
     long err = !p ? -EBADF : IS_ERR(p) ? PTR_ERR(p) : 0;
     if (!err && uinfo) {
         int named; // must be the same: si_signo

@@ -193,7 +193,7 @@ static void call_handler(struct thread *t, int sig, const siginfo_t *info, const
     signal_set_mask(t->signal_mask | a->mask | (a->flags & SA_NODEFER ? 0 : SIGMASK(sig)));
 }
 
-void signal_deliver(void)
+NO_CANARY void signal_deliver(void)
 {
     struct thread *t = thread_current();
     struct process *p = t->process;

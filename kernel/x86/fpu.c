@@ -86,16 +86,14 @@ int fpu_save_frame(uaddr_t to)
         return 0;
     }
     // XSAVE writes only a part of the header, so that is cleared; x87 and SSE count as present.
-    for (unsigned i = 0; i < HEADER_SIZE / 8; i++)
-        user_put(header + i, 0UL, fault);
+    user_put_zeroes(header, HEADER_SIZE / 8, fault);
     user_insn(fault, "xsave64 (%0)", "r"(to), "a"(~0u), "d"(~0u));
     user_insn(fault, "orq $3, (%0)", "r"(header));
     user_put(to + fpu_area_size, FP_XSTATE_MAGIC2, fault);
     user_put(software, magic1_word(), fault);
     user_put(software + 1, fpu_features, fault);
     user_put(software + 2, (uint64_t)fpu_area_size, fault);
-    for (unsigned i = 3; i < sizeof(struct _fpx_sw_bytes) / 8; i++)
-        user_put(software + i, 0UL, fault);
+    user_put_zeroes(software + 3, sizeof(struct _fpx_sw_bytes) / 8 - 3, fault);
     user_access_end();
     return 0;
 fault:

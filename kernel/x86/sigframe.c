@@ -69,16 +69,15 @@ static int write_frame(struct rt_frame *to, const struct thread *t, uaddr_t rest
     user_put(&c->oldmask, old_mask, fault);
     user_put(&c->cr2, t->fault_address, fault);
     user_put(&c->fpstate, fpu, fault);
-    for (unsigned i = 0; i < sizeof c->reserved1 / sizeof c->reserved1[0]; i++)
-        user_put(&c->reserved1[i], 0UL, fault);
+    user_put_zeroes(c->reserved1, sizeof c->reserved1 / sizeof c->reserved1[0], fault);
     user_put(&to->uc.uc_sigmask, old_mask, fault);
     if (info) {
         const struct signal_info_words *from = (const struct signal_info_words *)info;
         uint64_t *words = (uint64_t *)&to->info;
+#pragma GCC unroll 6
         for (unsigned i = 0; i < SIGNAL_INFO_SIZE / 8; i++)
             user_put(words + i, from->words[i], fault);
-        for (unsigned i = SIGNAL_INFO_SIZE / 8; i < sizeof(siginfo_t) / 8; i++)
-            user_put(words + i, 0UL, fault);
+        user_put_zeroes(words + SIGNAL_INFO_SIZE / 8, (sizeof(siginfo_t) - SIGNAL_INFO_SIZE) / 8, fault);
     }
     user_access_end();
     return 0;
@@ -127,19 +126,25 @@ int sigframe_push(int sig, const struct signal_action *a, const siginfo_t *info,
     return 0;
 }
 
-// The first and the last word are read before the registers are changed: a frame that is not there leaves them as they are.
-static int read_frame(const struct rt_frame *from, struct trapframe *f, stack_t *alt_stack, uint64_t *mask)
+// In Linux' order: a frame that cannot be read leaves all as it is, a state of the FPU that is refused does not.
+int sigframe_pop(void)
 {
+    struct thread *t = thread_current();
+    struct trapframe *f = t->frame;
+    uaddr_t sp = f->rsp, fpu, alt_sp;
+    const struct rt_frame *from = (const struct rt_frame *)(sp - offsetof(struct rt_frame, uc));
     const struct sigcontext *c = &from->uc.uc_mcontext;
-    uint64_t flags;
-    uint32_t stack_flags;
+    uint64_t flags, mask, alt_size;
+    uint32_t alt_flags;
+    if (!user_range_ok(sp, sizeof(struct ucontext)))
+        return -EFAULT;
     user_access_begin();
-    user_get(flags, &from->uc.uc_flags, fault);
-    user_get(*mask, &from->uc.uc_sigmask, fault);
-    user_get(alt_stack->ss_sp, &from->uc.uc_stack.ss_sp, fault);
-    user_get(stack_flags, &from->uc.uc_stack.ss_flags, fault);
-    user_get(alt_stack->ss_size, &from->uc.uc_stack.ss_size, fault);
-    alt_stack->ss_flags = (int)stack_flags;
+    user_get(flags, &from->uc.uc_flags, fault); // the first and the last word before the registers are changed
+    user_get(mask, &from->uc.uc_sigmask, fault);
+    user_get(alt_sp, &from->uc.uc_stack.ss_sp, fault);
+    user_get(alt_flags, &from->uc.uc_stack.ss_flags, fault);
+    user_get(alt_size, &from->uc.uc_stack.ss_size, fault);
+    user_get(fpu, &c->fpstate, fault);
 #define GET(name) user_get(f->name, &c->name, fault); // entry.S looks whether rip is in the lower half
     FOR_EACH_REGISTER(GET)
 #undef GET
@@ -147,31 +152,17 @@ static int read_frame(const struct rt_frame *from, struct trapframe *f, stack_t 
     user_access_end();
     f->rflags = (f->rflags & ~RFLAGS_USER) | (flags & RFLAGS_USER);
     f->vector = 0; // no system call that could be made again
+    signal_set_mask(mask);
+    if (unlikely(!fpu))
+        fpu_load_initial();
+    else if (!user_range_ok(fpu, fpu_frame_size) || fpu_load_frame(fpu) < 0)
+        return -EFAULT;
+    if (unlikely(t->alt_stack_size) || alt_flags != SS_DISABLE) // what is wrong in it is ignored, as Linux does
+        signal_set_alt_stack(&(stack_t){(void *)alt_sp, (int)alt_flags, alt_size}, f->rsp);
     return 0;
 fault:
     user_access_end();
     return -EFAULT;
-}
-
-int sigframe_pop(void)
-{
-    struct thread *t = thread_current();
-    struct trapframe *f = t->frame;
-    uaddr_t at = f->rsp - offsetof(struct rt_frame, uc), fpu;
-    stack_t alt_stack;
-    uint64_t mask;
-    if (!user_range_ok(f->rsp, sizeof(struct ucontext)) ||
-        user_load64(at + offsetof(struct rt_frame, uc.uc_mcontext.fpstate), &fpu) < 0)
-        return -EFAULT;
-    if (!fpu)
-        fpu_load_initial();
-    else if (!user_range_ok(fpu, fpu_frame_size) || fpu_load_frame(fpu) < 0)
-        return -EFAULT;
-    if (read_frame((const struct rt_frame *)at, f, &alt_stack, &mask) < 0)
-        return -EFAULT;
-    signal_set_mask(mask);
-    signal_set_alt_stack(&alt_stack, f->rsp); // what is wrong in it is ignored, as Linux does
-    return 0;
 }
 
 // sigaltstack(2), without the copying.

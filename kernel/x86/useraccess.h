@@ -52,6 +52,12 @@ static inline __attribute__((always_inline)) void user_access_end(void)
     done_:;                                                                                                             \
     } while (0)
 
+// `count` words of 8 bytes become zero.
+#define user_put_zeroes(to, count, fault)                                                                               \
+    do {                                                                                                                \
+        _Pragma("GCC unroll 10") for (unsigned i_ = 0; i_ < (count); i_++) user_put((uint64_t *)(to) + i_, 0UL, fault); \
+    } while (0)
+
 // An instruction that touches the application's memory in its own way, with input operands only.
 #define user_insn(fault, insn, ...)                                                                                     \
     do {                                                                                                                \
