@@ -150,7 +150,8 @@ static int lookup_number(struct proc_item *dir, int n, struct dentry *d) {
 
 static int proc_lookup(struct inode *dir, struct dentry *d) {
     struct proc_item *item = item_of(dir);
-    if (!item_alive(item)) // Linux finds out about a process when it asks whether one may search it, and of the rest here
+    if (!item_alive(
+            item)) // Linux finds out about a process when it asks whether one may search it, and of the rest here
         return item->entry == proc_processes.member ? -ESRCH : -ENOENT;
     for (const struct proc_entry *e = item->entry->children; e && e->name; e++) {
         if (strcmp(e->name, d->name) == 0) {

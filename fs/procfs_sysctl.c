@@ -19,7 +19,7 @@ extern uint64_t file_count;
 NUMBER(show_pid_max, 32768)
 NUMBER(show_threads_max, page_total() / 8)
 NUMBER(show_cap_last_cap, CAP_LAST_CAP)
-NUMBER(show_overcommit, 1)
+NUMBER(show_overcommit, 0)
 NUMBER(show_swappiness, 60)
 NUMBER(show_max_map_count, 65530)
 NUMBER(show_mmap_min_addr, 65536)

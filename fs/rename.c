@@ -28,7 +28,7 @@ static void unlock_directories(struct dentry *a, struct dentry *b) {
 
 // What can be said of the names and their places alone.
 static int check_names(struct walk *from, struct walk *to, struct dentry *old, struct dentry *new, unsigned flags) {
-    bool old_dir = S_ISDIR(old->inode->mode), exists = new->inode, exchange = flags & RENAME_EXCHANGE;
+    bool old_dir = S_ISDIR(old->inode->mode), exists = new->inode, exchange = flags &RENAME_EXCHANGE;
     if (exists && (flags & RENAME_NOREPLACE))
         return -EEXIST;
     if (!exists && exchange)
@@ -49,7 +49,8 @@ static int check_moved(struct inode *inode, bool other_parent) {
     return other_parent && S_ISDIR(inode->mode) ? vfs_permission(inode, 2) : 0;
 }
 
-static int check_rights(struct inode *from_dir, struct inode *to_dir, struct inode *old, struct inode *new, bool exchange) {
+static int check_rights(struct inode *from_dir, struct inode *to_dir, struct inode *old, struct inode *new,
+                        bool exchange) {
     int err = vfs_permission(from_dir, 3);
     if (err < 0 || (err = permission_sticky(from_dir, old)) < 0)
         return err;

@@ -88,5 +88,5 @@ def same(name, cpus):
     return function
 
 
-for racy in ["exec_race", "forks", "threads", "futex", "pipes", "poll", "stress", "sysv_sem", "sysv_msg", "mqueue", "inotify_more"]:
+for racy in ["pty", "exec_race", "forks", "threads", "futex", "pipes", "poll", "stress", "sysv_sem", "sysv_msg", "mqueue", "inotify_more"]:
     test(f"checked/{racy}-2cpus")(same(racy, "2"))
