@@ -75,6 +75,8 @@ void inotify_unmounted(struct superblock *sb); // before its tree goes
 // --- The descriptors' side: inotify_file.c ---
 struct file *inotify_create(unsigned flags); // O_NONBLOCK. ERR_PTR(-EMFILE, -ENOMEM)
 bool inotify_is(const struct file *f);
+struct seqbuf;
+void inotify_show(struct seqbuf *s, const struct file *f); // its watches, for fdinfo: proc(5)
 // inotify_add_watch(2): mask IN_*. The watch's number, or -EEXIST, -ENOSPC, -ENOMEM.
 long inotify_watch(struct file *f, struct dentry *d, uint32_t mask);
 long inotify_unwatch(struct file *f, int wd); // 0 or -EINVAL

@@ -121,6 +121,19 @@ static const struct file_ops inotify_ops = {
 
 bool inotify_is(const struct file *f) { return f->ops == &inotify_ops; }
 
+// The newest first. Without the file handles that Linux adds where a file system has some.
+void inotify_show(struct seqbuf *s, const struct file *f) {
+    const struct inotify *n = f->data;
+    spin_lock(&inotify_lock);
+    for (const struct list *at = n->watches.prev; at != &n->watches; at = at->prev) {
+        const struct inotify_mark *m = container_of(at, struct inotify_mark, link);
+        uint64_t dev = m->inode->sb->dev;
+        seq_printf(s, "inotify wd:%x ino:%lx sdev:%lx mask:%x ignored_mask:0 \n", (unsigned)m->wd,
+                   (unsigned long)m->inode->ino, (unsigned long)(DEV_MAJOR(dev) << 20 | DEV_MINOR(dev)), m->mask);
+    }
+    spin_unlock(&inotify_lock);
+}
+
 // Those files that are open already and are watched now are to say what is done with them.
 static void mark_open_files(void) {
     for (struct process *p = process_next(1), *next; p; p = next) {

@@ -1,4 +1,5 @@
 // /proc/PID/fd and fdinfo: what a process has open.
+#include "fs/inotify.h"
 #include "fs/poll.h"
 #include "fs/procfs.h"
 #include "kernel/log.h"
@@ -90,6 +91,8 @@ static int show_fdinfo(struct seqbuf *s, struct proc_ref *r) {
         int pid = pidfd_reaped(p) ? -1 : p->pid;
         seq_printf(s, "Pid:\t%d\nNSpid:\t%d\n", pid, pid);
     }
+    if (inotify_is(f))
+        inotify_show(s, f);
     file_unref(f);
     return 0;
 }
