@@ -208,10 +208,10 @@ int timerfd_set(struct file *f, const struct timer_setting *new, unsigned how, s
     disarm(t, old);
     t->by_day = absolute && (t->clock == CLOCK_REALTIME || t->clock == CLOCK_REALTIME_ALARM);
     t->cancel_on_set = t->by_day && (how & TFD_TIMER_CANCEL_ON_SET);
-    t->offset = realtime_offset();
     if (t->by_day)
-        waitq_add(&clock_set_wait, &t->clock_set);
+        waitq_add(&clock_set_wait, &t->clock_set); // before the clock is read: no change is missed
     uint64_t flags = spin_lock_irqsave(&t->wait.lock);
+    t->offset = realtime_offset();
     bool canceled = t->canceled && t->cancel_on_set;
     t->canceled = false;
     t->deadline = deadline_of(t, new->value, absolute);

@@ -213,14 +213,30 @@ nsec_t time_realtime(void)
     return time_monotonic() + READ_ONCE(vdso_data->real_offset);
 }
 
+#define LATEST_TIME (NSEC_MAX - 30 * 365 * 86400L * NSEC_PER_SEC) // 30 years to run, as Linux
+
 int time_set_realtime(nsec_t ns)
 {
-    if (ns < 0)
-        return -EINVAL;
     nsec_t now = time_monotonic();
+    if (ns < now || ns >= LATEST_TIME)
+        return -EINVAL;
     uint64_t flags = spin_lock_irqsave(&time_lock);
     write_begin();
     vdso_data->real_offset = ns - now;
+    write_end();
+    spin_unlock_irqrestore(&time_lock, flags);
+    return 0;
+}
+
+// Not by reading and setting: what passes between the two would be lost.
+int time_shift_realtime(nsec_t change)
+{
+    nsec_t old = time_realtime(), new;
+    if (__builtin_add_overflow(old, change, &new) || new < time_monotonic() || new >= LATEST_TIME)
+        return -EINVAL;
+    uint64_t flags = spin_lock_irqsave(&time_lock);
+    write_begin();
+    vdso_data->real_offset += change;
     write_end();
     spin_unlock_irqrestore(&time_lock, flags);
     return 0;

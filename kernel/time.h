@@ -8,7 +8,9 @@
 
 nsec_t time_monotonic(void); // ns since the boot (CLOCK_MONOTONIC and CLOCK_BOOTTIME)
 nsec_t time_realtime(void);  // ns since the epoch (CLOCK_REALTIME)
-int time_set_realtime(nsec_t ns); // clock_settime(2), settimeofday(2)
+// clock_settime(2), settimeofday(2): -EINVAL for a time before the boot was at 0, or less than 30 years before the last there is.
+int time_set_realtime(nsec_t ns);
+int time_shift_realtime(nsec_t change); // by so much; -EINVAL as above
 // Precise raw cycles for measuring (TSC), and their conversion.
 uint64_t time_cycles(void);
 nsec_t time_cycles_to_ns(uint64_t cycles);
@@ -44,6 +46,7 @@ struct vdso_data {
     uint32_t cpu_in_tsc_aux; // the kernel keeps every CPU's number in its TSC_AUX: RDTSCP tells it
     nsec_t mono_base;   // monotonic time at tsc_base
     nsec_t real_offset; // realtime - monotonic
+    int64_t tai;        // seconds from realtime to CLOCK_TAI: adjtimex(2)
 };
 extern struct vdso_data *vdso_data; // kernel address of the page (page-aligned, refcounted page of its own)
 

@@ -27,7 +27,7 @@ static void step(struct timer *t) {
     nsec_t per_second = state.frequency * 1000 / 65536 + (state.tick - TIME_TICK_DEFAULT) * 100 * NSEC_PER_USEC;
     nsec_t delta = per_second / STEPS_PER_SECOND + take(&state.offset) + take(&state.one_shot);
     if (delta)
-        (void)time_set_realtime(time_realtime() + delta);
+        (void)time_shift_realtime(delta);
     running = !idle();
     if (running)
         timer_add(t, time_monotonic() + NSEC_PER_SEC / STEPS_PER_SECOND);
@@ -43,6 +43,7 @@ void time_adjustment_get(struct time_adjustment *out) {
 void time_adjustment_set(const struct time_adjustment *in) {
     uint64_t flags = spin_lock_irqsave(&adjust_lock);
     state = *in;
+    WRITE_ONCE(vdso_data->tai, in->tai);
     if (!running && !idle()) {
         running = true;
         timer_init(&timer, step);

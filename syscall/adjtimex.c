@@ -31,12 +31,14 @@ static int check(const struct __kernel_timex *tx) {
 }
 
 static int set_offset(const struct __kernel_timex *tx) {
-    nsec_t change, now;
+    nsec_t change;
     if (__builtin_mul_overflow(tx->time.tv_sec, NSEC_PER_SEC, &change) ||
-        __builtin_add_overflow(change, tx->time.tv_usec * (tx->modes & ADJ_NANO ? 1 : NSEC_PER_USEC), &change) ||
-        __builtin_add_overflow(time_realtime(), change, &now))
+        __builtin_add_overflow(change, tx->time.tv_usec * (tx->modes & ADJ_NANO ? 1 : NSEC_PER_USEC), &change))
         return -EINVAL;
-    return time_set_realtime(now);
+    int err = time_shift_realtime(change);
+    if (!err)
+        waitq_wake_all(&clock_set_wait);
+    return err;
 }
 
 static void apply(const struct __kernel_timex *tx, struct time_adjustment *a) {

@@ -13,6 +13,11 @@
 
 #define COARSE_RESOLUTION (4 * NSEC_PER_MSEC) // what Linux says with 250 ticks a second
 
+static nsec_t tai_offset(void)
+{
+    return READ_ONCE(vdso_data->tai) * NSEC_PER_SEC;
+}
+
 static int read_clock(int clock, nsec_t *ns)
 {
     switch (clock) {
@@ -26,8 +31,10 @@ static int read_clock(int clock, nsec_t *ns)
     case CLOCK_REALTIME:
     case CLOCK_REALTIME_COARSE:
     case CLOCK_REALTIME_ALARM:
-    case CLOCK_TAI: // the offset to UTC is 0 until somebody sets it
         *ns = time_realtime();
+        return 0;
+    case CLOCK_TAI:
+        *ns = time_realtime() + tai_offset();
         return 0;
     default:
         return cpu_clock_read(clock, ns);
@@ -173,6 +180,8 @@ long sys_clock_nanosleep(uint64_t clock, uint64_t flags, uint64_t request, uint6
         return err;
     if (!(flags & TIMER_ABSTIME))
         return sleep_relative(nsec_add(time_monotonic(), ns), rem);
+    if (id == CLOCK_TAI)
+        ns = ns == NSEC_MAX ? ns : MAX(ns - tai_offset(), 0);
     bool by_day = id == CLOCK_REALTIME || id == CLOCK_REALTIME_ALARM || id == CLOCK_TAI;
     err = by_day ? sleep_until_realtime(ns) : sleep_until(ns);
     return err == -ERESTARTSYS ? -ERESTARTNOHAND : err;

@@ -107,8 +107,11 @@ static __attribute__((noinline)) int other_clock(int clock, struct timespec *ts)
     if ((unsigned)clock < 32) {
         if (BIT(clock) & mono_clocks && read_timespec(false, ts))
             return 0;
-        if (BIT(clock) & real_clocks && read_timespec(true, ts))
+        if (BIT(clock) & real_clocks && read_timespec(true, ts)) {
+            if (clock == CLOCK_TAI)
+                ts->tv_sec += vdso_page.tai;
             return 0;
+        }
     }
     return (int)system_call2(__NR_clock_gettime, clock, (long)ts);
 }
