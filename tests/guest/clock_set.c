@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/timerfd.h>
+#include <sys/timex.h>
 #include <time.h>
 
 static uint32_t word;
@@ -23,6 +24,14 @@ static void *later(void *seconds)
     usleep(50000);
     move_clock((long)seconds);
     return NULL;
+}
+
+static void *shift_later(void *arg)
+{
+    usleep(50000);
+    struct timex x = {.modes = ADJ_SETOFFSET, .time = {600, 0}};
+    SHOW(adjtimex(&x) >= 0);
+    return arg;
 }
 
 static void in_a_while(pthread_t *t, long seconds)
@@ -65,6 +74,20 @@ static void test_clock(void)
     e = clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &now, NULL);
     pthread_join(t, NULL);
     printf("clock_nanosleep = %d\n", e);
+    clock_gettime(CLOCK_REALTIME, &now);
+    now.tv_sec += 500;
+    pthread_create(&t, NULL, shift_later, NULL);
+    e = clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &now, NULL);
+    pthread_join(t, NULL);
+    printf("clock_nanosleep = %d\n", e);
+    struct timex x = {.modes = ADJ_TAI, .constant = 37};
+    struct timespec tai;
+    SHOW(adjtimex(&x) >= 0);
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_TAI, &tai);
+    SHOW(tai.tv_sec - now.tv_sec >= 37 && tai.tv_sec - now.tv_sec <= 40);
+    SHOW(clock_settime(CLOCK_REALTIME, &(struct timespec){0, 1})); // before the boot was at 0
+    SHOW(clock_settime(CLOCK_REALTIME, &(struct timespec){INT64_MAX, 0}));
 }
 
 // --- Three threads on one processor: the owner at 10, one that never sleeps at 20, the waiter at 30 ---
