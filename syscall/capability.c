@@ -28,19 +28,6 @@ static int capability_halves(uint64_t uheader, int *pid)
     return copy_out_obj(uheader, &h) < 0 ? -EFAULT : -EINVAL;
 }
 
-// The process that has a thread of this number, referenced.
-static struct process *process_of(int tid)
-{
-    struct process *p = process_find(tid);
-    struct thread *t = p ? NULL : thread_find(tid);
-    if (t) {
-        p = t->process;
-        process_ref(p);
-        thread_unref(t);
-    }
-    return p;
-}
-
 long sys_capget(uint64_t uheader, uint64_t udata)
 {
     struct __user_cap_data_struct data[2];
@@ -49,7 +36,7 @@ long sys_capget(uint64_t uheader, uint64_t udata)
         return halves < 0 && (halves != -EINVAL || udata) ? halves : 0;
     if (pid < 0)
         return -EINVAL;
-    struct process *p = process_of(pid ? pid : process_current()->pid);
+    struct process *p = process_find_task(pid ? pid : process_current()->pid);
     if (!p)
         return -ESRCH;
     for (int i = 0; i < 2; i++) {

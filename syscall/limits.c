@@ -54,7 +54,7 @@ long sys_prlimit64(uint64_t pid, uint64_t resource, uint64_t unew, uint64_t uold
         return -EINVAL;
     if (unew && copy_in_obj(&in, unew) < 0)
         return -EFAULT;
-    struct process *p = process_find((int)pid ? (int)pid : process_current()->pid);
+    struct process *p = process_find_task((int)pid ? (int)pid : process_current()->pid);
     if (!p)
         return -ESRCH;
     old = p->limits[(uint32_t)resource];

@@ -42,7 +42,7 @@ static long of_process(int pid, int (*get)(const struct process *))
 {
     if (!pid)
         return get(process_current());
-    struct process *p = process_find(pid);
+    struct process *p = process_find_task(pid);
     if (!p)
         return -ESRCH;
     long v = get(p);
@@ -102,11 +102,13 @@ long sys_setpgid(uint64_t upid, uint64_t upgid)
     int pid = (int)upid ? (int)upid : process_current()->pid, pgid = (int)upgid ? (int)upgid : pid;
     if (pgid < 0)
         return -EINVAL;
-    struct process *p = process_find(pid);
+    struct process *p = process_find_task(pid);
     if (!p)
         return -ESRCH;
+    long result = -EINVAL; // a thread's number
     uint64_t flags = spin_lock_irqsave(&process_table_lock);
-    long result = set_group(p, pgid);
+    if (p->pid == pid)
+        result = set_group(p, pgid);
     spin_unlock_irqrestore(&process_table_lock, flags);
     process_unref(p);
     return result;

@@ -97,9 +97,13 @@ long sys_sigaltstack(uint64_t new_stack, uint64_t old_stack)
 
 long sys_restart_syscall(void)
 {
-    struct restart r = thread_current()->restart;
-    thread_current()->restart.fn = NULL;
-    return r.fn ? r.fn(&r) : -EINTR;
+    struct thread *t = thread_current();
+    struct restart r = t->restart;
+    t->restart.fn = NULL;
+    long result = r.fn ? r.fn(&r) : -EINTR;
+    if (result == -ERESTART_BLOCK && !t->restart.fn) // interrupted again
+        t->restart = r;
+    return result;
 }
 
 // --- Waiting for signals ---
@@ -208,7 +212,7 @@ static long kill_one(int pid, int sig, const siginfo_t *info)
     struct process *p = process_current();
     if (pid == p->pid)
         return send(p, NULL, sig, info, true);
-    p = process_find(pid);
+    p = process_find_task(pid);
     if (!p)
         return -ESRCH;
     long result = send(p, NULL, sig, info, true);

@@ -232,6 +232,18 @@ struct process *process_find(int pid)
     return pid_find_process(pid);
 }
 
+struct process *process_find_task(int tid)
+{
+    struct process *p = process_find(tid);
+    struct thread *t = p ? NULL : thread_find(tid);
+    if (t) {
+        p = t->process;
+        process_ref(p);
+        thread_unref(t);
+    }
+    return p;
+}
+
 struct process *process_next(int pid)
 {
     return pid_next_process(pid);

@@ -117,6 +117,7 @@ void process_discard(struct process *p); // one that never had a thread started,
 void process_ref(struct process *p);
 void process_unref(struct process *p);
 struct process *process_find(int pid); // with a reference, or NULL
+struct process *process_find_task(int tid); // the same, or the one that has a thread of this number
 // For procfs: the process with the smallest pid >= `pid`, and the thread of p with the smallest tid >= `tid`; referenced, or NULL.
 struct process *process_next(int pid);
 struct thread *process_next_thread(struct process *p, int tid);

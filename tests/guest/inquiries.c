@@ -1,9 +1,11 @@
 // Small calls that answer questions or are refused: kcmp, ustat, file handles, adjtimex, memory policies, remap_file_pages.
 #include "check.h"
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/timex.h>
 #include <sys/wait.h>
@@ -33,6 +35,34 @@ static void kcmp_(void)
     HOLDS(syscall(SYS_kcmp, me, pid, KCMP_SIGHAND, 0, 0) > 0);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
+}
+
+static volatile int thread_number, over;
+static void *have_number(void *arg)
+{
+    thread_number = (int)syscall(SYS_gettid);
+    while (!over)
+        usleep(1000);
+    return arg;
+}
+
+// Many calls that ask for a process take the number of any of its threads.
+static void numbers(void)
+{
+    section("a thread's number");
+    pthread_t t;
+    struct rlimit l;
+    pthread_create(&t, NULL, have_number, NULL);
+    while (!thread_number)
+        usleep(1000);
+    HOLDS(getpgid(thread_number) == getpgid(0));
+    HOLDS(getsid(thread_number) == getsid(0));
+    SHOW(setpgid(thread_number, 0));
+    SHOW(kill(thread_number, 0));
+    SHOW(syscall(SYS_prlimit64, thread_number, RLIMIT_NOFILE, NULL, &l));
+    SHOW(waitpid(thread_number, NULL, 0));
+    over = 1;
+    pthread_join(t, NULL);
 }
 
 static void clocks(void)
@@ -106,6 +136,7 @@ int main(void)
     NEEDS(syscall(SYS_clock_adjtime, CLOCK_REALTIME, &t));
     NEEDS(syscall(SYS_ustat, st.st_dev, buf));
     kcmp_();
+    numbers();
     clocks();
     files();
     return 0;
