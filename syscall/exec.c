@@ -96,19 +96,6 @@ static int store_args(struct exec_args *args, uaddr_t argv, uaddr_t envp) {
     return err ? err : store_vector(&s, envp, &args->envp, &args->envc);
 }
 
-// Other processes may share the table (CLONE_FILES): the new program has one of its own.
-static int unshare_files(struct process *p) {
-    struct file_table *old = p->files;
-    if (!old || READ_ONCE(old->refs) == 1)
-        return 0;
-    struct file_table *copy = file_table_copy(old);
-    if (!copy)
-        return -ENOMEM;
-    p->files = copy;
-    file_table_unref(old);
-    return 0;
-}
-
 static long exec(int at, uaddr_t path, uaddr_t argv, uaddr_t envp, unsigned lookup_flags) {
     struct exec_request *r = kmalloc(sizeof(*r));
     if (!r)
@@ -129,7 +116,7 @@ static long exec(int at, uaddr_t path, uaddr_t argv, uaddr_t envp, unsigned look
         if (!process_kill_others()) {
             err = -EINTR; // nobody will see it
         } else {
-            err = unshare_files(p);
+            err = p->files ? fd_unshare() : 0; // other processes may share the table (CLONE_FILES)
             if (err)
                 signal_kill_process(p, SIGKILL); // the threads are gone: there is no way back
         }
