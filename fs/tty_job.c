@@ -61,18 +61,14 @@ void tty_signal_foreground(struct tty *t, int sig) {
 }
 
 // Lock held. Takes the terminal away from all processes of its session; returns whether there was one (its reference is
-// the caller's then). A child that fork(2) is still making is in its parent's list only.
+// the caller's then). A child that fork(2) is still making is in the list since it has the terminal.
 static bool detach_session(struct tty *t) {
     if (!t->session)
         return false;
-    struct process *p, *child;
+    struct process *p;
     list_for_each (p, &process_list, all_link) {
         if (p->tty == t)
             p->tty = NULL;
-        list_for_each (child, &p->children, sibling) {
-            if (child->tty == t)
-                child->tty = NULL;
-        }
     }
     t->session = 0;
     WRITE_ONCE(t->foreground, 0);
