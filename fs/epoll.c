@@ -204,6 +204,7 @@ static int item_add(struct epoll *ep, int fd, struct file *f, const struct epoll
 // Does `ep` (or an instance that it watches) watch `target`? And not too deeply nested. epoll_mutex held.
 static int check_nesting(struct epoll *ep, struct epoll *target, int depth) {
     int err = 0;
+    lock_nested(); // an instance before those that it watches
     mutex_lock(&ep->lock);
     for (uint32_t i = 0; i <= ep->mask && !err; i++) {
         for (struct epoll_item *it = ep->table[i]; it && !err; it = it->next) {
