@@ -152,8 +152,11 @@ long sys_get_robust_list(uint64_t pid, uint64_t uhead, uint64_t ulen)
             return -ESRCH;
     }
     uint64_t head = t->robust_list, len = sizeof(struct robust_list_head);
+    bool may = process_may_trace(t->process, true);
     if ((int)pid)
         thread_unref(t);
+    if (!may)
+        return -EPERM;
     if (copy_out_obj(ulen, &len) < 0)
         return -EFAULT;
     return copy_out_obj(uhead, &head);

@@ -70,6 +70,8 @@ static long put_nodes(uaddr_t mask, uint64_t max, uint64_t nodes) {
     if (!mask)
         return 0;
     uint64_t bytes = ALIGN_UP(max - 1, BITS) / 8, first = MIN(bytes, sizeof(nodes));
+    if (bytes > PAGE_SIZE)
+        return -EINVAL;
     if (copy_out(mask, &nodes, first) < 0 || (bytes > first && clear_out(mask + first, bytes - first) < 0))
         return -EFAULT;
     return 0;

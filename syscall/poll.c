@@ -74,8 +74,19 @@ static long poll_user(uaddr_t addr, uint64_t count, nsec_t deadline) {
     return result;
 }
 
+// A call that a signal interrupted without a handler goes on until the deadline that it had at first.
+static long restart_poll(struct restart *r) {
+    long result = poll_user(r->args[0], r->args[1], (nsec_t)r->args[2]);
+    return result == -ERESTARTNOHAND ? -ERESTART_BLOCK : result;
+}
+
 long sys_poll(uint64_t fds, uint64_t count, uint64_t timeout) {
-    return poll_user(fds, count, deadline_from_ms((int)timeout));
+    nsec_t deadline = deadline_from_ms((int)timeout);
+    long result = poll_user(fds, count, deadline);
+    if (likely(result != -ERESTARTNOHAND))
+        return result;
+    thread_current()->restart = (struct restart){restart_poll, {fds, count, (uint64_t)deadline}};
+    return -ERESTART_BLOCK;
 }
 
 long sys_ppoll(uint64_t fds, uint64_t count, uint64_t timeout, uint64_t mask, uint64_t mask_size) {

@@ -202,6 +202,27 @@ static void many(void)
     rmdir("many");
 }
 
+static void listed(void)
+{
+    section("fdinfo");
+    int fd = inotify_init();
+    struct stat st;
+    char name[64], line[256];
+    stat(".", &st);
+    int a = inotify_add_watch(fd, ".", IN_MODIFY), b = inotify_add_watch(fd, "/", IN_DELETE | IN_ONESHOT);
+    snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+    FILE *f = fopen(name, "r");
+    unsigned wd, mask;
+    unsigned long ino, dev;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "inotify wd:%x ino:%lx sdev:%lx mask:%x ignored_mask:0 ", &wd, &ino, &dev, &mask) == 4)
+            printf("watch %s, mask %x, %s\n", wd == (unsigned)a ? "a" : wd == (unsigned)b ? "b" : "?", mask,
+                   (ino == st.st_ino) == (wd == (unsigned)a) ? "right" : "WRONG");
+    if (f)
+        fclose(f);
+    close(fd);
+}
+
 int main(void)
 {
     char directory[] = "/tmp/inotifyXXXXXX";
@@ -215,6 +236,7 @@ int main(void)
     full_queue();
     unmounted();
     polled();
+    listed();
     many();
     chdir("/");
     rmdir(directory);

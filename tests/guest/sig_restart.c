@@ -428,12 +428,16 @@ static void run(const struct row *r)
         usleep(500);
     int status;
     if (mode == STOPPED) {
-        kill(p, SIGSTOP);
-        if (waitpid(p, &status, WUNTRACED) != p || !WIFSTOPPED(status))
-            printf("not stopped ");
-        kill(p, SIGCONT);
-        siginfo_t info; // some calls end by that, and with them the child
-        waitid(P_PID, (id_t)p, &info, WCONTINUED | WEXITED | WNOWAIT);
+        for (int times = 0; times < 2 && state_of(p) != 'Z'; times++) { // a call that was continued is so again
+            kill(p, SIGSTOP);
+            if (waitpid(p, &status, WUNTRACED) != p || !WIFSTOPPED(status))
+                printf("not stopped ");
+            kill(p, SIGCONT);
+            siginfo_t info; // some calls end by that, and with them the child
+            waitid(P_PID, (id_t)p, &info, WCONTINUED | WEXITED | WNOWAIT);
+            while (!strchr("SZ", state_of(p)))
+                usleep(500);
+        }
     } else {
         kill(p, SIGUSR1);
         while (mode != IGNORED && !shared->handled && state_of(p) != 'Z')
