@@ -58,7 +58,7 @@ NO_CANARY static int64_t eventfd_read(struct file *f, struct uio *u, uint64_t *p
             return err;
     }
     if (likely(simple(u)))
-        return copy_out_obj(u->vec->base, &value) < 0 ? -EFAULT : (int64_t)sizeof(value);
+        return user_store64(u->vec->base, value) < 0 ? -EFAULT : (int64_t)sizeof(value);
     return uio_put(u, &value, sizeof(value)) == sizeof(value) ? (int64_t)sizeof(value) : -EFAULT;
 }
 
@@ -67,7 +67,7 @@ NO_CANARY static int64_t eventfd_write(struct file *f, struct uio *u, uint64_t *
     uint64_t value;
     if (u->left < sizeof(value))
         return -EINVAL;
-    if (likely(simple(u)) ? copy_in_obj(&value, u->vec->base) < 0 : uio_get(u, &value, sizeof(value)) != sizeof(value))
+    if (likely(simple(u)) ? user_load64(u->vec->base, &value) < 0 : uio_get(u, &value, sizeof(value)) != sizeof(value))
         return -EFAULT;
     if (value == ~0UL)
         return -EINVAL;

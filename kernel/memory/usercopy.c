@@ -81,12 +81,14 @@ int user_cmpxchg32(uaddr_t addr, uint32_t expected, uint32_t desired, uint32_t *
 }
 
 int user_load64(uaddr_t addr, uint64_t *value) {
+    CHECKED(check_may_fault(CHECK_PLACE);)
     if (unlikely(!user_range_ok(addr, sizeof(*value))))
         return -EFAULT;
     return user_read64((const uint64_t *)addr, value);
 }
 
 int user_store64(uaddr_t addr, uint64_t value) {
+    CHECKED(check_may_fault(CHECK_PLACE);)
     if (unlikely(!user_range_ok(addr, sizeof(value))))
         return -EFAULT;
     return user_write64((uint64_t *)addr, value);
