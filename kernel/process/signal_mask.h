@@ -9,8 +9,7 @@
 void signal_mask_changed(struct thread *t, uint64_t newly);
 
 // Unblockable bits are dropped. No signal_lock held.
-static inline void signal_set_mask(uint64_t mask)
-{
+static inline void signal_set_mask(uint64_t mask) {
     struct thread *t = thread_current();
     uint64_t newly_blocked = mask & ~t->signal_mask;
     // Ordered before the look at what is pending; a sender changes that first and then looks at masks.

@@ -68,7 +68,6 @@ void fpu_load_initial(void) { fpu_load(initial); }
 
 void fpu_clear_exceptions(void) { __asm__ volatile("fnclex"); }
 
-
 // --- In signal frames ---
 
 #define SOFTWARE_BYTES 464 // struct _fpx_sw_bytes in the legacy area
@@ -76,8 +75,7 @@ void fpu_clear_exceptions(void) { __asm__ volatile("fnclex"); }
 // The words of struct _fpx_sw_bytes, all in one place.
 static inline uint64_t magic1_word(void) { return FP_XSTATE_MAGIC1 | (uint64_t)(fpu_area_size + MAGIC2_SIZE) << 32; }
 
-int fpu_save_frame(uaddr_t to)
-{
+int fpu_save_frame(uaddr_t to) {
     uint64_t *header = (uint64_t *)(to + LEGACY_SIZE), *software = (uint64_t *)(to + SOFTWARE_BYTES);
     user_access_begin();
     if (!fpu_features) {
@@ -101,8 +99,7 @@ fault:
     return -EFAULT;
 }
 
-int fpu_load_frame(uaddr_t from)
-{
+int fpu_load_frame(uaddr_t from) {
     const uint64_t *software = (const uint64_t *)(from + SOFTWARE_BYTES);
     uint64_t magic1 = 0, components = 0;
     uint32_t mxcsr, size, magic2;
@@ -114,8 +111,8 @@ int fpu_load_frame(uaddr_t from)
     user_get(magic1, software, fault);
     user_get(components, software + 1, fault);
     user_get(size, software + 2, fault);
-    if (!fpu_features || (uint32_t)magic1 != FP_XSTATE_MAGIC1 || size < LEGACY_SIZE + HEADER_SIZE || size > fpu_area_size ||
-        size > magic1 >> 32)
+    if (!fpu_features || (uint32_t)magic1 != FP_XSTATE_MAGIC1 || size < LEGACY_SIZE + HEADER_SIZE ||
+        size > fpu_area_size || size > magic1 >> 32)
         goto legacy;
     user_get(magic2, from + size, legacy);
     if (magic2 != FP_XSTATE_MAGIC2)
