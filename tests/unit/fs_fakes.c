@@ -254,6 +254,11 @@ bool backing_mapped_writable(struct backing *b) { return false; }
 void process_set_hooks(const struct process_hooks *hooks) {}
 
 void tty_process_exit(struct process *p) {}
+struct process *process_find(int pid) { return NULL; }
+struct thread *thread_find(int tid) { return NULL; }
+void process_unref(struct process *p) {}
+void thread_unref(struct thread *t) {}
+int process_group_signal(int pgid, int sig, const siginfo_t *info) { return -ESRCH; }
 
 const struct fs_type proc_type = {.name = "proc"}, devfs_type = {.name = "devtmpfs"},
                      devpts_type = {.name = "devpts"}, mqueue_type = {.name = "mqueue"};

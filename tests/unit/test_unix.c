@@ -18,15 +18,6 @@
 #include "net/unix.h"
 #include "tests/unit/fs_fakes.h"
 
-struct process *process_find(int pid) {
-    return NULL;
-}
-struct thread *thread_find(int tid) {
-    return NULL;
-}
-void thread_unref(struct thread *t) {}
-void process_unref(struct process *p) {}
-int process_group_signal(int pgid, int sig, const siginfo_t *info) { return -ESRCH; }
 struct group_list *process_groups(struct process *p) {
     return NULL;
 }
