@@ -17,7 +17,9 @@ static long open_user(int at, uaddr_t name, unsigned flags, uint32_t mode, uint3
     long err = user_path_get(&p, name);
     if (unlikely(err < 0))
         return err;
-    struct file *f = vfs_open_resolve(at, p.name, flags, mode, resolve);
+    if (unlikely(flags & (O_CREAT | O_TRUNC)))
+        err = fd_room(); // nothing is made or cut for a call that fails
+    struct file *f = err < 0 ? ERR_PTR(err) : vfs_open_resolve(at, p.name, flags, mode, resolve);
     user_path_put(&p);
     if (IS_ERR(f))
         return PTR_ERR(f);

@@ -127,5 +127,12 @@ int main(void)
     SHOW(dup2(3, 16));
     int p[2];
     SHOW(pipe(p));
+    SHOW(open("one-too-many", O_RDWR | O_CREAT, 0644));
+    SHOW(access("one-too-many", F_OK));
+    SHOW(truncate("file", 10));
+    SHOW(open("file", O_RDWR | O_TRUNC));
+    struct stat one;
+    SHOW(stat("file", &one));
+    printf("%ld bytes\n", (long)one.st_size);
     return 0;
 }
