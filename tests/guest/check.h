@@ -6,6 +6,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -95,4 +96,31 @@ static inline uint32_t noise(uint32_t *state)
     *state ^= *state >> 17;
     *state ^= *state << 5;
     return *state;
+}
+
+// Waits until every other thread of this process sleeps, or is gone: whoever was started or woken before has gone as far as it
+// can. On a busy host no fixed time is long enough for that. Gives up after ten seconds.
+static inline void settle_threads(void)
+{
+    for (int tries = 0, quiet = 0; tries < 5000 && quiet < 3; tries++) {
+        usleep(2000);
+        DIR *tasks = opendir("/proc/self/task");
+        bool awake = false;
+        for (struct dirent *d; tasks && (d = readdir(tasks));) {
+            char path[64], text[256];
+            if (d->d_name[0] == '.' || atoi(d->d_name) == (int)syscall(SYS_gettid))
+                continue;
+            snprintf(path, sizeof path, "/proc/self/task/%d/stat", atoi(d->d_name));
+            FILE *stat = fopen(path, "r");
+            if (!stat)
+                continue;
+            const char *state = fgets(text, sizeof text, stat) ? strrchr(text, ')') : NULL;
+            fclose(stat);
+            if (state && !strchr("SZX", state[2]))
+                awake = true;
+        }
+        if (tasks)
+            closedir(tasks);
+        quiet = awake ? 0 : quiet + 1;
+    }
 }

@@ -40,12 +40,13 @@ static void start_waiters(pthread_t *t, int n, long bits)
         pthread_create(&t[i], NULL, waiter, (void *)bits);
     while (waiting < n)
         usleep(1000);
-    usleep(20000); // from there into the kernel
+    settle_threads(); // from there into the kernel
 }
 
 static void settle(void)
 {
-    usleep(20000);
+    usleep(10000);
+    settle_threads();
 }
 
 static void *shared_waiter(void *arg)

@@ -44,7 +44,8 @@ static void wait_for(volatile int *what, int value)
 
 static void settle(void)
 {
-    usleep(20000);
+    usleep(10000);
+    settle_threads();
 }
 
 static struct timespec later(clockid_t clock, long ms)
