@@ -409,6 +409,7 @@ static uint32_t epoll_poll(struct file *f, struct poll_table *pt) {
     if (!any_ready(ep))
         return 0;
     // Level-triggered items stay on the list after the last look: see whether one still has something.
+    lock_nested(); // behind those of instances that watch this one
     mutex_lock(&ep->lock);
     int n = collect(ep, 1, emit_nothing, NULL);
     mutex_unlock(&ep->lock);
