@@ -191,7 +191,7 @@ struct receiving {
     bool stop;                 // the read ends here
     struct scm scm;
     struct scm_files *lost; // a list: of urgent bytes, which bring no files with them. Closed without locks
-    size_t skip; // MSG_PEEK: bytes behind the tail that were looked at
+    size_t skip;            // MSG_PEEK: bytes behind the tail that were looked at
 };
 
 static struct unix_mark *mark_behind(struct unix_socket *u, struct unix_mark *m) {

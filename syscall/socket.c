@@ -170,7 +170,8 @@ long sys_accept4(uint64_t fd, uint64_t addr, uint64_t len_addr, uint64_t flags) 
     f = fd_get(fd);
     if (!f)
         return -EBADF;
-    long err = (unsigned)flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK) ? -EINVAL : fd_room(); // the connection must not be lost
+    long err =
+        (unsigned)flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK) ? -EINVAL : fd_room(); // the connection must not be lost
     if (!err) {
         s = file_socket(f);
         err = s ? accept_from(f, s, addr, len_addr, flags) : -ENOTSOCK;
