@@ -191,6 +191,8 @@ size_t copy_out_partial(uaddr_t dst, const void *src, size_t n) {
     memcpy((void *)dst, src, n);
     return n;
 }
+int user_load64(uaddr_t addr, uint64_t *value) { return copy_in_partial(value, addr, 8) == 8 ? 0 : -EFAULT; }
+int user_store64(uaddr_t addr, uint64_t value) { return copy_out_partial(addr, &value, 8) == 8 ? 0 : -EFAULT; }
 
 size_t clear_out_partial(uaddr_t dst, size_t n) {
     memset((void *)dst, 0, n);
