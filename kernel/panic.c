@@ -71,7 +71,8 @@ static NORETURN void panic_va(uint64_t rip, uint64_t rbp, const char *fmt, va_li
 void panic(const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    panic_va((uint64_t)__builtin_return_address(0), *(uint64_t *)__builtin_frame_address(0), fmt, ap);
+    // Within the call, behind which nothing need follow.
+    panic_va((uint64_t)__builtin_return_address(0) - 1, *(uint64_t *)__builtin_frame_address(0), fmt, ap);
 }
 
 void panic_at(uint64_t rip, uint64_t rbp, const char *fmt, ...) {

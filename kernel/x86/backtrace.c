@@ -39,10 +39,13 @@ static void print_place(uint64_t rip) {
         log_err("  %016lx", rip);
 }
 
+// A call's return address may lie behind the end of a function that ends in the call: the byte before it belongs to the call.
+static void print_return(uint64_t address) { print_place(address - 1); }
+
 void backtrace_print_caller(const struct trapframe *f) {
     if ((f->rip < (uint64_t)text_start || f->rip >= (uint64_t)text_end) && on_a_stack(f->rsp)) {
         log_err("  called from");
-        print_place(*(const uint64_t *)f->rsp);
+        print_return(*(const uint64_t *)f->rsp);
     }
 }
 
@@ -52,7 +55,7 @@ void backtrace_print(uint64_t rip, uint64_t rbp) {
         const uint64_t *frame = (const uint64_t *)rbp;
         if (frame[1] < (uint64_t)text_start || frame[1] >= (uint64_t)text_end)
             break;
-        print_place(frame[1]);
+        print_return(frame[1]);
         if (frame[0] <= rbp)
             break;
         rbp = frame[0];
