@@ -339,10 +339,12 @@ static void job_control(void)
     get_all("background", m, 7);
     SHOW(write(m, "y\n", 2));
     get_all("foreground", m, 3 + 9);
+    int kept = open(name, O_RDWR | O_NOCTTY); // while it is open the number is nobody else's
     close(m);
     waitpid(child, &status, 0);
     printf("killed by %d\n", WTERMSIG(status));
     SHOW(open(name, O_RDWR));
+    close(kept);
 }
 
 // A master that fills the terminal's input without ever being refused learns from poll(2) when there is room again.
