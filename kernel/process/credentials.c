@@ -22,7 +22,7 @@ void credentials_commit(const struct credentials *new) {
     }
     spin_unlock_irqrestore(&p->signal_lock, flags);
     if (unlikely(other_user))
-        p->limit_exceeded = process_limit_reached(p, 0);
+        p->limit_exceeded = process_limit_reached(p, -1); // those that he had already, as on Linux
 }
 
 void credentials_inherit(struct process *child, struct process *parent) {

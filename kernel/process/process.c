@@ -111,9 +111,10 @@ void process_unref(struct process *p)
     slab_free(&process_cache, p);
 }
 
-bool process_limit_reached(const struct process *p, unsigned more)
+bool process_limit_reached(const struct process *p, int more)
 {
-    uint64_t limit = p->limits[RLIMIT_NPROC].rlim_cur, count = more;
+    uint64_t limit = p->limits[RLIMIT_NPROC].rlim_cur;
+    int64_t count = more;
     uint32_t uid = p->cred.uid;
     if (likely(uid == 0) || limit == RLIM_INFINITY || (p->cred.cap_effective & (1UL << CAP_SYS_RESOURCE | 1UL << CAP_SYS_ADMIN)))
         return false;
@@ -123,7 +124,7 @@ bool process_limit_reached(const struct process *p, unsigned more)
         if (other->cred.uid == uid)
             count += MAX(READ_ONCE(other->thread_count), 1u); // a zombie counts, too
     spin_unlock_irqrestore(&process_table_lock, flags);
-    return count > limit;
+    return count > 0 && (uint64_t)count > limit;
 }
 
 int process_inherit(struct process *child, struct process *parent)

@@ -126,7 +126,7 @@ void process_times(struct process *p, nsec_t *user, nsec_t *system);
 nsec_t process_cpu_time(struct process *p);
 void process_cpu_times(struct process *p, nsec_t *sum, nsec_t *user); // signal_lock held
 // Would the real user of `p` have more threads than RLIMIT_NPROC allows, with `more` new ones? Root and the privileged may.
-bool process_limit_reached(const struct process *p, unsigned more);
+bool process_limit_reached(const struct process *p, int more);
 // May the current process look into the other one, or change it? `real`: the caller's real IDs count (process_vm_readv), not those
 // for files (/proc). kernel/process/access.c
 bool process_may_trace(struct process *p, bool real);

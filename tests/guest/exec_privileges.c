@@ -158,11 +158,13 @@ static void too_many(void)
     pipe2(end, O_CLOEXEC);
     if (fork() == 0) {
         become(54321, 54321);
+        fork(); // two: those that he has already are more than one
         write(ready[1], "r", 1);
         close(end[1]);
         read(end[0], &c, 1);
         _exit(0);
     }
+    read(ready[0], &c, 1);
     read(ready[0], &c, 1);
     if (fork() == 0) {
         setrlimit(RLIMIT_NPROC, &limit);

@@ -22,20 +22,23 @@ int main(void)
     char *p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     while (count < 8192 && free_pages() > (long)count + 100)
         p[count++ * SPAN] = 7;
-    long before = 0;
-    int failed = 0;
-    for (int i = 0; i < 300; i++) {
-        if (i == 160) // what is kept for the next time is kept by now
-            before = free_pages();
-        pid_t pid = fork();
-        if (!pid)
-            _exit(0);
-        failed += pid == -1 && errno == ENOMEM;
-        if (pid > 0)
-            waitpid(pid, NULL, 0);
+    // Whatever is kept for the next time is kept after some rounds; what is lost would be lost in each.
+    long lost = 1;
+    int tried = 0, failed = 0;
+    for (int round = 0; round < 6 && lost; round++) {
+        long before = free_pages();
+        for (int i = 0; i < 150; i++, tried++) {
+            pid_t pid = fork();
+            if (!pid)
+                _exit(0);
+            failed += pid == -1 && errno == ENOMEM;
+            if (pid > 0)
+                waitpid(pid, NULL, 0);
+        }
+        lost = before - free_pages();
     }
-    SHOW(failed);
-    SHOW(free_pages() - before);
+    SHOW(tried - failed);
+    SHOW(lost);
     int wrong = 0;
     for (size_t i = 0; i < count; i++)
         wrong += p[i * SPAN]++ != 7;
