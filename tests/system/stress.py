@@ -9,7 +9,7 @@ import tempfile
 import harness
 from harness import Failure, check, execute, knarr, once, tail, test
 
-# What the issue of this kernel's making asks for, and what else belongs to processes, signals and waiting.
+# Each by itself for as long as wanted; and what else belongs to processes, signals and waiting.
 FIRST = ["cpu", "vm", "fork", "futex", "pipe", "signal", "timer", "mmap", "switch"]
 SIGNALS = ["sigabrt", "sigchld", "sigfd", "sigpending", "sigq", "sigrt", "sigsegv", "sigsuspend", "sigtrap", "itimer", "timerfd"]
 _roots = {}
