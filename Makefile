@@ -52,7 +52,8 @@ KERNEL_ASFLAGS := $(KERNEL_CFLAGS) -D__ASSEMBLY__ -DVDSO_IMAGE='"$(BUILD)/vdso.s
 KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack \
                   --build-id=none --fatal-warnings -T $(KERNEL_LDS)
 
-# What runs seldom is made small, the rest fast.
+# What runs seldom is made small, the rest fast. Not in the checked kernel, whose reports name the callers of inline functions.
+ifndef CHECKED
 KERNEL_SMALL := $(wildcard fs/procfs*.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/inotify*.c kernel/ipc/*.c kernel/debug/*.c \
                            loader/core*.c syscall/trace*.c syscall/ipc_*.c) \
     $(addprefix fs/,frame.c init.c mount.c pty.c rename.c seqbuf.c xattr.c) \
@@ -67,6 +68,7 @@ KERNEL_SMALL := $(wildcard fs/procfs*.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/
     $(addprefix syscall/,adjtimex.c attributes.c capability.c cputime.c file_handle.c identity.c inotify.c kcmp.c limits.c membarrier.c \
                          misc.c mount.c mqueue.c names.c numa.c prctl.c priority.c process_vm.c remap_file_pages.c sched.c stats.c \
                          sync.c timer.c ustat.c xattr.c)
+endif
 
 $(BUILD)/obj/%.c.o: %.c
 	@mkdir -p $(@D)
