@@ -25,7 +25,7 @@ WARNINGS := -Wall -Wextra -Werror -Wno-unused-parameter -Wstrict-prototypes -Wmi
 
 # ---- the kernel ------------------------------------------------------------------------------------------------------
 
-KERNEL_SRC := $(sort $(wildcard kernel/*.c kernel/*/*.c kernel/x86/*.S drivers/*.c fs/*.c net/*.c \
+KERNEL_SRC := $(sort $(wildcard kernel/*.c kernel/*/*.c kernel/x86/*.S drivers/*.c fs/*.c fs/*/*.c net/*.c \
                                 loader/*.c loader/*.S syscall/*.c))
 # kernel/debug/ is only part of the checked kernel (`make checked`), a build of its own with CHECKED=1.
 ifndef CHECKED
@@ -150,7 +150,7 @@ $(patsubst %,$(BUILD)/obj/%.o,$(wildcard loader/*.S)): $(BUILD)/vdso.so
 
 # ---- the host program ------------------------------------------------------------------------------------------------
 
-TOOL_SRC := $(sort $(wildcard tools/*.c))
+TOOL_SRC := $(sort $(wildcard tools/*.c tools/*/*.c))
 TOOL_OBJ := $(patsubst %,$(BUILD)/host/%.o,$(TOOL_SRC))
 TOOL_CFLAGS := -std=gnu11 -O2 -g -I. -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE \
                -DKNARR_VERSION='"$(VERSION)"' $(WARNINGS)

@@ -160,7 +160,7 @@ static int devfs_populate(struct dentry *dir) {
 
 static const struct superblock_ops devfs_sb_ops = {.statistics = tmpfs_statistics, .populate = devfs_populate};
 
-static struct superblock *devfs_mount(const struct fs_type *type, const char *source, const char *options) {
+static struct superblock *devfs_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
     struct superblock *sb = tmpfs_superblock(type, 0755);
     if (!IS_ERR(sb)) {
         sb->ops = &devfs_sb_ops;

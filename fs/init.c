@@ -5,7 +5,7 @@
 
 // On a new directory in the root of a mount. *made is the new mount, which stays.
 static int mount_in(struct mount *parent, const char *name, const struct fs_type *type, struct mount **made) {
-    struct superblock *sb = type->mount(type, NULL, "");
+    struct superblock *sb = type->mount(type, NULL, 0, "");
     if (IS_ERR(sb))
         return PTR_ERR(sb);
     struct dentry *d = tmpfs_make(parent->root, name, strlen(name), S_IFDIR | 0755, 0, NULL);

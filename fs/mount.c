@@ -253,7 +253,7 @@ int vfs_mount(const char *source, const struct path *target, const char *type, u
         return -ENODEV;
     if (!S_ISDIR(target->dentry->inode->mode))
         return -ENOTDIR;
-    struct superblock *sb = t->mount(t, source, options ? options : "");
+    struct superblock *sb = t->mount(t, source, flags, options ? options : "");
     if (IS_ERR(sb))
         return PTR_ERR(sb);
     int err = mount_attach(sb, source, target, flags);

@@ -169,7 +169,7 @@ static struct superblock *get_instance(bool mount) {
     return sb;
 }
 
-static struct superblock *mqueue_mount(const struct fs_type *type, const char *source, const char *options) {
+static struct superblock *mqueue_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
     struct superblock *sb = get_instance(false);
     if (!IS_ERR(sb))
         atomic_add(&sb->refs, 1);

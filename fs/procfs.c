@@ -346,7 +346,7 @@ static void proc_statistics(struct superblock *sb, struct fs_statistics *st) {
 }
 static const struct superblock_ops proc_sb_ops = {.statistics = proc_statistics};
 
-static struct superblock *proc_mount(const struct fs_type *type, const char *source, const char *options) {
+static struct superblock *proc_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
     struct superblock *sb = superblock_alloc(&proc_sb_ops, type, SB_UNCACHED);
     if (!sb)
         return ERR_PTR(-ENOMEM);

@@ -399,7 +399,7 @@ static const struct superblock_ops devpts_sb_ops = {.statistics = devpts_statist
 static const struct inode_ops devpts_directory_ops = {.lookup = NULL};
 
 // Options (ptmxmode=, gid=, mode=, newinstance) are accepted: there is one instance, with what containers ask for.
-static struct superblock *devpts_mount(const struct fs_type *type, const char *source, const char *options) {
+static struct superblock *devpts_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
     if (!devpts) {
         struct superblock *sb = tmpfs_superblock(type, 0755);
         if (IS_ERR(sb))

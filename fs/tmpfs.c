@@ -244,7 +244,7 @@ struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode) {
 }
 
 // Options: mode=OCTAL, uid=N, gid=N. Others (size=, nr_inodes=) are accepted: the limit is the machine's memory.
-static struct superblock *tmpfs_mount(const struct fs_type *type, const char *source, const char *options) {
+static struct superblock *tmpfs_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
     uint32_t mode = 01777, uid = 0, gid = 0;
     for (const char *o = options; o && *o; o = strchr(o, ',') ? strchr(o, ',') + 1 : NULL) {
         uint32_t *value = strncmp(o, "mode=", 5) == 0  ? &mode

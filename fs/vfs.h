@@ -10,6 +10,9 @@
 
 struct superblock;
 struct inode_ops;
+struct inode_table;
+struct page_cache;
+struct seqbuf;
 
 struct inode {
     const struct inode_ops *ops;
@@ -18,6 +21,7 @@ struct inode {
     uint32_t refs;
     uint8_t watched; // WATCHED_*, for fs/inotify.h
     bool linkable;   // of O_TMPFILE: link(2) may give it a first name
+    bool in_table;   // fs/cache/inode_table.h
     uint32_t mode; // S_IFMT and permissions
     uint32_t uid, gid, nlink;
     uint64_t ino, rdev, size, blocks; // blocks of 512 bytes
@@ -29,9 +33,24 @@ struct inode {
     struct pipe *pipe;    // of an open FIFO: fs/pipe.c, under `lock`
     struct file_lock *locks; // flock(2), fcntl(2): fs/lock.c
     struct inotify_mark *watches; // fs/inotify.c
-    struct xattr *xattrs;    // extended attributes, under `lock`: fs/xattr.c
+    struct xattr *xattrs;    // extended attributes, under `lock`: fs/xattr.c (file systems in memory)
+    struct page_cache *cache;  // fs/cache/pagecache.h: of files whose data lies elsewhere; NULL: none
+    struct inode *table_next;  // fs/cache/inode_table.h
     int32_t write_count;     // files open for writing; negative: running programs, which nobody may write to
 };
+
+// What inode_ops.set_attributes is to change; `valid` says which.
+struct attributes {
+    uint32_t valid; // ATTR_*
+    uint32_t mode, uid, gid;
+    nsec_t atime, mtime, ctime;
+};
+#define ATTR_MODE 1
+#define ATTR_UID 2
+#define ATTR_GID 4
+#define ATTR_ATIME 8
+#define ATTR_MTIME 16
+#define ATTR_CTIME 32
 
 // Lookup and change of names; called with the directory's inode locked. New entries are attached to the given dentry.
 struct inode_ops {
@@ -48,6 +67,14 @@ struct inode_ops {
     int (*follow)(struct inode *inode, struct path *target);
     int (*truncate)(struct inode *inode, uint64_t size);
     void (*update)(struct inode *inode);  // the attributes are about to be read (procfs sizes, ...). May be NULL
+    // The attributes are about to change (chmod, chown, utimensat, set-ID bits at a write, ...): 0, and the caller changes the inode,
+    // or -errno, and nothing changes. inode.lock held. NULL: an inode in memory, there is nobody to tell.
+    int (*set_attributes)(struct inode *inode, const struct attributes *a);
+    // Extended attributes that are not kept in inode.xattrs: after the checks of permission and namespace. inode.lock held.
+    // Length, -ENODATA, -ERANGE (buf NULL: the length alone); value NULL removes. NULL: SB_XATTRS decides.
+    long (*xattr_get)(struct inode *inode, const char *name, void *buf, size_t size);
+    int (*xattr_set)(struct inode *inode, const char *name, const void *value, size_t size, int flags);
+    long (*xattr_list)(struct inode *inode, char *buf, size_t size); // all of them; the caller leaves out what may not be seen
     void (*release)(struct inode *inode); // the last reference is gone
 };
 
@@ -78,6 +105,7 @@ struct dentry {
 #define DENTRY_MOUNTED 2 // something is mounted on it, in some mount
 #define DENTRY_LAZY 4    // a directory whose entries are made on first use: superblock_ops.populate
 #define DENTRY_ANON 8    // stands for a file that is in no tree: the name is what /proc/PID/fd shows
+#define DENTRY_PINNED 16 // not a cache: nobody else knows it (a change above a lower layer; negative: the name was removed)
 
 struct fs_statistics {
     uint64_t magic, block_size, blocks, blocks_free, files, files_free, name_max;
@@ -85,10 +113,22 @@ struct fs_statistics {
 struct superblock_ops {
     void (*statistics)(struct superblock *sb, struct fs_statistics *st);
     int (*populate)(struct dentry *dir);         // DENTRY_LAZY, see there; directory's inode locked
+    // SB_REVALIDATE: is this cached entry (positive or negative) still true? False: it is taken out of the table and looked up afresh.
+    // No lock is held; may sleep.
+    bool (*revalidate)(struct dentry *d);
+    // sync(2), syncfs(2), umount: all that was changed is on the medium. 0 or -errno. The page cache has been written before. May be NULL.
+    int (*sync)(struct superblock *sb);
+    // mount(2) with MS_REMOUNT: read-only or not (MS_RDONLY in flags). 0 or -errno. NULL: always possible.
+    int (*remount)(struct superblock *sb, unsigned long flags, const char *options);
+    // What /proc/mounts shows behind the mount's own flags: ",key=value,...". May be NULL.
+    void (*show_options)(struct superblock *sb, struct seqbuf *s);
     void (*release)(struct superblock *sb);      // may be NULL
 };
 #define SB_UNCACHED 1 // directory entries are looked up afresh each time (procfs)
 #define SB_COMPLETE 2 // the directory entries are the directory: what is not in the table does not exist
+#define SB_REVALIDATE 4 // directory entries are a cache of what others may change: superblock_ops.revalidate
+#define SB_XATTRS 8     // extended attributes are kept in inode.xattrs
+#define SB_RDONLY 16    // the file system itself cannot be written, whatever the mounts say
 struct superblock {
     const struct superblock_ops *ops;
     const struct fs_type *type;
@@ -97,12 +137,14 @@ struct superblock {
     uint32_t flags;      // SB_*
     uint64_t dev;        // st_dev
     uint64_t next_ino;
+    struct inode_table *inodes; // fs/cache/inode_table.h, or NULL
     void *data;
 };
 struct fs_type {
     const char *name;
     bool nodev; // needs no device, as /proc/filesystems shows it
-    struct superblock *(*mount)(const struct fs_type *type, const char *source, const char *options); // refs 1. ERR_PTR
+    // flags: MS_* of mount(2), of which the file system heeds MS_RDONLY. refs 1. ERR_PTR
+    struct superblock *(*mount)(const struct fs_type *type, const char *source, unsigned long flags, const char *options);
 };
 const struct fs_type *fs_type_find(const char *name);
 const struct fs_type *fs_type_at(unsigned index); // NULL: no more

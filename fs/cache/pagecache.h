@@ -1,0 +1,111 @@
+// The page cache: pages of files whose data lies elsewhere (a block device, a 9P server). A file system embeds a struct page_cache
+// in its inode, and gets read, write, mmap, read-ahead, write-back and eviction for it. Memory file systems do without (fs/tmpfs.h).
+//
+// A page in the cache has one reference of the tree; whoever got it holds another. Its state is in page->private (CACHE_*).
+// Locks: inode.lock (write, truncate; never taken by page faults) > the page's lock bit (held while it is filled) >
+// inode.spin (the tree; a leaf). Nothing here is held while a request is on its way but the page's lock bit.
+#ifndef FS_CACHE_PAGECACHE_H
+#define FS_CACHE_PAGECACHE_H
+
+#include "fs/pagetree.h"
+#include "fs/vfs.h"
+#include "kernel/memory/aspace.h"
+#include "kernel/memory/page.h"
+
+struct page_cache;
+
+#define CACHE_VALID 1      // the contents are there
+#define CACHE_LOCKED 2     // being filled
+#define CACHE_DIRTY 4      // newer than what it came from
+#define CACHE_WRITEBACK 8  // being written; stays readable and writable
+#define CACHE_REFERENCED 16 // used since the reclaimer last looked
+#define CACHE_FAILED 32    // the last read failed
+#define CACHE_READAHEAD 64 // whoever uses it starts the next read-ahead
+
+struct page_cache_ops {
+    // Starts reading the pages [index, index + count), which are locked and not valid. page_cache_read_done() is called for each,
+    // now or later, in any order. What lies behind the file's end within a page is zeroed by it. May sleep; must not take inode.lock.
+    void (*read)(struct page_cache *c, uint64_t index, struct page **pages, unsigned count);
+    // Starts writing the pages [index, index + count), CACHE_WRITEBACK and no longer dirty. page_cache_write_done() for each.
+    // May sleep; must not take inode.lock. NULL: nothing is ever dirty.
+    void (*write)(struct page_cache *c, uint64_t index, struct page **pages, unsigned count);
+    // Bytes [from, to) of the page `index` are about to change, by write(2) (inode.lock held, inode.size still the old one) or by
+    // the first store through a shared mapping (`fault`: inode.lock not held): makes sure that the change can be written later.
+    // *whole: the page need not be read first (it lies in a hole or behind the end: it is zeroed). 0, -ENOSPC, -EIO, -EDQUOT, -EROFS.
+    // NULL: always possible.
+    int (*prepare)(struct page_cache *c, uint64_t index, unsigned from, unsigned to, bool fault, bool *whole);
+    // Page `index` can be had without reading: with a reference, valid, never written to (of an image in memory; PAGE_RESERVED).
+    // NULL: it must be read. The function may be NULL.
+    struct page *(*provide)(struct page_cache *c, uint64_t index);
+};
+
+struct page_cache {
+    struct inode *host;
+    const struct page_cache_ops *ops;
+    struct backing backing;  // what mmap shows: the same pages
+    struct pagetree pages;   // under host->spin
+    struct list link;        // of all caches with pages: cache_list
+    uint32_t dirty;          // pages
+    uint32_t writing;        // pages on their way
+    int error;               // of a failed write-back that nobody was told yet (fsync, close reports it once)
+    uint32_t error_count;    // grows with each
+    nsec_t dirty_since;      // of the oldest change; 0: clean
+    uint64_t next_index;     // where a sequential reader would go on
+    uint32_t window;         // pages of the last read-ahead; 0: none
+};
+
+// `host` may still be under construction; its size is read at each call.
+void page_cache_init(struct page_cache *c, struct inode *host, const struct page_cache_ops *ops);
+// The last reference to the inode is gone: waits for what is on its way, drops all pages. What is dirty is written first when
+// the inode still has links, else thrown away.
+void page_cache_destroy(struct page_cache *c);
+
+// --- Pages ---
+// Each returns a page with a reference for the caller: page_unref() it.
+// Valid, read when needed (with read-ahead), waited for. ERR_PTR(-EIO, -ENOMEM).
+struct page *page_cache_get(struct page_cache *c, uint64_t index);
+// If it is there and valid; NULL otherwise. No I/O, no sleep.
+struct page *page_cache_peek(struct page_cache *c, uint64_t index);
+// To be changed at [from, to): ops->prepare was called and the rest is valid. ERR_PTR. Then change it and call page_cache_dirty.
+struct page *page_cache_get_write(struct page_cache *c, uint64_t index, unsigned from, unsigned to);
+void page_cache_dirty(struct page_cache *c, struct page *p);
+// Starts reading, without waiting. A hint.
+void page_cache_prefetch(struct page_cache *c, uint64_t index, uint64_t count);
+
+// --- For page_cache_ops: the end of what `read` and `write` started. Any context. ---
+void page_cache_read_done(struct page_cache *c, struct page *p, int error);
+void page_cache_write_done(struct page_cache *c, struct page *p, int error);
+
+// --- Ranges of pages; `count` ~0UL: to the end ---
+// Writes what is dirty and waits for it, and for what was on its way. 0 or -EIO, -ENOSPC (of these pages).
+int page_cache_sync(struct page_cache *c, uint64_t index, uint64_t count);
+int page_cache_start_sync(struct page_cache *c, uint64_t index, uint64_t count); // without waiting
+// The error of an earlier write-back that this open file has not been told: 0 or -errno. *seen: the file's count.
+int page_cache_check_error(struct page_cache *c, uint32_t *seen);
+// The file shrank or a hole was made: pages in [index, ...) are unmapped and dropped, dirty or not. inode.lock held.
+void page_cache_drop(struct page_cache *c, uint64_t index, uint64_t count);
+// The new size is in inode.size: drops what is behind, zeroes the rest of the last page. inode.lock held.
+void page_cache_truncated(struct page_cache *c, uint64_t old_size);
+// Bytes of one page become zero where it is cached, marked dirty. inode.lock held.
+void page_cache_zero(struct page_cache *c, uint64_t from, uint64_t to);
+// The source changed behind our back: clean pages go (mapped ones, too); dirty ones stay. How many went.
+uint64_t page_cache_invalidate(struct page_cache *c, uint64_t index, uint64_t count);
+
+// --- For struct file_ops and inode_ops of such files ---
+struct page_cache *page_cache_of(struct inode *inode); // inode->cache: NULL for others
+int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos);
+int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos); // takes inode.lock, O_APPEND, limits, times, set-ID bits
+struct backing *page_cache_map(struct file *f, unsigned prot, unsigned flags);
+int page_cache_fsync(struct file *f, bool data_only); // the data alone: the file system adds its own part
+
+// --- The whole cache ---
+// Gives back clean pages, least recently used first, at least `pages` when it can. May sleep when `wait` (then dirty pages are
+// written, too). How many went. Called by whoever finds no memory in a context that may sleep, and by the reclaimer's thread.
+uint64_t page_cache_reclaim(uint64_t pages, bool wait);
+void page_cache_sync_all(struct superblock *sb); // sync(2), syncfs(2): starts and waits. NULL: all
+struct cache_statistics {
+    uint64_t pages, dirty, writing, read_ahead, evicted; // for /proc/meminfo and /proc/vmstat
+};
+void page_cache_statistics(struct cache_statistics *out);
+
+#endif

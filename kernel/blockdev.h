@@ -1,0 +1,70 @@
+// Block devices: what a driver (virtio-blk) offers to the file systems above. The user declares, the driver fills in.
+// A request is the caller's memory until its `done` was called. Several may be on their way; they end in any order.
+#ifndef KERNEL_BLOCKDEV_H
+#define KERNEL_BLOCKDEV_H
+
+#include "kernel/list.h"
+#include "kernel/types.h"
+
+#define SECTOR_SHIFT 9
+#define SECTOR_SIZE 512u
+
+enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
+
+struct block_segment {
+    void *data; // in the direct map, physically contiguous
+    uint32_t len; // a multiple of the device's block size
+};
+
+struct block_request {
+    enum block_op op;
+    int error;                       // when done: 0, -EIO, -EOPNOTSUPP, -EROFS, -EINVAL
+    uint64_t sector;                 // of 512 bytes, whatever the device's block size
+    uint64_t sectors;                // BLOCK_DISCARD, BLOCK_WRITE_ZEROES; otherwise the segments tell
+    const struct block_segment *segments;
+    unsigned count;                  // at most block_device.segments_max
+    void (*done)(struct block_request *r); // any context, also interrupts; may submit more; may not sleep
+    void *owner;                     // the caller's
+    struct list link;                // the driver's
+};
+
+struct block_device;
+struct block_ops {
+    // Starts a request that block_submit has checked; `done` is called exactly once, perhaps before this returns. Any context.
+    // What finds the queue full waits in the driver.
+    void (*submit)(struct block_device *dev, struct block_request *r);
+};
+
+struct block_device {
+    const struct block_ops *ops;
+    char name[16];          // "vda": the node in /dev
+    char serial[24];        // what the device says of itself, "" when nothing
+    uint64_t rdev;          // major 254 as Linux' virtio disks, minor 16 * index
+    uint64_t sectors;       // of 512 bytes
+    uint32_t block_size;    // logical, 512 to 4096: requests are multiples of it
+    uint32_t optimal_size;  // bytes: the device likes multiples of it; 0: says nothing
+    uint32_t segments_max;  // in one request, at least 16
+    uint32_t bytes_max;     // of one request; 0: no limit
+    uint32_t discard_max, zeroes_max; // sectors of one such request; 0: it cannot
+    bool read_only, flushes; // flushes: there is a volatile cache, BLOCK_FLUSH does something
+    const void *memory;     // the contents, when they lie in the direct map for good (an image in the initrd); page-aligned. Else NULL
+    void *driver;
+    struct list link;       // of all devices
+    // Counters for /proc/diskstats; relaxed.
+    uint64_t reads, writes, sectors_read, sectors_written;
+    struct inode *inode;    // fs/blockdev.c: the device's page cache, shared by all nodes. NULL until opened first
+    uint32_t exclusive;     // fs/blockdev.c: mounts that hold it
+};
+
+// The driver's: at boot, in thread context. The name is given here ("vda", "vdb", ... in order). 0 or -ENOMEM.
+int blockdev_register(struct block_device *dev);
+struct block_device *blockdev_find(uint64_t rdev);
+struct block_device *blockdev_find_name(const char *name); // "vda" or "/dev/vda". NULL: none
+struct block_device *blockdev_next(struct block_device *dev); // NULL starts; NULL: no more. Devices stay for ever
+// What block_ops.submit needs not check: range, alignment, read-only, counts. A bad request is done at once with its error.
+void block_submit(struct block_device *dev, struct block_request *r);
+// Submits and waits (not interruptible). The error. `buf` of kernel memory in the direct map, contiguous.
+int block_io(struct block_device *dev, enum block_op op, uint64_t sector, void *buf, size_t len);
+int block_flush(struct block_device *dev); // what was written before is on the medium: 0 or -EIO. Nothing to do without a cache
+
+#endif
