@@ -5,6 +5,8 @@
 #include "drivers/virtio.h"
 #include "kernel/chardev.h"
 
+const struct virtio_driver *const virtio_drivers[] = {&virtio_console_driver, &virtio_rng_driver, NULL};
+
 void drivers_init(void) {
     virtio_mmio_probe();
     virtio_pci_probe();

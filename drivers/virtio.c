@@ -13,12 +13,11 @@
 #define STATUS_FEATURES_OK 8
 #define STATUS_FAILED 128
 
-static const struct virtio_driver *const drivers[] = {&virtio_console_driver, &virtio_rng_driver};
-static bool taken[ARRAY_SIZE(drivers)]; // each driver here serves one device
+static uint32_t taken; // bit i: virtio_drivers[i] has its one device
 
 static int find_driver(unsigned id) {
-    for (unsigned i = 0; i < ARRAY_SIZE(drivers); i++)
-        if (drivers[i]->id == id && !taken[i])
+    for (unsigned i = 0; virtio_drivers[i]; i++)
+        if (virtio_drivers[i]->id == id && !(taken & 1u << i))
             return (int)i;
     return -1;
 }
@@ -48,18 +47,19 @@ int virtio_device_found(struct virtio_device *dev) {
         return -ENODEV;
     if (reset(dev) < 0) // 1. reset the device
         return -ENODEV;
-    add_status(dev, STATUS_ACKNOWLEDGE); // 2. it was noticed
-    add_status(dev, STATUS_DRIVER);      // 3. there is a driver for it
-    int err = drivers[i]->probe(dev);    // 4. to 8. are the driver's
+    add_status(dev, STATUS_ACKNOWLEDGE);     // 2. it was noticed
+    add_status(dev, STATUS_DRIVER);          // 3. there is a driver for it
+    int err = virtio_drivers[i]->probe(dev); // 4. to 8. are the driver's
     if (err < 0) {
-        log_err("%s %lx: %s cannot use it (error %d)", dev->bus, dev->place, drivers[i]->name, -err);
+        log_err("%s %lx: %s cannot use it (error %d)", dev->bus, dev->place, virtio_drivers[i]->name, -err);
         dev->broken = true;
         dev->transport->set_status(dev, 0); // it forgets the queues that it was told about
         dev->transport->set_status(dev, STATUS_FAILED);
         return -ENODEV;
     }
-    taken[i] = true;
-    log_info("%s %lx: %s, features %lx", dev->bus, dev->place, drivers[i]->name, dev->features);
+    if (!virtio_drivers[i]->several)
+        taken |= 1u << i;
+    log_info("%s %lx: %s, features %lx", dev->bus, dev->place, virtio_drivers[i]->name, dev->features);
     return 0;
 }
 

@@ -13,7 +13,7 @@
 
 #include "kernel/types.h"
 
-enum virtio_id { VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4 };
+enum virtio_id { VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_9P = 9 };
 
 #define VIRTIO_RING_F_EVENT_IDX (1UL << 29)
 #define VIRTIO_F_VERSION_1 (1UL << 32)
@@ -56,6 +56,7 @@ struct virtio_device {
 struct virtio_driver {
     enum virtio_id id;
     const char *name;
+    bool several;                            // serves any number of devices; otherwise the first one
     int (*probe)(struct virtio_device *dev); // 0, or -errno: the device is reset and left alone
 };
 
@@ -96,6 +97,7 @@ void virtio_mmio_probe(void); // every virtio_mmio.device= of the command line
 void virtio_pci_probe(void);  // every device on the PCI bus
 
 extern const struct virtio_driver virtio_console_driver, virtio_rng_driver;
+extern const struct virtio_driver *const virtio_drivers[]; // drivers.c: all of them, then NULL; at most 32
 
 // Section 2.7: the rings that driver and device share, in guest memory. All little endian.
 struct virtq_desc {

@@ -10,8 +10,11 @@
 #include "tests/unit/fake_virtio.h"
 
 static int probe_ok(struct virtio_device *dev) { return virtio_negotiate(dev, 0); }
-const struct virtio_driver virtio_console_driver = {.id = VIRTIO_ID_CONSOLE, .name = "console", .probe = probe_ok};
-const struct virtio_driver virtio_rng_driver = {.id = VIRTIO_ID_RNG, .name = "rng", .probe = probe_ok};
+static const struct virtio_driver console_driver = {.id = VIRTIO_ID_CONSOLE, .name = "console", .probe = probe_ok};
+static const struct virtio_driver rng_driver = {.id = VIRTIO_ID_RNG, .name = "rng", .probe = probe_ok};
+static const struct virtio_driver disk_driver = {
+    .id = VIRTIO_ID_BLOCK, .name = "disk", .several = true, .probe = probe_ok};
+const struct virtio_driver *const virtio_drivers[] = {&console_driver, &rng_driver, &disk_driver, NULL};
 
 static struct virtio_device device;
 static unsigned callbacks;
@@ -42,6 +45,12 @@ static void follows_the_steps(void **state) {
     assert_false(virtio_wanted(VIRTIO_ID_RNG)); /* one is enough */
     assert_false(virtio_wanted(1));
     assert_int_equal(virtio_device_found(&dev), -ENODEV);
+
+    struct virtio_device disks[3];
+    for (int i = 0; i < 3; i++) { /* of these there may be several */
+        disks[i] = (struct virtio_device){.transport = &fake_transport, .id = VIRTIO_ID_BLOCK, .bus = "fake"};
+        assert_int_equal(virtio_device_found(&disks[i]), 0);
+    }
 }
 
 static void refuses_what_it_cannot_use(void **state) {

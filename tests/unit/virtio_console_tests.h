@@ -11,7 +11,8 @@
 #include "tests/unit/fake_virtio.h"
 
 static int no_probe(struct virtio_device *dev) { return -ENODEV; }
-const struct virtio_driver virtio_rng_driver = {.id = VIRTIO_ID_RNG, .name = "rng", .probe = no_probe};
+static const struct virtio_driver rng_driver = {.id = VIRTIO_ID_RNG, .name = "rng", .probe = no_probe};
+const struct virtio_driver *const virtio_drivers[] = {&virtio_console_driver, &rng_driver, NULL};
 
 #ifdef MULTIPORT /* the console is on port 1 */
 #define RX 4
