@@ -1,5 +1,6 @@
 // Inodes: life, attributes and the permission checks of Linux (mode bits, owner, groups, capabilities).
 // Attributes are plain words: a reader may see one before and one after a change, as on Linux; changes hold inode.lock.
+#include "fs/cache/inode_table.h"
 #include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/string.h"
@@ -38,6 +39,8 @@ void inode_init(struct inode *inode, struct superblock *sb, const struct inode_o
 void inode_unref(struct inode *inode) {
     if (atomic_sub(&inode->refs, 1) != 1)
         return;
+    if (unlikely(inode->in_table))
+        inode_table_remove(inode);
     if (unlikely(inode->xattrs != NULL))
         xattrs_free(inode);
     inode->ops->release(inode);

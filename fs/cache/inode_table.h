@@ -13,6 +13,8 @@ struct inode *inode_table_find(struct superblock *sb, uint64_t ino);
 // Adds one that is ready for use (refs 1, inode->ino its number). When there is one of the number already, that one is returned with
 // a reference, and the caller throws his own away; otherwise the argument.
 struct inode *inode_table_add(struct inode *inode);
+// inode_unref's: the last reference is gone, the inode is about to be released.
+void inode_table_remove(struct inode *inode);
 // Calls fn for each inode, with a reference, until it returns false. No lock is held: fn may sleep.
 void inode_table_each(struct superblock *sb, bool (*fn)(struct inode *inode, void *ctx), void *ctx);
 
