@@ -29,6 +29,7 @@ void inode_init(struct inode *inode, struct superblock *sb, const struct inode_o
     inode->uid = c->fsuid;
     inode->gid = c->fsgid;
     inode->nlink = 1;
+    inode->maybe_capable = ops->xattr_get;
     inode->ino = atomic_add(&sb->next_ino, 1);
     inode->atime = inode->mtime = inode->ctime = inode->btime = inode_now();
     mutex_init(&inode->lock);
@@ -157,6 +158,25 @@ void vfs_stat_file(struct file *f, struct vfs_stat *out) {
 
 void inode_touch_change(struct inode *inode) { inode->mtime = inode->ctime = inode_now(); }
 
+int inode_set_attributes(struct inode *inode, const struct attributes *a) {
+    int err = inode->ops->set_attributes ? inode->ops->set_attributes(inode, a) : 0;
+    if (err < 0)
+        return err;
+    if (a->valid & ATTR_MODE)
+        inode->mode = (inode->mode & S_IFMT) | (a->mode & 07777);
+    if (a->valid & ATTR_UID)
+        inode->uid = a->uid;
+    if (a->valid & ATTR_GID)
+        inode->gid = a->gid;
+    if (a->valid & ATTR_ATIME)
+        inode->atime = a->atime;
+    if (a->valid & ATTR_MTIME)
+        inode->mtime = a->mtime;
+    if (a->valid & ATTR_CTIME)
+        inode->ctime = a->ctime;
+    return 0;
+}
+
 int vfs_chmod(struct inode *inode, uint32_t mode) {
     if (!vfs_owns(inode))
         return -EPERM;
@@ -165,25 +185,37 @@ int vfs_chmod(struct inode *inode, uint32_t mode) {
     mutex_lock(&inode->lock);
     if (!credentials_in_group(inode->gid) && !capable(CAP_FSETID))
         mode &= ~S_ISGID;
-    inode->mode = (inode->mode & S_IFMT) | (mode & 07777);
-    inode->ctime = inode_now();
+    struct attributes a = {.valid = ATTR_MODE | ATTR_CTIME, .mode = mode & 07777, .ctime = inode_now()};
+    int err = inode_set_attributes(inode, &a);
     mutex_unlock(&inode->lock);
-    inotify_changed(inode, IN_ATTRIB);
-    return 0;
+    if (err == 0)
+        inotify_changed(inode, IN_ATTRIB);
+    return err;
 }
 
-// Somebody changes the file: what it lets others become is no longer what was meant. `always`: even when root does it.
-static void drop_privileges(struct inode *inode, bool always) {
-    if ((inode->mode & (S_ISUID | S_ISGID)) && (always || !capable(CAP_FSETID))) {
-        inode->mode &= ~S_ISUID;
-        if ((inode->mode & S_IXGRP) || (!credentials_in_group(inode->gid) && !capable(CAP_FSETID)))
-            inode->mode &= ~S_ISGID;
-    }
-    if (inode->xattrs)
-        xattr_drop_capabilities(inode);
+// Somebody changes the file: what it lets others become is no longer what was meant. Adds to `a` what is to change of the mode.
+// `always`: even when root does it.
+static void drop_set_id(const struct inode *inode, bool always, struct attributes *a) {
+    uint32_t mode = inode->mode;
+    if (!(mode & (S_ISUID | S_ISGID)) || (!always && capable(CAP_FSETID)))
+        return;
+    a->mode = mode & 07777 & ~S_ISUID;
+    if ((mode & S_IXGRP) || (!credentials_in_group(inode->gid) && !capable(CAP_FSETID)))
+        a->mode &= ~S_ISGID;
+    if (a->mode != (mode & 07777))
+        a->valid |= ATTR_MODE;
 }
 
-void inode_drop_privileges_slow(struct inode *inode) { drop_privileges(inode, false); }
+int inode_drop_privileges_slow(struct inode *inode) {
+    struct attributes a = {.valid = 0};
+    int err = 0;
+    drop_set_id(inode, false, &a);
+    if (a.valid)
+        err = inode_set_attributes(inode, &a);
+    if (err == 0 && inode->maybe_capable)
+        err = xattr_drop_capabilities(inode);
+    return err;
+}
 
 int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid) {
     bool owner = current_cred()->fsuid == inode->uid;
@@ -191,32 +223,39 @@ int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid) {
         return -EPERM;
     if (gid != ~0u && !(owner && (credentials_in_group(gid) || gid == inode->gid)) && !capable(CAP_CHOWN))
         return -EPERM;
+    struct attributes a = {.valid = ATTR_CTIME, .uid = uid, .gid = gid, .ctime = inode_now()};
+    a.valid |= (uid != ~0u ? ATTR_UID : 0) | (gid != ~0u ? ATTR_GID : 0);
     mutex_lock(&inode->lock);
-    if (uid != ~0u)
-        inode->uid = uid;
-    if (gid != ~0u)
-        inode->gid = gid;
-    if (!S_ISDIR(inode->mode))
-        drop_privileges(inode, true);
-    inode->ctime = inode_now();
+    int err = 0;
+    if (!S_ISDIR(inode->mode)) {
+        drop_set_id(inode, true, &a);
+        if (inode->maybe_capable)
+            err = xattr_drop_capabilities(inode);
+    }
+    if (err == 0)
+        err = inode_set_attributes(inode, &a);
     mutex_unlock(&inode->lock);
-    if (uid != ~0u || gid != ~0u)
+    if (err == 0 && (uid != ~0u || gid != ~0u))
         inotify_changed(inode, IN_ATTRIB);
-    return 0;
+    return err;
+}
+
+static int set_times(struct inode *inode, const struct attributes *a) {
+    mutex_lock(&inode->lock);
+    int err = inode_set_attributes(inode, a);
+    mutex_unlock(&inode->lock);
+    return err;
 }
 
 int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime) {
     if (!vfs_owns(inode))
         return -EPERM;
-    mutex_lock(&inode->lock);
-    if (atime != NSEC_MAX)
-        inode->atime = atime;
-    if (mtime != NSEC_MAX)
-        inode->mtime = mtime;
-    inode->ctime = inode_now();
-    mutex_unlock(&inode->lock);
-    inotify_changed(inode, mtime == NSEC_MAX ? IN_ACCESS : atime == NSEC_MAX ? IN_MODIFY : IN_ATTRIB);
-    return 0;
+    struct attributes a = {.valid = ATTR_CTIME, .atime = atime, .mtime = mtime, .ctime = inode_now()};
+    a.valid |= (atime != NSEC_MAX ? ATTR_ATIME : 0) | (mtime != NSEC_MAX ? ATTR_MTIME : 0);
+    int err = set_times(inode, &a);
+    if (err == 0)
+        inotify_changed(inode, mtime == NSEC_MAX ? IN_ACCESS : atime == NSEC_MAX ? IN_MODIFY : IN_ATTRIB);
+    return err;
 }
 
 int vfs_touch(struct inode *inode) {
@@ -225,11 +264,13 @@ int vfs_touch(struct inode *inode) {
         if (err < 0)
             return err;
     }
-    mutex_lock(&inode->lock);
-    inode->atime = inode->mtime = inode->ctime = inode_now();
-    mutex_unlock(&inode->lock);
-    inotify_changed(inode, IN_ATTRIB);
-    return 0;
+    nsec_t now = inode_now();
+    struct attributes a = {
+        .valid = ATTR_ATIME | ATTR_MTIME | ATTR_CTIME, .atime = now, .mtime = now, .ctime = now};
+    int err = set_times(inode, &a);
+    if (err == 0)
+        inotify_changed(inode, IN_ATTRIB);
+    return err;
 }
 
 int vfs_truncate(struct inode *inode, uint64_t size) {
@@ -245,10 +286,13 @@ int vfs_truncate(struct inode *inode, uint64_t size) {
         return -EFBIG;
     }
     mutex_lock(&inode->lock);
-    int err = inode->ops->truncate(inode, size);
+    int err = inode_drop_privileges(inode);
+    if (err == 0)
+        err = inode->ops->truncate(inode, size);
     if (err == 0) {
-        inode_touch_change(inode);
-        inode_drop_privileges(inode);
+        nsec_t now = inode_now();
+        struct attributes a = {.valid = ATTR_MTIME | ATTR_CTIME, .mtime = now, .ctime = now};
+        err = inode_set_attributes(inode, &a);
     }
     mutex_unlock(&inode->lock);
     if (err == 0)

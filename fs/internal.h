@@ -111,13 +111,18 @@ uint32_t current_umask(void);
 nsec_t inode_now(void);
 int permission_sticky(struct inode *dir, struct inode *victim); // -EPERM in sticky directories
 void inode_touch_change(struct inode *inode); // mtime and ctime: contents of a directory or file changed
+// The same after a name in it was made or removed, unless the file system has done it itself.
+static inline void directory_touch(struct inode *dir) {
+    if (!dir->ops->set_attributes)
+        inode_touch_change(dir);
+}
 static inline int search_permission(struct inode *dir) {
     return likely((dir->mode & 0111) == 0111) ? 0 : vfs_permission(dir, 1);
 }
 
 // --- xattr.c ---
 void xattrs_free(struct inode *inode);
-void xattr_drop_capabilities(struct inode *inode); // inode.lock held
+int xattr_drop_capabilities(struct inode *inode); // inode.lock held. 0, also when there are none
 
 // --- tmpfs.c ---
 extern const struct fs_type tmpfs_type, proc_type, devfs_type, devpts_type, mqueue_type;

@@ -56,7 +56,7 @@ static int creation_end(struct creation *c, int err) {
     if (err == 0) {
         if (!(c->d->flags & DENTRY_HASHED))
             dentry_insert(c->d);
-        inode_touch_change(c->dir);
+        directory_touch(c->dir);
         inotify_created(c->dir, c->d);
     }
     dentry_unref(c->d);
@@ -172,7 +172,7 @@ static int unlink_locked(struct walk *w, struct inode *dir, bool directory) {
         err = op(dir, d);
         if (err == 0) {
             dentry_remove(d);
-            inode_touch_change(dir);
+            directory_touch(dir);
             inotify_removed(dir, d, directory);
         }
         if (directory)

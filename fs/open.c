@@ -150,7 +150,7 @@ static struct file *create_locked(struct walk *w, struct inode *dir, unsigned fl
     if (err == 0) {
         if (!(d->flags & DENTRY_HASHED))
             dentry_insert(d);
-        inode_touch_change(dir);
+        directory_touch(dir);
         inotify_created(dir, d);
         f = open_created(w, d, flags); // whatever the new file's mode says
     }

@@ -27,7 +27,11 @@ struct inode *path_inode(const struct path *p) {
 bool path_equal(const struct path *a, const struct path *b) { return a->dentry == b->dentry && a->mount == b->mount; }
 
 bool path_read_only(const struct path *p) {
-    return p->mount->flags & 1; // MS_RDONLY
+    return (p->mount->flags & 1) || (p->mount->sb->flags & SB_RDONLY); // MS_RDONLY
+}
+
+uint32_t path_mount_flags(const struct path *p) {
+    return p->dentry ? p->mount->flags | path_read_only(p) : 0;
 }
 
 static void first_root(struct path *out) {

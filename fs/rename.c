@@ -102,10 +102,11 @@ static int rename_entries(struct walk *from, struct walk *to, struct dentry *old
         dentry_exchange(old, new);
     else
         dentry_move(old, new, long_name);
-    inode_touch_change(from_dir);
+    directory_touch(from_dir);
     if (to_dir != from_dir)
-        inode_touch_change(to_dir);
-    old->inode->ctime = from_dir->ctime;
+        directory_touch(to_dir);
+    if (!old->inode->ops->set_attributes)
+        old->inode->ctime = from_dir->ctime;
     if (inotify_move_watched(&move))
         report(&move, flags & RENAME_EXCHANGE);
     return 0;

@@ -230,7 +230,7 @@ void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st) {
 static const struct superblock_ops tmpfs_sb_ops = {.statistics = tmpfs_statistics};
 
 struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode) {
-    struct superblock *sb = superblock_alloc(&tmpfs_sb_ops, type, SB_COMPLETE);
+    struct superblock *sb = superblock_alloc(&tmpfs_sb_ops, type, SB_COMPLETE | SB_XATTRS);
     if (!sb)
         return ERR_PTR(-ENOMEM);
     struct inode *inode = tmpfs_inode_new(sb, S_IFDIR | mode, 0);
@@ -272,7 +272,7 @@ const struct fs_type tmpfs_type = {.name = "tmpfs", .nodev = true, .mount = tmpf
 
 struct file *memfd_open(const char *name, unsigned flags, uint32_t mode) {
     static struct superblock memfd_sb = {
-        .ops = &tmpfs_sb_ops, .type = &tmpfs_type, .refs = 1, .flags = SB_COMPLETE, .dev = 2, .next_ino = 1};
+        .ops = &tmpfs_sb_ops, .type = &tmpfs_type, .refs = 1, .flags = SB_COMPLETE | SB_XATTRS, .dev = 2, .next_ino = 1};
     struct inode *inode = tmpfs_inode_new(&memfd_sb, S_IFREG | (mode & 0777), 0);
     if (!inode)
         return ERR_PTR(-ENOMEM);

@@ -22,6 +22,7 @@ struct inode {
     uint8_t watched; // WATCHED_*, for fs/inotify.h
     bool linkable;   // of O_TMPFILE: link(2) may give it a first name
     bool in_table;   // fs/cache/inode_table.h
+    bool maybe_capable; // it may have file capabilities: who wants to know asks for the attribute
     uint32_t mode; // S_IFMT and permissions
     uint32_t uid, gid, nlink;
     uint64_t ino, rdev, size, blocks; // blocks of 512 bytes
@@ -68,7 +69,8 @@ struct inode_ops {
     int (*truncate)(struct inode *inode, uint64_t size);
     void (*update)(struct inode *inode);  // the attributes are about to be read (procfs sizes, ...). May be NULL
     // The attributes are about to change (chmod, chown, utimensat, set-ID bits at a write, ...): 0, and the caller changes the inode,
-    // or -errno, and nothing changes. inode.lock held. NULL: an inode in memory, there is nobody to tell.
+    // or -errno, and nothing changes. inode.lock held. NULL: an inode in memory, there is nobody to tell. A file system that has this
+    // function keeps the times of files and directories that its own functions change (create, rename, write, ...) itself.
     int (*set_attributes)(struct inode *inode, const struct attributes *a);
     // Extended attributes that are not kept in inode.xattrs: after the checks of permission and namespace. inode.lock held.
     // Length, -ENODATA, -ERANGE (buf NULL: the length alone); value NULL removes. NULL: SB_XATTRS decides.
@@ -185,11 +187,14 @@ void inode_put_write(struct inode *inode);
 int inode_deny_write(struct inode *inode);
 void inode_allow_write(struct inode *inode);
 // Its contents change: set-ID bits and file capabilities go. inode.lock held.
-void inode_drop_privileges_slow(struct inode *inode);
-static inline void inode_drop_privileges(struct inode *inode) {
-    if (unlikely((inode->mode & (S_ISUID | S_ISGID)) || inode->xattrs))
-        inode_drop_privileges_slow(inode);
+int inode_drop_privileges_slow(struct inode *inode);
+static inline int inode_drop_privileges(struct inode *inode) { // 0, or what the file system says to it
+    if (unlikely((inode->mode & (S_ISUID | S_ISGID)) || inode->maybe_capable))
+        return inode_drop_privileges_slow(inode);
+    return 0;
 }
+// Tells the file system (inode_ops.set_attributes) and changes the inode. inode.lock held. 0 or -errno, then nothing has changed.
+int inode_set_attributes(struct inode *inode, const struct attributes *a);
 
 // --- Extended attributes, kept by file systems in memory. xattr(7) ---
 // The value's length (buf may be NULL for that alone), -ENODATA, -ERANGE, -EOPNOTSUPP.
@@ -271,7 +276,8 @@ int vfs_chown(struct inode *inode, uint32_t uid, uint32_t gid); // ~0: unchanged
 int vfs_set_times(struct inode *inode, nsec_t atime, nsec_t mtime);
 int vfs_touch(struct inode *inode);                // both times now: write permission suffices
 bool vfs_owns(const struct inode *inode);           // the current process is its owner, or may act as such
-bool path_read_only(const struct path *p);         // by its mount
+bool path_read_only(const struct path *p);         // by its mount or its file system
+uint32_t path_mount_flags(const struct path *p);    // MS_* of its mount; MS_RDONLY also for the file system; 0: in no mount
 
 // Root, working directory, umask of a process (CLONE_FS shares it).
 struct fs_context {

@@ -1,10 +1,11 @@
-// Extended attributes: kept with the inode, in memory, sorted by name. xattr(7).
+// Extended attributes: kept with the inode, in memory, sorted by name; or by the file system (inode_ops.xattr_get). xattr(7).
 // user.* follows the file's permissions, trusted.* is root's, security.* may be read by all. POSIX ACLs are not supported.
 // Lock: inode.lock.
 #include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/string.h"
 #include <linux/capability.h>
+#include <linux/limits.h>
 #include <linux/xattr.h>
 
 #define CAPABILITIES "security.capability"
@@ -56,7 +57,7 @@ static int check_permission(struct inode *inode, const char *name, bool write) {
 // Are attributes of this name kept?
 static int check_kind(struct inode *inode, const char *name) {
     static const char *const prefixes[] = {"user.", "trusted.", "security."};
-    if (!tmpfs_owns(inode))
+    if (!inode->ops->xattr_get && !(inode->sb->flags & SB_XATTRS))
         return -EOPNOTSUPP;
     for (unsigned i = 0; i < ARRAY_SIZE(prefixes); i++)
         if (has_prefix(name, prefixes[i]))
@@ -84,9 +85,8 @@ static int check_security(const char *name, const void *value, size_t size, bool
 
 // --- Reading ---
 
-static long read_value(struct inode *inode, const char *name, void *buf, size_t size) {
+static long read_memory(struct inode *inode, const char *name, void *buf, size_t size) {
     bool found;
-    mutex_lock(&inode->lock);
     struct xattr *x = *find(inode, name, &found);
     long n = found ? (long)x->size : -ENODATA;
     if (n > 0 && buf) {
@@ -95,6 +95,12 @@ static long read_value(struct inode *inode, const char *name, void *buf, size_t 
         else
             memcpy(buf, value_of(x), (size_t)n);
     }
+    return n;
+}
+
+static long read_value(struct inode *inode, const char *name, void *buf, size_t size) {
+    mutex_lock(&inode->lock);
+    long n = inode->ops->xattr_get ? inode->ops->xattr_get(inode, name, buf, size) : read_memory(inode, name, buf, size);
     mutex_unlock(&inode->lock);
     return n;
 }
@@ -106,33 +112,67 @@ long xattr_get(struct inode *inode, const char *name, void *buf, size_t size) {
     return err < 0 ? err : read_value(inode, name, buf, size);
 }
 
-long xattr_list(struct inode *inode, char *buf, size_t size) {
-    bool all = capable(CAP_SYS_ADMIN);
+static long list_memory(struct inode *inode, bool all, char *buf, size_t size) {
     size_t n = 0;
-    long err = 0;
-    mutex_lock(&inode->lock);
     for (struct xattr *x = inode->xattrs; x; x = x->next) {
         if (!all && has_prefix(x->name, "trusted."))
             continue;
-        if (buf && x->name_size > size - n) {
-            err = -ERANGE;
-            break;
-        }
+        if (buf && x->name_size > size - n)
+            return -ERANGE;
         if (buf)
             memcpy(buf + n, x->name, x->name_size);
         n += x->name_size;
     }
+    return (long)n;
+}
+
+// Takes the names out that the caller may not see. `raw` need not be what it should: it may come from a server.
+static long filter(const char *raw, size_t len, bool all, char *buf, size_t size) {
+    size_t n = 0;
+    for (size_t at = 0, next; at < len; at = next) {
+        next = at + strnlen(raw + at, len - at) + 1;
+        if (next > len || next == at + 1 || (!all && has_prefix(raw + at, "trusted.")))
+            continue;
+        if (buf && next - at > size - n)
+            return -ERANGE;
+        if (buf)
+            memcpy(buf + n, raw + at, next - at);
+        n += next - at;
+    }
+    return (long)n;
+}
+
+static long list_file_system(struct inode *inode, bool all, char *buf, size_t size) {
+    long n = inode->ops->xattr_list(inode, NULL, 0);
+    if (n <= 0)
+        return n;
+    if (n > XATTR_LIST_MAX)
+        return -E2BIG;
+    char *raw = kmalloc((size_t)n);
+    if (!raw)
+        return -ENOMEM;
+    n = inode->ops->xattr_list(inode, raw, (size_t)n);
+    if (n > 0)
+        n = filter(raw, (size_t)n, all, buf, size);
+    kfree(raw);
+    return n;
+}
+
+long xattr_list(struct inode *inode, char *buf, size_t size) {
+    bool all = capable(CAP_SYS_ADMIN);
+    mutex_lock(&inode->lock);
+    long n = inode->ops->xattr_list ? list_file_system(inode, all, buf, size) : list_memory(inode, all, buf, size);
     mutex_unlock(&inode->lock);
-    return err < 0 ? err : (long)n;
+    return n;
 }
 
 int xattr_file_capabilities(struct inode *inode, struct file_capabilities *out) {
     struct vfs_ns_cap_data v;
-    if (likely(!READ_ONCE(inode->xattrs)))
+    if (likely(!READ_ONCE(inode->maybe_capable)))
         return -ENODATA;
     long n = read_value(inode, CAPABILITIES, &v, sizeof(v));
     if (n < 0)
-        return n == -ENODATA ? -ENODATA : -EINVAL;
+        return n == -ENODATA || n == -EOPNOTSUPP ? -ENODATA : n == -ERANGE ? -EINVAL : (int)n;
     uint32_t r = revision(&v, (size_t)n);
     if (!r)
         return -EINVAL;
@@ -154,7 +194,7 @@ static size_t total_size(const struct inode *inode) {
     return n;
 }
 
-static int set_locked(struct inode *inode, struct xattr *new, int flags) {
+static int insert(struct inode *inode, struct xattr *new, int flags) {
     bool found;
     struct xattr **at = find(inode, new->name, &found), *old = found ? *at : NULL;
     if (found && (flags & XATTR_CREATE))
@@ -169,14 +209,7 @@ static int set_locked(struct inode *inode, struct xattr *new, int flags) {
     return 0;
 }
 
-int xattr_set(struct inode *inode, const char *name, const void *value, size_t size, int flags) {
-    int err = check_security(name, value, size, true);
-    if (err == 0)
-        err = check_permission(inode, name, true);
-    if (err == 0)
-        err = check_kind(inode, name);
-    if (err < 0)
-        return err;
+static int set_memory(struct inode *inode, const char *name, const void *value, size_t size, int flags) {
     size_t name_size = strlen(name) + 1;
     struct xattr *new = kmalloc(sizeof(*new) + name_size + size);
     if (!new)
@@ -185,27 +218,48 @@ int xattr_set(struct inode *inode, const char *name, const void *value, size_t s
     new->name_size = (uint32_t)name_size;
     memcpy(new->name, name, name_size);
     memcpy(value_of(new), value, size);
-    mutex_lock(&inode->lock);
-    err = set_locked(inode, new, flags);
-    if (err == 0)
-        inode->ctime = inode_now();
-    mutex_unlock(&inode->lock);
+    int err = insert(inode, new, flags);
     if (err < 0)
         kfree(new);
-    else
-        inotify_changed(inode, IN_ATTRIB);
     return err;
 }
 
-static int remove_locked(struct inode *inode, const char *name) {
+static int remove_memory(struct inode *inode, const char *name) {
     bool found;
     struct xattr **at = find(inode, name, &found), *old = *at;
     if (!found)
         return -ENODATA;
     *at = old->next;
     kfree(old);
-    inode->ctime = inode_now();
     return 0;
+}
+
+// value NULL removes. A file system with attributes of its own keeps the time of the change itself, too.
+static int change(struct inode *inode, const char *name, const void *value, size_t size, int flags) {
+    int err;
+    mutex_lock(&inode->lock);
+    if (inode->ops->xattr_get) {
+        err = inode->ops->xattr_set ? inode->ops->xattr_set(inode, name, value, size, flags) : -EOPNOTSUPP;
+    } else {
+        err = value ? set_memory(inode, name, value, size, flags) : remove_memory(inode, name);
+        if (err == 0)
+            inode->ctime = inode_now();
+    }
+    if (err == 0 && value && strcmp(name, CAPABILITIES) == 0)
+        WRITE_ONCE(inode->maybe_capable, true);
+    mutex_unlock(&inode->lock);
+    if (err == 0)
+        inotify_changed(inode, IN_ATTRIB);
+    return err;
+}
+
+int xattr_set(struct inode *inode, const char *name, const void *value, size_t size, int flags) {
+    int err = check_security(name, value, size, true);
+    if (err == 0)
+        err = check_permission(inode, name, true);
+    if (err == 0)
+        err = check_kind(inode, name);
+    return err < 0 ? err : change(inode, name, value ? value : "", size, flags);
 }
 
 int xattr_remove(struct inode *inode, const char *name) {
@@ -214,14 +268,18 @@ int xattr_remove(struct inode *inode, const char *name) {
         err = check_security(name, NULL, 0, false);
     if (err == 0)
         err = check_kind(inode, name);
-    if (err < 0)
-        return err;
-    mutex_lock(&inode->lock);
-    err = remove_locked(inode, name);
-    mutex_unlock(&inode->lock);
-    if (err == 0)
-        inotify_changed(inode, IN_ATTRIB);
-    return err;
+    return err < 0 ? err : change(inode, name, NULL, 0, XATTR_REPLACE);
 }
 
-void xattr_drop_capabilities(struct inode *inode) { remove_locked(inode, CAPABILITIES); }
+// The answer holds for the next writes, too: an attribute that is not there is not looked for again.
+int xattr_drop_capabilities(struct inode *inode) {
+    int err = -ENODATA;
+    if (!inode->ops->xattr_get)
+        err = remove_memory(inode, CAPABILITIES);
+    else if (inode->ops->xattr_get(inode, CAPABILITIES, NULL, 0) >= 0)
+        err = inode->ops->xattr_set ? inode->ops->xattr_set(inode, CAPABILITIES, NULL, 0, XATTR_REPLACE) : -EOPNOTSUPP;
+    if (err < 0 && err != -ENODATA)
+        return err;
+    WRITE_ONCE(inode->maybe_capable, false);
+    return 0;
+}

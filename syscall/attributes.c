@@ -23,7 +23,7 @@ static long inode_of_fd(int fd, struct inode **out, uint32_t *mount) {
     if (!f)
         return -EBADF;
     *out = inode_ref(f->inode);
-    *mount = f->path.dentry ? f->path.mount->flags : 0;
+    *mount = path_mount_flags(&f->path);
     file_unref(f);
     return 0;
 }

@@ -34,7 +34,7 @@ long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out
         err = f ? 0 : -EBADF;
         if (f) {
             *out = inode_ref(f->inode);
-            *mount = f->path.dentry ? f->path.mount->flags : 0;
+            *mount = path_mount_flags(&f->path);
             file_unref(f);
         }
     } else {
@@ -42,7 +42,7 @@ long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out
         err = path_lookup(at, p.name, lookup, &place);
         if (err == 0) {
             *out = inode_ref(path_inode(&place));
-            *mount = place.mount->flags;
+            *mount = path_mount_flags(&place);
             path_unref(&place);
         }
     }

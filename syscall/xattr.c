@@ -22,7 +22,7 @@ static long target_by_fd(struct target *t, int fd) {
     if (!f)
         return -EBADF;
     t->inode = inode_ref(f->inode);
-    t->mount = f->path.dentry ? f->path.mount->flags : 0;
+    t->mount = path_mount_flags(&f->path);
     file_unref(f);
     return 0;
 }
