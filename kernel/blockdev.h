@@ -25,7 +25,10 @@ struct block_request {
     unsigned count;                  // at most block_device.segments_max
     void (*done)(struct block_request *r); // any context, also interrupts; may submit more; may not sleep
     void *owner;                     // the caller's
-    struct list link;                // the driver's
+    // From block_submit on:
+    uint64_t start;                  // the sector of the whole device
+    struct list link;                // the driver's, like the rest
+    uint32_t at, offset, parts;
 };
 
 struct block_device;
@@ -45,25 +48,40 @@ struct block_device {
     uint32_t optimal_size;  // bytes: the device likes multiples of it; 0: says nothing
     uint32_t segments_max;  // in one request, at least 16
     uint32_t bytes_max;     // of one request; 0: no limit
-    uint32_t discard_max, zeroes_max; // sectors of one such request; 0: it cannot
+    uint32_t discard_max, zeroes_max; // sectors of one such request; 0: it cannot (-EOPNOTSUPP)
     bool read_only, flushes; // flushes: there is a volatile cache, BLOCK_FLUSH does something
     const void *memory;     // the contents, when they lie in the direct map for good (an image in the initrd); page-aligned. Else NULL
     void *driver;
-    struct list link;       // of all devices
+    struct block_device *parent; // a partition: of this device,
+    uint64_t offset;             // from this sector on
+    bool scanned;                // its partitions have been looked for
+    struct list link;            // of all devices
     // Counters for /proc/diskstats; relaxed.
     uint64_t reads, writes, sectors_read, sectors_written;
     struct inode *inode;    // fs/blockdev.c: the device's page cache, shared by all nodes. NULL until opened first
     uint32_t exclusive;     // fs/blockdev.c: mounts that hold it
 };
 
-// The driver's: at boot, in thread context. The name is given here ("vda", "vdb", ... in order). 0 or -ENOMEM.
+// In thread context. Without a name it gets the next of "vda", "vdb", ... with rdev, in order. 0, -ENOSPC: no name is left, -EEXIST.
 int blockdev_register(struct block_device *dev);
+// Sectors [offset, offset + sectors) of the device as one of its own, "vda" and its number (1 to 15). 0, -ENOMEM, -EEXIST, -EINVAL.
+int blockdev_register_partition(struct block_device *parent, unsigned number, uint64_t offset, uint64_t sectors);
+// Bytes in the direct map for good, as a read-only device with blocks of 512 bytes (1:250, as Linux' /dev/initrd). base is
+// page-aligned; of an odd size the last sector is left out. NULL: no memory, or the name is taken.
+struct block_device *blockdev_register_memory(const char *name, const void *base, uint64_t size);
 struct block_device *blockdev_find(uint64_t rdev);
 struct block_device *blockdev_find_name(const char *name); // "vda" or "/dev/vda". NULL: none
 struct block_device *blockdev_next(struct block_device *dev); // NULL starts; NULL: no more. Devices stay for ever
 // What block_ops.submit needs not check: range, alignment, read-only, counts. A bad request is done at once with its error.
 void block_submit(struct block_device *dev, struct block_request *r);
-// Submits and waits (not interruptible). The error. `buf` of kernel memory in the direct map, contiguous.
+int block_submit_wait(struct block_device *dev, struct block_request *r); // and waits (not interruptible): the error. Uses done, owner
+// Of a driver: the request has ended.
+static inline void block_done(struct block_request *r, int error) {
+    r->error = error;
+    r->done(r);
+}
+// Submits as many requests as it takes and waits (not interruptible). The first error. `buf` of kernel memory in the direct map,
+// contiguous; NULL for BLOCK_DISCARD and BLOCK_WRITE_ZEROES.
 int block_io(struct block_device *dev, enum block_op op, uint64_t sector, void *buf, size_t len);
 int block_flush(struct block_device *dev); // what was written before is on the medium: 0 or -EIO. Nothing to do without a cache
 
