@@ -43,7 +43,7 @@ static struct dentry *dentry_new(struct superblock *sb, const char *name, size_t
     d->hash_next = NULL;
     d->hash = 0;
     d->refs = 1;
-    d->flags = 0;
+    d->flags = sb->flags & SB_REVALIDATE ? DENTRY_REVALIDATE : 0;
     spin_init(&d->lock);
     d->parent = d;
     d->inode = NULL;
@@ -164,9 +164,10 @@ void dentry_populate(struct dentry *dir, bool locked) {
         mutex_unlock(&dir->inode->lock);
 }
 
-// The entry is not in the table: asks the file system. The directory's inode is locked.
+// The entry is not in the table: asks the file system. The directory's inode is locked. What is no longer in the tree itself keeps
+// no entries: they would keep each other alive.
 static int lookup_in_file_system(struct dentry *dir, const char *name, size_t len, uint32_t hash, struct dentry **out) {
-    bool cached = !(dir->sb->flags & SB_UNCACHED);
+    bool cached = !(dir->sb->flags & SB_UNCACHED) && ((dir->flags & DENTRY_HASHED) || dir->parent == dir);
     struct dentry *d = cached ? dentry_find(dir, name, len, hash) : NULL;
     if (!d) {
         d = dentry_alloc(dir, name, len, hash);
@@ -188,12 +189,30 @@ static int lookup_in_file_system(struct dentry *dir, const char *name, size_t le
     return 0;
 }
 
+// An entry that others may have made untrue: NULL when it was, and has been taken out of the table with all that is below.
+static struct dentry *revalidate(struct dentry *dir, struct dentry *d, bool locked) {
+    if (dir->sb->ops->revalidate(d))
+        return d;
+    if (!locked)
+        mutex_lock(&dir->inode->lock);
+    if ((d->flags & DENTRY_HASHED) && d->parent == dir)
+        dentry_remove(d);
+    if (!locked)
+        mutex_unlock(&dir->inode->lock);
+    mount_detach_below(d);
+    dentry_drop_children(d, false);
+    dentry_unref(d);
+    return NULL;
+}
+
 int dentry_lookup(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked, struct dentry **out) {
     struct dentry *d = dentry_find(dir, name, len, hash);
     if (unlikely(!d && (dir->flags & DENTRY_LAZY))) { // what somebody has made already does not need all the others
         dentry_populate(dir, locked);
         d = dentry_find(dir, name, len, hash);
     }
+    if (likely(d) && unlikely(d->flags & DENTRY_REVALIDATE))
+        d = revalidate(dir, d, locked);
     if (likely(d)) {
         if (likely(load_acquire(&d->inode))) {
             *out = d;
@@ -363,6 +382,46 @@ bool dentry_has_children(struct dentry *d) {
         spin_unlock(&d->lock);
     }
     return any;
+}
+
+static struct dentry *any_child(struct dentry *dir) {
+    struct dentry_children *c = load_acquire(&dir->children);
+    struct dentry *child = NULL;
+    if (!c)
+        return NULL;
+    spin_lock(&dir->lock);
+    struct dir_node *n;
+    list_for_each (n, &c->list, link) {
+        if (n->cookie) {
+            child = dentry_ref(container_of(n, struct dentry, node));
+            break;
+        }
+    }
+    spin_unlock(&dir->lock);
+    return child;
+}
+
+// From the top for each entry: others may move them about meanwhile.
+void dentry_drop_children(struct dentry *dir, bool locked) {
+    struct dentry *child, *below;
+    while ((child = any_child(dir)) != NULL) {
+        struct dentry *parent = dentry_ref(dir);
+        while ((below = any_child(child)) != NULL) {
+            dentry_unref(parent);
+            parent = child;
+            child = below;
+        }
+        bool lock = !locked || parent != dir;
+        if (lock)
+            mutex_lock(&parent->inode->lock);
+        if ((child->flags & DENTRY_HASHED) && child->parent == parent)
+            dentry_remove(child);
+        if (lock)
+            mutex_unlock(&parent->inode->lock);
+        dentry_unref(child);
+        dentry_unref(parent);
+        sched_point();
+    }
 }
 
 struct dentry *dentry_parent(struct dentry *d) {

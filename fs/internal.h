@@ -55,6 +55,9 @@ int dentry_move_prepare(const struct dentry *to, char **long_name);
 void dentry_move(struct dentry *from, struct dentry *to, char *long_name);
 void dentry_exchange(struct dentry *a, struct dentry *b);
 bool dentry_has_children(struct dentry *d);
+// Empties the table of a directory that leaves the tree, and those of the directories below: entries without users go. `locked`: the
+// inode of `dir` is; those below are locked one by one.
+void dentry_drop_children(struct dentry *dir, bool locked);
 void dentry_populate(struct dentry *dir, bool locked); // makes the entries of a DENTRY_LAZY directory
 void dentry_release(struct dentry *d);
 static inline struct dentry *dentry_ref(struct dentry *d) {
@@ -77,6 +80,7 @@ bool mount_cross(struct path *p); // onto what is mounted there: true when p cha
 bool mount_climb(struct path *p); // from a mount's root to its mountpoint
 int mount_create_root(struct superblock *sb);
 int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags);
+void mount_detach_below(struct dentry *d); // what is mounted on an entry that is no longer true, or below it
 int mount_parent_id(struct mount *m); // as mountinfo shows it
 struct mount *mount_anonymous(void); // where entries of files without a tree live
 

@@ -42,38 +42,12 @@ struct superblock *superblock_alloc(const struct superblock_ops *ops, const stru
     return sb;
 }
 
-// Unlinks everything below, deepest first, so that a memory file system gives its memory back.
-static void release_tree(struct dentry *dir) {
-    struct dentry *d = dir;
-    while (d) {
-        struct dentry *child = NULL;
-        if (d->children) {
-            struct dir_node *n;
-            list_for_each (n, &d->children->list, link) {
-                if (n->cookie) {
-                    child = container_of(n, struct dentry, node);
-                    break;
-                }
-            }
-        }
-        if (child) {
-            d = child;
-        } else if (d == dir) {
-            d = NULL;
-        } else {
-            struct dentry *parent = d->parent;
-            dentry_remove(d);
-            d = parent;
-        }
-    }
-}
-
 void superblock_unref(struct superblock *sb) {
     if (atomic_sub(&sb->refs, 1) != 1)
         return;
     if (sb->root) {
         inotify_unmounted(sb);
-        release_tree(sb->root);
+        dentry_drop_children(sb->root, false);
         dentry_unref(sb->root);
     }
     if (sb->ops->release)
@@ -261,8 +235,46 @@ int vfs_mount(const char *source, const struct path *target, const char *type, u
     return err;
 }
 
+// Takes a mount out of the tree: what it stood on is returned, for the caller to drop (and the tree's reference of the mount).
+// mount_lock held.
+static struct path detach(struct mount *m) {
+    struct path was = {m->parent, m->mountpoint};
+    struct mount *other;
+    list_remove(&m->link);
+    spin_lock(&tree_lock); // who walks up holds it
+    m->parent = NULL;
+    m->mountpoint = NULL;
+    spin_unlock(&tree_lock);
+    bool still = false;
+    list_for_each (other, &mounts, link)
+        still |= other->mountpoint == was.dentry;
+    if (!still)
+        atomic_and(&was.dentry->flags, (uint8_t)~DENTRY_MOUNTED);
+    return was;
+}
+
+void mount_detach_below(struct dentry *d) {
+    for (;;) {
+        struct mount *m, *found = NULL;
+        struct path was;
+        spin_lock(&mount_lock);
+        list_for_each (m, &mounts, link) {
+            if (m->mountpoint && m->mountpoint->sb == d->sb && dentry_is_ancestor(d, m->mountpoint)) {
+                found = m;
+                was = detach(m);
+                break;
+            }
+        }
+        spin_unlock(&mount_lock);
+        if (!found)
+            return;
+        path_unref(&was);
+        mount_unref(found);
+    }
+}
+
 int vfs_umount(const struct path *target, int flags) {
-    struct mount *m = target->mount, *other;
+    struct mount *m = target->mount;
     if (flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW))
         return -EINVAL;
     if (!capable(CAP_SYS_ADMIN))
@@ -270,32 +282,18 @@ int vfs_umount(const struct path *target, int flags) {
     if (target->dentry != m->root || m == root_mount)
         return -EINVAL;
     int err = 0;
-    struct dentry *point = NULL;
-    struct mount *parent = NULL;
+    struct path was = {NULL, NULL};
     spin_lock(&mount_lock);
     // The caller's path holds one reference and the tree the other; anything mounted inside holds one more.
-    if (!m->parent) {
+    if (!m->parent)
         err = -EINVAL;
-    } else if (READ_ONCE(m->refs) > 2 && !(flags & MNT_DETACH)) {
+    else if (READ_ONCE(m->refs) > 2 && !(flags & MNT_DETACH))
         err = -EBUSY;
-    } else {
-        list_remove(&m->link);
-        point = m->mountpoint;
-        parent = m->parent;
-        spin_lock(&tree_lock); // who walks up holds it
-        m->parent = NULL;
-        m->mountpoint = NULL;
-        spin_unlock(&tree_lock);
-        bool still = false;
-        list_for_each (other, &mounts, link)
-            still |= other->mountpoint == point;
-        if (!still)
-            atomic_and(&point->flags, (uint8_t)~DENTRY_MOUNTED);
-    }
+    else
+        was = detach(m);
     spin_unlock(&mount_lock);
     if (err == 0) {
-        dentry_unref(point);
-        mount_unref(parent);
+        path_unref(&was);
         mount_unref(m);
     }
     return err;

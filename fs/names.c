@@ -172,6 +172,7 @@ static int unlink_locked(struct walk *w, struct inode *dir, bool directory) {
         err = op(dir, d);
         if (err == 0) {
             dentry_remove(d);
+            dentry_drop_children(d, true); // what is known to be absent from it
             directory_touch(dir);
             inotify_removed(dir, d, directory);
         }

@@ -3,6 +3,7 @@
 #include "fs/internal.h"
 #include "fs/poll.h"
 #include "fs/tty.h"
+#include "kernel/log.h"
 #include "kernel/string.h"
 
 // A device's or a FIFO's file, with the node's inode and path in place of what the driver used.
@@ -158,6 +159,17 @@ static struct file *create_locked(struct walk *w, struct inode *dir, unsigned fl
     return f;
 }
 
+// Somebody else has made the name on the server meanwhile: what was known of it goes. The parent is locked.
+static int look_again(struct walk *w, struct dentry **out) {
+    struct dentry *d = dentry_find(w->path.dentry, w->last, w->last_len, w->last_hash);
+    if (d) {
+        if (!d->inode)
+            dentry_remove(d);
+        dentry_unref(d);
+    }
+    return dentry_lookup(w->path.dentry, w->last, w->last_len, w->last_hash, true, out);
+}
+
 uint8_t protected_fifos, protected_regular;
 
 // Somebody else's file in a shared directory, where the caller meant to make one of his own: proc(5), protected_fifos.
@@ -181,8 +193,11 @@ static struct file *open_last(struct walk *w, unsigned flags, uint32_t mode) {
         mutex_lock(&dir->lock);
         err = dentry_lookup(w->path.dentry, w->last, w->last_len, w->last_hash, true, &d);
         struct file *f = err == -ENOENT ? create_locked(w, dir, flags, mode) : NULL;
+        bool late = f == ERR_PTR(-EEXIST) && !(flags & O_EXCL);
+        if (late)
+            err = look_again(w, &d);
         mutex_unlock(&dir->lock);
-        if (f)
+        if (f && !late)
             return f;
     }
     if (err < 0)
@@ -249,18 +264,22 @@ static struct file *open_temporary(int at, const char *name, unsigned flags, uin
     struct file *f;
     struct dentry *d = NULL;
     struct inode *inode = w.path.dentry->inode;
-    if (!inode->ops->create)
+    if (!inode->ops->tmpfile)
         f = ERR_PTR(-EOPNOTSUPP);
     else if (path_read_only(&w.path))
         f = ERR_PTR(-EROFS);
     else if ((err = vfs_permission(inode, 3)) < 0)
         f = ERR_PTR(err);
-    else if (!(d = dentry_alloc(w.path.dentry, "#tmpfile", 8, 0)))
+    else if (!(d = dentry_alloc(w.path.dentry, "#", 1, 0)))
         f = ERR_PTR(-ENOMEM);
-    else if ((err = inode->ops->create(inode, d, S_IFREG | (mode & 07777 & ~current_umask()), 0)) < 0)
-        f = ERR_PTR(err);
     else {
-        d->inode->nlink = 0;
+        mutex_lock(&inode->lock);
+        err = inode->ops->tmpfile(inode, d, S_IFREG | (mode & 07777 & ~current_umask()));
+        mutex_unlock(&inode->lock);
+        f = ERR_PTR(err);
+    }
+    if (err == 0 && d) {
+        d->name_len = (uint16_t)snprintf(d->name, sizeof(d->short_name), "#%lu", d->inode->ino);
         d->inode->linkable = !(flags & O_EXCL);
         d->inode->watched = 0;
         struct path p = {w.path.mount, d};

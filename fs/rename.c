@@ -102,6 +102,8 @@ static int rename_entries(struct walk *from, struct walk *to, struct dentry *old
         dentry_exchange(old, new);
     else
         dentry_move(old, new, long_name);
+    if (!(flags & RENAME_EXCHANGE) && new->children)
+        dentry_drop_children(new, false);
     directory_touch(from_dir);
     if (to_dir != from_dir)
         directory_touch(to_dir);

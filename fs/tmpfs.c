@@ -91,6 +91,15 @@ static int tmpfs_create(struct inode *dir, struct dentry *d, uint32_t mode, uint
 
 static int tmpfs_mkdir(struct inode *dir, struct dentry *d, uint32_t mode) { return make(dir, d, mode, 0, NULL); }
 
+static int tmpfs_tmpfile(struct inode *dir, struct dentry *d, uint32_t mode) {
+    int err = make(dir, d, mode, 0, NULL);
+    if (err == 0) {
+        entry_removed(dir, false);
+        d->inode->nlink = 0;
+    }
+    return err;
+}
+
 static int tmpfs_symlink(struct inode *dir, struct dentry *d, const char *target) {
     return make(dir, d, S_IFLNK | 0777, 0, target);
 }
@@ -173,6 +182,7 @@ static const struct inode_ops tmpfs_inode_ops = {
 };
 static const struct inode_ops tmpfs_directory_ops = {
     .create = tmpfs_create,
+    .tmpfile = tmpfs_tmpfile,
     .mkdir = tmpfs_mkdir,
     .symlink = tmpfs_symlink,
     .link = tmpfs_link,

@@ -54,9 +54,13 @@ struct attributes {
 #define ATTR_CTIME 32
 
 // Lookup and change of names; called with the directory's inode locked. New entries are attached to the given dentry.
+// After unlink, rmdir and rename the caller takes the old entry out of the table; so a file system whose entries are a cache looks the
+// name up again when it is asked for. The inode of a removed directory has nlink 0 (rmdir: it is locked, too; rename over it: not).
 struct inode_ops {
     int (*lookup)(struct inode *dir, struct dentry *d); // attach an inode, or leave it negative. 0 or -errno
-    int (*create)(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev); // regular, fifo, device, socket
+    // Regular file, fifo, device, socket. -EEXIST: somebody else (of a server) has made one meanwhile, the entry was out of date.
+    int (*create)(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev);
+    int (*tmpfile)(struct inode *dir, struct dentry *d, uint32_t mode); // O_TMPFILE: no name, nlink 0. NULL: -EOPNOTSUPP
     int (*mkdir)(struct inode *dir, struct dentry *d, uint32_t mode);
     int (*symlink)(struct inode *dir, struct dentry *d, const char *target);
     int (*link)(struct inode *dir, struct dentry *d, struct inode *target);
@@ -107,6 +111,7 @@ struct dentry {
 #define DENTRY_MOUNTED 2 // something is mounted on it, in some mount
 #define DENTRY_LAZY 4    // a directory whose entries are made on first use: superblock_ops.populate
 #define DENTRY_ANON 8    // stands for a file that is in no tree: the name is what /proc/PID/fd shows
+#define DENTRY_REVALIDATE 32 // of a file system with SB_REVALIDATE
 #define DENTRY_PINNED 16 // not a cache: nobody else knows it (a change above a lower layer; negative: the name was removed)
 
 struct fs_statistics {
@@ -116,7 +121,7 @@ struct superblock_ops {
     void (*statistics)(struct superblock *sb, struct fs_statistics *st);
     int (*populate)(struct dentry *dir);         // DENTRY_LAZY, see there; directory's inode locked
     // SB_REVALIDATE: is this cached entry (positive or negative) still true? False: it is taken out of the table and looked up afresh.
-    // No lock is held; may sleep.
+    // The directory's inode may be locked; may sleep.
     bool (*revalidate)(struct dentry *d);
     // sync(2), syncfs(2), umount: all that was changed is on the medium. 0 or -errno. The page cache has been written before. May be NULL.
     int (*sync)(struct superblock *sb);
