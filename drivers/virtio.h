@@ -15,12 +15,13 @@
 
 enum virtio_id { VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_9P = 9 };
 
+#define VIRTIO_RING_F_INDIRECT_DESC (1UL << 28)
 #define VIRTIO_RING_F_EVENT_IDX (1UL << 29)
 #define VIRTIO_F_VERSION_1 (1UL << 32)
 #define VIRTIO_F_ACCESS_PLATFORM (1UL << 33)
 
 #define VIRTQ_MAX_SIZE 64   // entries; small, so that the smallest machine can afford them
-#define VIRTIO_MAX_QUEUES 6 // of one device, as many as a driver here uses
+#define VIRTIO_MAX_QUEUES 8 // of one device, as many as a driver here uses
 
 struct virtio_device;
 struct virtqueue;
@@ -77,6 +78,11 @@ struct virtq_buffer {
 // Offers a chain of buffers: the first `out` are read by the device, the `in` after them written. `cookie` is not NULL.
 // 0, -ENOSPC, or -EIO (broken). The device may not look before virtq_kick.
 int virtq_add(struct virtqueue *q, const struct virtq_buffer *buffers, unsigned out, unsigned in, void *cookie);
+// The same with one descriptor of the queue, whatever the number of buffers (at most the queue's size): needs
+// VIRTIO_RING_F_INDIRECT_DESC. table[0] to [out + in - 1].buffer are turned into what the device reads; the table is the
+// device's until the chain is taken.
+union virtq_entry;
+int virtq_add_indirect(struct virtqueue *q, union virtq_entry *table, unsigned out, unsigned in, void *cookie);
 void virtq_kick(struct virtqueue *q); // notifies the device, unless it asked not to be
 // The next chain that the device is done with: its cookie, and how many bytes were written to it (never more than `in`
 // had room for). NULL: none.
@@ -96,7 +102,7 @@ void virtq_interrupt(struct virtqueue *q);
 void virtio_mmio_probe(void); // every virtio_mmio.device= of the command line
 void virtio_pci_probe(void);  // every device on the PCI bus
 
-extern const struct virtio_driver virtio_console_driver, virtio_rng_driver;
+extern const struct virtio_driver virtio_console_driver, virtio_rng_driver, virtio_blk_driver;
 extern const struct virtio_driver *const virtio_drivers[]; // drivers.c: all of them, then NULL; at most 32
 
 // Section 2.7: the rings that driver and device share, in guest memory. All little endian.
@@ -104,6 +110,10 @@ struct virtq_desc {
     uint64_t addr;
     uint32_t len;
     uint16_t flags, next;
+};
+union virtq_entry {
+    struct virtq_buffer buffer;
+    struct virtq_desc desc;
 };
 struct virtq_avail {
     uint16_t flags, index;

@@ -100,8 +100,13 @@ static void mmio_notify(struct virtqueue *q) { mmio_write32(q->notify_address, q
 
 static void mmio_read_config(struct virtio_device *dev, unsigned offset, void *buf, unsigned size) {
     volatile uint8_t *config = regs_of(dev) + MMIO_CONFIG + offset;
+    uint8_t *to = buf;
+    for (; size >= 4 && IS_ALIGNED(offset, 4); size -= 4, offset += 4, config += 4, to += 4) {
+        uint32_t word = mmio_read32(config);
+        memcpy(to, &word, 4);
+    }
     for (unsigned i = 0; i < size; i++)
-        ((uint8_t *)buf)[i] = mmio_read8(config + i);
+        to[i] = mmio_read8(config + i);
 }
 
 static uint32_t mmio_config_generation(struct virtio_device *dev) {

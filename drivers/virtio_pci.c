@@ -6,6 +6,7 @@
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
+#include "kernel/string.h"
 #include "kernel/x86/io.h"
 
 #define VENDOR_VIRTIO 0x1af4
@@ -117,8 +118,13 @@ static void pci_notify(struct virtqueue *q) { mmio_write16(q->notify_address, q-
 
 static void pci_read_config(struct virtio_device *dev, unsigned offset, void *buf, unsigned size) {
     struct pci_virtio *p = pci_of(dev);
+    uint8_t *to = buf;
+    for (; size >= 4 && IS_ALIGNED(offset, 4) && offset + 4 <= p->config_length; size -= 4, offset += 4, to += 4) {
+        uint32_t word = mmio_read32(p->config + offset);
+        memcpy(to, &word, 4);
+    }
     for (unsigned i = 0; i < size; i++)
-        ((uint8_t *)buf)[i] = p->config && offset + i < p->config_length ? mmio_read8(p->config + offset + i) : 0;
+        to[i] = offset + i < p->config_length ? mmio_read8(p->config + offset + i) : 0;
 }
 
 static uint32_t pci_config_generation(struct virtio_device *dev) {

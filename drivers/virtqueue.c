@@ -13,6 +13,7 @@
 
 #define DESC_F_NEXT 1
 #define DESC_F_WRITE 2
+#define DESC_F_INDIRECT 4
 #define AVAIL_F_NO_INTERRUPT 1
 #define USED_F_NO_NOTIFY 1
 
@@ -71,6 +72,21 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
     return q;
 }
 
+// The chain that begins at `head` is ready: the device may have it.
+static void publish(struct virtqueue *q, uint16_t head, uint16_t last, unsigned count, uint32_t in_bytes,
+                    void *cookie) {
+    q->free_head = q->state[last].next;
+    q->free_count = (uint16_t)(q->free_count - count);
+    q->state[head].cookie = cookie;
+    q->state[head].in_bytes = in_bytes;
+    q->state[head].count = (uint16_t)count;
+    WRITE_ONCE(q->avail->ring[q->avail_index % q->size], head);
+    q->avail_index++;
+    // The descriptors and the ring entry must be visible before the index that announces them (section 2.7.13.3).
+    barrier_write();
+    WRITE_ONCE(q->avail->index, q->avail_index);
+}
+
 int virtq_add(struct virtqueue *q, const struct virtq_buffer *buffers, unsigned out, unsigned in, void *cookie) {
     unsigned count = out + in;
     if (unlikely(q->dev->broken))
@@ -88,16 +104,28 @@ int virtq_add(struct virtqueue *q, const struct virtq_buffer *buffers, unsigned 
         last = i;
         i = next;
     }
-    q->free_head = q->state[last].next;
-    q->free_count = (uint16_t)(q->free_count - count);
-    q->state[head].cookie = cookie;
-    q->state[head].in_bytes = in_bytes;
-    q->state[head].count = (uint16_t)count;
-    WRITE_ONCE(q->avail->ring[q->avail_index % q->size], head);
-    q->avail_index++;
-    // The descriptors and the ring entry must be visible before the index that announces them (section 2.7.13.3).
-    barrier_write();
-    WRITE_ONCE(q->avail->index, q->avail_index);
+    publish(q, head, last, count, in_bytes, cookie);
+    return 0;
+}
+
+// Section 2.7.5.3: the chain lies in a table of its own, and takes one descriptor of the queue.
+int virtq_add_indirect(struct virtqueue *q, union virtq_entry *table, unsigned out, unsigned in, void *cookie) {
+    unsigned count = out + in;
+    if (unlikely(q->dev->broken))
+        return -EIO;
+    if (count == 0 || q->free_count == 0)
+        return -ENOSPC;
+    uint32_t in_bytes = 0;
+    for (unsigned n = 0; n < count; n++) {
+        struct virtq_buffer b = table[n].buffer;
+        uint16_t flags = (n >= out ? DESC_F_WRITE : 0) | (n + 1 < count ? DESC_F_NEXT : 0);
+        table[n].desc = (struct virtq_desc){virt_to_phys(b.data), b.len, flags, (uint16_t)(n + 1)};
+        if (n >= out)
+            in_bytes += b.len;
+    }
+    uint16_t head = q->free_head;
+    q->desc[head] = (struct virtq_desc){virt_to_phys(table), count * (uint32_t)sizeof(table[0]), DESC_F_INDIRECT, 0};
+    publish(q, head, head, 1, in_bytes, cookie);
     return 0;
 }
 

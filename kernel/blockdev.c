@@ -242,7 +242,7 @@ struct block_device *blockdev_register_memory(const char *name, const void *base
     str_copy(dev->name, name, sizeof(dev->name));
     dev->rdev = DEVICE_NUMBER(MAJOR_RAM, MINOR_INITRD);
     dev->sectors = size / SECTOR_SIZE;
-    dev->block_size = SECTOR_SIZE;
+    dev->block_size = dev->physical_size = dev->minimum_size = SECTOR_SIZE;
     dev->segments_max = 1024;
     dev->read_only = true;
     dev->memory = base;

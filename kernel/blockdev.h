@@ -21,6 +21,7 @@ struct block_request {
     int error;                       // when done: 0, -EIO, -EOPNOTSUPP, -EROFS, -EINVAL
     uint64_t sector;                 // of 512 bytes, whatever the device's block size
     uint64_t sectors;                // BLOCK_DISCARD, BLOCK_WRITE_ZEROES; otherwise the segments tell
+    bool unmap;                      // BLOCK_WRITE_ZEROES: the device may give the room back
     const struct block_segment *segments;
     unsigned count;                  // at most block_device.segments_max
     void (*done)(struct block_request *r); // any context, also interrupts; may submit more; may not sleep
@@ -41,10 +42,11 @@ struct block_ops {
 struct block_device {
     const struct block_ops *ops;
     char name[16];          // "vda": the node in /dev
-    char serial[24];        // what the device says of itself, "" when nothing
+    char serial[24];        // what the device says of itself, "" when nothing; comes soon after the device
     uint64_t rdev;          // major 254 as Linux' virtio disks, minor 16 * index
     uint64_t sectors;       // of 512 bytes
     uint32_t block_size;    // logical, 512 to 4096: requests are multiples of it
+    uint32_t physical_size, minimum_size; // bytes: of the medium's blocks, of the smallest good request
     uint32_t optimal_size;  // bytes: the device likes multiples of it; 0: says nothing
     uint32_t segments_max;  // in one request, at least 16
     uint32_t bytes_max;     // of one request; 0: no limit
