@@ -20,6 +20,7 @@ static int grow(struct pagetree *t) {
             return -ENOMEM;
         n->slot[0] = t->root;
         n->used = 1;
+        n->marked = t->marked;
         t->root = n;
     }
     t->height++;
@@ -55,6 +56,15 @@ int pagetree_insert(struct pagetree *t, uint64_t index, struct page *page) {
     return 0;
 }
 
+struct page *pagetree_replace(struct pagetree *t, uint64_t index, struct page *page) {
+    void **at = &t->root;
+    for (uint32_t level = t->height; level-- > 0;)
+        at = &((struct pagetree_node *)*at)->slot[slot_of(index, level)];
+    struct page *old = *at;
+    *at = page;
+    return old;
+}
+
 struct page *pagetree_remove(struct pagetree *t, uint64_t index) {
     void **way[12];
     uint32_t depth = 0;
@@ -70,6 +80,8 @@ struct page *pagetree_remove(struct pagetree *t, uint64_t index) {
     struct page *page = *at;
     if (!page)
         return NULL;
+    if (t->marked)
+        pagetree_unmark(t, index);
     *at = NULL;
     t->count--;
     while (depth-- > 0) {
@@ -97,6 +109,64 @@ struct page *pagetree_next(const struct pagetree *t, uint64_t *index) {
         }
         // The subtree below `level` is empty: on to the next one.
         uint32_t shift = level * PAGETREE_SHIFT;
+        uint64_t next = shift >= 64 ? 0 : ((i >> shift) + 1) << shift;
+        if (next <= i)
+            return NULL;
+        i = next;
+    }
+    return NULL;
+}
+
+void pagetree_mark(struct pagetree *t, uint64_t index) {
+    struct pagetree_node *n = t->root;
+    t->marked = true;
+    for (uint32_t level = t->height; level-- > 0; n = n->slot[slot_of(index, level)])
+        n->marked |= 1ul << slot_of(index, level);
+}
+
+void pagetree_unmark(struct pagetree *t, uint64_t index) {
+    struct pagetree_node *way[12], *n = t->root;
+    if (!t->marked)
+        return;
+    for (uint32_t level = t->height; level-- > 0; n = n->slot[slot_of(index, level)]) {
+        if (!(n->marked & 1ul << slot_of(index, level)))
+            return;
+        way[level] = n;
+    }
+    for (uint32_t level = 0; level < t->height; level++) {
+        way[level]->marked &= ~(1ul << slot_of(index, level));
+        if (way[level]->marked)
+            return;
+    }
+    t->marked = false;
+}
+
+struct page *pagetree_next_marked(const struct pagetree *t, uint64_t *index) {
+    uint64_t i = *index;
+    while (t->marked && fits(t, i)) {
+        void *at = t->root;
+        uint32_t level = t->height;
+        uint64_t rest = 1;
+        while (level > 0) {
+            const struct pagetree_node *n = at;
+            level--;
+            // The marked slots from this one on; where it is not the first of them, the way down goes by the lowest numbers.
+            rest = n->marked >> slot_of(i, level);
+            if (!rest)
+                break;
+            unsigned skip = __builtin_ctzl(rest);
+            if (skip) {
+                uint32_t shift = level * PAGETREE_SHIFT;
+                i = ((i >> shift) + skip) << shift;
+            }
+            at = n->slot[slot_of(i, level)];
+        }
+        if (rest) {
+            *index = i;
+            return at;
+        }
+        // Nothing more in this node: on behind it.
+        uint32_t shift = (level + 1) * PAGETREE_SHIFT;
         uint64_t next = shift >= 64 ? 0 : ((i >> shift) + 1) << shift;
         if (next <= i)
             return NULL;

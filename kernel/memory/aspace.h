@@ -41,12 +41,14 @@ struct backing {
     struct spinlock lock; // protects `vmas`, and the bounds of the VMAs on it
     struct list vmas;     // vma.backing_link
     uint32_t unmaps;      // bumped by backing_unmap: a fault that got its page before that starts again
+    struct backing *above; // shows pages of this one as its own (fs/overlay): unmapped together with it. Under `lock`
 };
 static inline void backing_init(struct backing *b, const struct backing_ops *ops) {
     b->ops = ops;
     spin_init(&b->lock);
     list_init(&b->vmas);
     b->unmaps = 0;
+    b->above = NULL;
 }
 
 struct vma {
@@ -167,6 +169,8 @@ uint64_t shared_memory_resident(struct backing *b); // its pages that exist
 
 // A file shrank or pages of it went away: unmap the pages [first, first+count) of the backing from every mapping.
 void backing_unmap(struct backing *b, uint64_t first, uint64_t count);
+// The object has other pages in their place, or will get them again: what private mappings have copied stays.
+void backing_unshow(struct backing *b, uint64_t first, uint64_t count);
 // Is there a shared mapping that is writable, or may become so by mprotect?
 bool backing_mapped_writable(struct backing *b);
 

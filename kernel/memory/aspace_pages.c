@@ -91,12 +91,22 @@ void pages_unmap(struct aspace *as, uaddr_t start, uaddr_t end) {
     walk_pieces(as, &w, start, end, false, unmap_entry);
 }
 
-void pages_unmap_atomic(struct aspace *as, uaddr_t start, uaddr_t end) {
+// Leaves the copies of private mappings.
+static inline bool unmap_shown(void *ctx, pte_t *entry, uaddr_t va, unsigned level) {
+    if (level == 2 || (pte_counted(*entry) && (phys_to_page(pte_frame(*entry))->flags & PAGE_ANON)))
+        return step(ctx, va, level);
+    return unmap_entry(ctx, entry, va, level);
+}
+
+void pages_unmap_atomic(struct aspace *as, uaddr_t start, uaddr_t end, bool copies) {
     struct walk w;
     w.err = 0;
     w.start = start;
     w.end = end;
-    walk_pieces(as, &w, start, end, true, unmap_entry);
+    if (copies)
+        walk_pieces(as, &w, start, end, true, unmap_entry);
+    else
+        walk_pieces(as, &w, start, end, true, unmap_shown);
 }
 
 void pages_free_tables(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling) {

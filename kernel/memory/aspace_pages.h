@@ -10,7 +10,7 @@
 // Removes the pages; flushes. Large pages that cross an end must have been split.
 void pages_unmap(struct aspace *as, uaddr_t start, uaddr_t end);
 // The same without ever letting another thread run: for who holds a spinlock.
-void pages_unmap_atomic(struct aspace *as, uaddr_t start, uaddr_t end);
+void pages_unmap_atomic(struct aspace *as, uaddr_t start, uaddr_t end, bool copies); // else copies of private mappings stay
 // Frees the tables of the empty range that no mapping needs: floor and ceiling are the ends of the neighbouring
 // mappings. aspace.lock for writing.
 void pages_free_tables(struct aspace *as, uaddr_t start, uaddr_t end, uaddr_t floor, uaddr_t ceiling);

@@ -8,7 +8,7 @@
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 
-void backing_unmap(struct backing *b, uint64_t first, uint64_t count) {
+static void unmap(struct backing *b, uint64_t first, uint64_t count, bool copies) {
     uint64_t last = count > ~0UL - first ? ~0UL : first + count; // excluded
     spin_lock(&b->lock);
     // First the mark: a fault that has its page already either sees it, or has put the page where the loop finds it.
@@ -20,10 +20,18 @@ void backing_unmap(struct backing *b, uint64_t first, uint64_t count) {
             continue;
         uaddr_t start = v->start + ((MAX(first, low) - low) << PAGE_SHIFT);
         uaddr_t end = v->start + ((MIN(last, high) - low) << PAGE_SHIFT);
-        pages_unmap_atomic(v->as, start, end);
+        pages_unmap_atomic(v->as, start, end, copies);
+    }
+    if (unlikely(b->above != NULL)) {
+        lock_nested();
+        unmap(b->above, first, count, copies);
     }
     spin_unlock(&b->lock);
 }
+
+void backing_unmap(struct backing *b, uint64_t first, uint64_t count) { unmap(b, first, count, true); }
+
+void backing_unshow(struct backing *b, uint64_t first, uint64_t count) { unmap(b, first, count, false); }
 
 bool backing_mapped_writable(struct backing *b) {
     const struct vma *v;
