@@ -94,7 +94,7 @@ static void reserve_descriptors(uint64_t pfn, uint64_t stop) {
     }
 }
 
-static bool chunk_is_open(uint64_t chunk) { return chunk_opened[chunk / 8] & (1u << (chunk % 8)); }
+static bool chunk_is_open(uint64_t chunk) { return load_acquire(&chunk_opened[chunk / 8]) & (1u << (chunk % 8)); }
 
 // A block from the lists with refs 1, or NULL. free_pages is the caller's.
 static struct page *list_take(unsigned order) {
@@ -128,7 +128,7 @@ static void pool_fill(void) {
 }
 
 // Writes the chunk's descriptors, shows it in the direct map and puts what is unused of it into the lists.
-static bool chunk_open(uint64_t chunk) {
+static bool chunk_fill(uint64_t chunk) {
     phys_t start = chunk << CHUNK_SHIFT, end = start + CHUNK_SIZE;
     struct page *first = &page_array[start >> PAGE_SHIFT];
     phys_t array_start = virt_to_phys(first);
@@ -140,7 +140,6 @@ static bool chunk_open(uint64_t chunk) {
         if (s < e && !direct_map(s, e))
             return false;
     }
-    chunk_opened[chunk / 8] |= 1u << (chunk % 8);
     if (ranges_contain(&unused, start, end)) {
         list_insert_free(first, MAX_ORDER);
         pool_fill();
@@ -158,6 +157,14 @@ static bool chunk_open(uint64_t chunk) {
     }
     reserve_descriptors(at >> PAGE_SHIFT, end >> PAGE_SHIFT);
     pool_fill(); // before anybody takes the pages
+    return true;
+}
+
+static bool chunk_open(uint64_t chunk) {
+    if (!chunk_fill(chunk))
+        return false;
+    uint8_t *byte = &chunk_opened[chunk / 8];
+    store_release(byte, (uint8_t)(*byte | 1u << (chunk % 8)));
     return true;
 }
 
@@ -513,6 +520,19 @@ struct page *page_adopt(phys_t pa) {
     if (!ok)
         return NULL;
     *p = (struct page){.refs = 1};
+    return p;
+}
+
+struct page *page_get_reserved(phys_t pa) {
+    struct page *p = phys_to_page(pa);
+    if (unlikely(!chunk_is_open(pa >> CHUNK_SHIFT))) {
+        uint64_t irq = spin_lock_irqsave(&lock);
+        bool ok = chunk_need(pa >> CHUNK_SHIFT);
+        spin_unlock_irqrestore(&lock, irq);
+        if (!ok)
+            return NULL;
+    }
+    page_ref(p);
     return p;
 }
 

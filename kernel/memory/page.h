@@ -91,6 +91,8 @@ void page_init(const struct ram_range *ranges, unsigned count);
 void page_free_range(phys_t start, phys_t end);
 // Makes a reserved page (of the initrd) an ordinary one with refs 1, to be freed by page_unref.
 struct page *page_adopt(phys_t pa);
+// A reserved page for good (of an image in the initrd), with one more reference, as page_ref. NULL: no memory for its descriptor.
+struct page *page_get_reserved(phys_t pa);
 
 // Is all of it RAM by the boot's map?
 bool ram_contains(phys_t start, phys_t end);
