@@ -166,6 +166,6 @@ static void inherit(struct process *child, struct process *parent) {
 
 void fs_set_hooks(void) {
     static const struct process_hooks hooks = {
-        .release_files = release_files, .stop_tty = tty_process_exit, .inherit = inherit};
+        .release_files = release_files, .stop_tty = tty_process_exit, .inherit = inherit, .end = vfs_sync_last};
     process_set_hooks(&hooks);
 }

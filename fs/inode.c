@@ -47,6 +47,17 @@ void inode_unref(struct inode *inode) {
     inode->ops->release(inode);
 }
 
+void inode_pin(struct inode *inode) {
+    inode_ref(inode);
+    atomic_add(&inode->sb->refs, 1);
+}
+
+void inode_unpin(struct inode *inode) {
+    struct superblock *sb = inode->sb;
+    inode_unref(inode);
+    superblock_unref(sb);
+}
+
 // --- Files that are written to, and programs that run ---
 
 static int count_user(struct inode *inode, int32_t step) {

@@ -48,6 +48,7 @@ struct dentry *dentry_alloc_anonymous(struct inode *inode, const char *name); //
 void dentry_attach(struct dentry *d, struct inode *inode);                    // takes over the inode's reference
 // Changes of a directory; its inode is locked.
 void dentry_insert(struct dentry *d);
+void dentry_insert_behind(struct dentry *d); // the same, of a name that has an entry: it is found when that one goes
 void dentry_remove(struct dentry *d);
 // Renames: `from` becomes `to`'s name and place. An entry `to` that is in the table is removed. Both directories locked.
 // What may fail comes first: memory for a long name (0 or -ENOMEM), which dentry_move takes over.
@@ -74,6 +75,9 @@ bool dentry_is_ancestor(struct dentry *ancestor, struct dentry *d); // or the sa
 extern const struct file_ops directory_ops; // of directories whose entries are all in the table
 
 // --- mount.c ---
+// Walks over the superblocks with ops->sync: NULL starts; the result is referenced, the argument's reference is dropped.
+struct superblock *superblock_next(struct superblock *sb);
+bool superblock_any(void); // is there one?
 void mount_ref(struct mount *m);
 void mount_unref(struct mount *m);
 bool mount_cross(struct path *p); // onto what is mounted there: true when p changed (references are adjusted)
@@ -126,6 +130,8 @@ static inline int search_permission(struct inode *dir) {
 
 // --- xattr.c ---
 void xattrs_free(struct inode *inode);
+// Keeps with `to`, which is in memory and nobody's yet, what `from` has, which is locked. 0, -ENOMEM, -EIO.
+int xattrs_copy(struct inode *to, struct inode *from);
 int xattr_drop_capabilities(struct inode *inode); // inode.lock held. 0, also when there are none
 
 // --- tmpfs.c ---

@@ -14,6 +14,7 @@
 
 static struct spinlock mount_lock = SPINLOCK_INIT;
 static struct list mounts = LIST_INIT(mounts);
+static struct list superblocks = LIST_INIT(superblocks); // with a medium, under mount_lock
 static struct mount *root_mount;
 static uint32_t next_dev = 16;
 static int next_mount_id = 20;
@@ -38,13 +39,44 @@ struct superblock *superblock_alloc(const struct superblock_ops *ops, const stru
         sb->flags = flags;
         sb->dev = atomic_add(&next_dev, 1);
         sb->next_ino = 1;
+        list_init(&sb->link);
+    }
+    if (sb && ops->sync) {
+        spin_lock(&mount_lock);
+        list_push_back(&superblocks, &sb->link);
+        spin_unlock(&mount_lock);
     }
     return sb;
 }
 
+bool superblock_any(void) { return !list_empty(&superblocks); }
+
+struct superblock *superblock_next(struct superblock *sb) {
+    struct superblock *found = NULL;
+    spin_lock(&mount_lock);
+    for (struct list *at = sb ? sb->link.next : superblocks.next; at != &superblocks && !found; at = at->next) {
+        struct superblock *s = list_entry(at, struct superblock, link);
+        uint32_t refs = READ_ONCE(s->refs); // none: it is on its way out, and waits for our lock
+        while (refs && !__atomic_compare_exchange_n(&s->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+            ;
+        if (refs)
+            found = s;
+    }
+    spin_unlock(&mount_lock);
+    if (sb)
+        superblock_unref(sb);
+    return found;
+}
+
 void superblock_unref(struct superblock *sb) {
+    // The last one writes what is not written yet, while the file system is whole.
+    if (unlikely(sb->ops->sync && READ_ONCE(sb->refs) == 1) && sb->root)
+        superblock_sync(sb);
     if (atomic_sub(&sb->refs, 1) != 1)
         return;
+    spin_lock(&mount_lock);
+    list_remove(&sb->link);
+    spin_unlock(&mount_lock);
     if (sb->root) {
         inotify_unmounted(sb);
         dentry_drop_children(sb->root, false);
@@ -273,6 +305,16 @@ void mount_detach_below(struct dentry *d) {
     }
 }
 
+// Does anybody use what leaves with this mount? The caller's path holds one reference and the tree the other; anything mounted inside
+// holds one more. With its last mount a file system goes, and a mapping of one of its files holds it. mount_lock held.
+static bool busy(const struct mount *m) {
+    uint32_t same = 0;
+    struct mount *other;
+    list_for_each (other, &mounts, link)
+        same += other->sb == m->sb;
+    return READ_ONCE(m->refs) > 2 || (same == 1 && READ_ONCE(m->sb->refs) > 1);
+}
+
 int vfs_umount(const struct path *target, int flags) {
     struct mount *m = target->mount;
     if (flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW))
@@ -287,7 +329,7 @@ int vfs_umount(const struct path *target, int flags) {
     // The caller's path holds one reference and the tree the other; anything mounted inside holds one more.
     if (!m->parent)
         err = -EINVAL;
-    else if (READ_ONCE(m->refs) > 2 && !(flags & MNT_DETACH))
+    else if (!(flags & MNT_DETACH) && busy(m))
         err = -EBUSY;
     else
         was = detach(m);

@@ -112,6 +112,8 @@ struct dentry {
 #define DENTRY_LAZY 4    // a directory whose entries are made on first use: superblock_ops.populate
 #define DENTRY_ANON 8    // stands for a file that is in no tree: the name is what /proc/PID/fd shows
 #define DENTRY_REVALIDATE 32 // of a file system with SB_REVALIDATE
+#define DENTRY_COMPLETE 64 // a directory with nothing below it: what is not in its table does not exist
+#define DENTRY_COVERS 128  // pinned, in the place of a name of the lower directory
 #define DENTRY_PINNED 16 // not a cache: nobody else knows it (a change above a lower layer; negative: the name was removed)
 
 struct fs_statistics {
@@ -136,6 +138,7 @@ struct superblock_ops {
 #define SB_REVALIDATE 4 // directory entries are a cache of what others may change: superblock_ops.revalidate
 #define SB_XATTRS 8     // extended attributes are kept in inode.xattrs
 #define SB_RDONLY 16    // the file system itself cannot be written, whatever the mounts say
+#define SB_TMPFS 32     // its inodes are those of tmpfs.c
 struct superblock {
     const struct superblock_ops *ops;
     const struct fs_type *type;
@@ -144,6 +147,7 @@ struct superblock {
     uint32_t flags;      // SB_*
     uint64_t dev;        // st_dev
     uint64_t next_ino;
+    struct list link;    // of those with a medium: mount.c
     struct inode_table *inodes; // fs/cache/inode_table.h, or NULL
     void *data;
 };
@@ -157,6 +161,13 @@ const struct fs_type *fs_type_find(const char *name);
 const struct fs_type *fs_type_at(unsigned index); // NULL: no more
 struct superblock *superblock_alloc(const struct superblock_ops *ops, const struct fs_type *type, unsigned flags);
 void superblock_unref(struct superblock *sb);
+// sync(2) for one file system and for all: writes what was changed, waits. 0 or -errno of the file system.
+int superblock_sync(struct superblock *sb);
+void vfs_sync(void);
+void vfs_sync_last(void); // before the end of the machine: the same, with a limit in time
+// A user of the inode that is no open file (a mapping): it keeps the file system, too, which cannot be unmounted meanwhile.
+void inode_pin(struct inode *inode);
+void inode_unpin(struct inode *inode);
 
 struct mount {
     uint32_t refs;

@@ -1,4 +1,5 @@
 // Calls about the machine as a whole: names, memory, randomness, the log, its end.
+#include "fs/vfs.h"
 #include "kernel/boot.h"
 #include "kernel/threads/loadavg.h"
 #include "kernel/log.h"
@@ -13,8 +14,6 @@
 #include <linux/random.h>
 #include <linux/reboot.h>
 #include <linux/sysinfo.h>
-
-static bool capable(unsigned capability) { return process_current()->cred.cap_effective >> capability & 1; }
 
 // --- Names ---
 
@@ -200,7 +199,9 @@ long sys_reboot(uint64_t magic, uint64_t magic2, uint64_t command, uint64_t arg)
     case LINUX_REBOOT_CMD_RESTART:
     case LINUX_REBOOT_CMD_RESTART2:
     case LINUX_REBOOT_CMD_HALT:
-    case LINUX_REBOOT_CMD_POWER_OFF: machine_exit(EXIT_CODE, 0);
+    case LINUX_REBOOT_CMD_POWER_OFF:
+        vfs_sync_last();
+        machine_exit(EXIT_CODE, 0);
     case LINUX_REBOOT_CMD_CAD_ON:
     case LINUX_REBOOT_CMD_CAD_OFF: // there is no keyboard whose Ctrl-Alt-Del could do anything
         return 0;

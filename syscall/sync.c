@@ -16,15 +16,18 @@ long sys_fsync(uint64_t fd) { return sync_fd(fd, false); }
 
 long sys_fdatasync(uint64_t fd) { return sync_fd(fd, true); }
 
-// All file systems so far live in memory: there is nothing behind them to write to.
-long sys_sync(void) { return 0; }
+long sys_sync(void) {
+    vfs_sync();
+    return 0;
+}
 
 long sys_syncfs(uint64_t fd) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
+    long err = superblock_sync(f->inode->sb);
     file_unref(f);
-    return 0;
+    return err;
 }
 
 long sys_sync_file_range(uint64_t fd, uint64_t offset, uint64_t len, uint64_t flags) {

@@ -245,6 +245,8 @@ static void signal_hangup_group(const struct process *leader)
 
 static void machine_end(struct process *p)
 {
+    if (hooks->end)
+        hooks->end();
     if (p->exit_status & 0x7f)
         machine_exit(EXIT_SIGNAL, (int)(p->exit_status & 0x7f));
     machine_exit(EXIT_CODE, (int)(p->exit_status >> 8 & 0xff));

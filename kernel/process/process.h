@@ -106,6 +106,7 @@ struct process_hooks {
     void (*release_files)(struct process *p); // when the last thread exits: files, fs, exe_path
     void (*stop_tty)(struct process *p);      // a session's leader exits: its terminal is nobody's any more
     void (*inherit)(struct process *child, struct process *parent); // fork: exe_path. May be NULL
+    void (*end)(void); // process 1 has ended, and with it the machine: what is to be kept is written. May be NULL
 };
 void process_set_hooks(const struct process_hooks *hooks);
 
