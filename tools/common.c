@@ -4,10 +4,12 @@
 #include "tools/common.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 bool stderr_is_raw;
@@ -127,6 +129,51 @@ char *shell_quote(const char *word) {
     *out++ = '\'';
     *out = '\0';
     return quoted;
+}
+
+char *path_normalize(const char *path) {
+    char *clean = xmalloc(strlen(path) + 1);
+    char *out = clean;
+
+    while (*path != '\0') {
+        size_t length = strcspn(path, "/");
+        if (length == 2 && memcmp(path, "..", 2) == 0) {
+            free(clean);
+            return NULL;
+        }
+        if (length > 0 && (length != 1 || *path != '.')) {
+            if (out != clean)
+                *out++ = '/';
+            memcpy(out, path, length);
+            out += length;
+        }
+        path += length;
+        path += *path == '/';
+    }
+    *out = '\0';
+    return clean;
+}
+
+int temporary_file(void) {
+    const char *chosen = getenv("TMPDIR");
+    const char *const places[] = {chosen && *chosen ? chosen : "/var/tmp", "/var/tmp", "/tmp"};
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        int fd = open(places[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            return fd;
+        char *name = xasprintf("%s/knarr-XXXXXX", places[i]); /* not all file systems have files without a name */
+        fd = mkostemp(name, O_CLOEXEC);
+        if (fd >= 0)
+            unlink(name);
+        free(name);
+        if (fd >= 0)
+            return fd;
+    }
+    int fd = memfd_create("knarr", MFD_CLOEXEC);
+    if (fd < 0)
+        die(STATUS_FAILED, "a temporary file: %s", strerror(errno));
+    return fd;
 }
 
 bool write_all(int fd, const void *data, size_t size) {

@@ -53,5 +53,14 @@ const char *environment_get(const struct strings *environment, const char *name)
 /* The word as a POSIX shell must be given it, allocated. */
 char *shell_quote(const char *word);
 
+/* A file that nobody else sees and that goes with its descriptor (close-on-exec), in $TMPDIR or where there is room. */
+int temporary_file(void);
+
+/*
+ * A path as an archive has it, without leading slashes, "." components and double slashes. NULL when it would lead out
+ * of the root. Allocated.
+ */
+char *path_normalize(const char *path);
+
 /* Writes all of data, whatever the file descriptor is; false with errno when it cannot. */
 bool write_all(int fd, const void *data, size_t size);

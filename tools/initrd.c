@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/archive.h"
+
 enum { BUFFER = 256 << 10 };
 
 static void add_parents(struct initrd *initrd, const char *path) {
@@ -146,7 +148,7 @@ static void fill_root(struct initrd *initrd, const char *root) {
     if (S_ISDIR(status.st_mode))
         root_from_directory(initrd, root);
     else
-        root_from_archive(initrd, root);
+        root_from_archive(initrd, archive_open_input(root), root);
 }
 
 int initrd_build(const struct run_options *options, const struct stdio_kinds *stdio) {

@@ -39,9 +39,11 @@ void initrd_hardlink(struct initrd *initrd, const char *path, struct node *targe
 /* Raises the count of names in the header that a file was written with: only then the guest expects more of them. */
 void initrd_one_more_link(struct initrd *initrd, struct node *target);
 
-/* rootdir.c, rootarchive.c: fill the root from a directory or from an archive. */
+/* rootdir.c: fills the root from a directory. */
 void root_from_directory(struct initrd *initrd, const char *directory);
-void root_from_archive(struct initrd *initrd, const char *file);
+
+/* rootarchive.c: fills the root from an archive (tools/archive.h); file is its name in messages. */
+void root_from_archive(struct initrd *initrd, int fd, const char *file);
 
 /* program.c: finds the program, adds it when it comes from the host. Returns its path in the guest. */
 char *program_find(struct initrd *initrd, const struct run_options *options);

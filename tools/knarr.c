@@ -1,15 +1,17 @@
 /*
- * knarr: runs Linux programs in virtual machines of their own. Finds the command and leaves the rest to it.
+ * knarr: runs Linux programs in virtual machines of their own and packs what they need. Finds the command and leaves the rest to it.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "tools/common.h"
+#include "tools/pack.h"
 #include "tools/run.h"
 
 static const char usage[] = "Usage: knarr COMMAND\n"
                             "\n"
                             "  run [OPTIONS] PROGRAM [ARG...]   run a Linux program (knarr run --help)\n"
+                            "  pack [OPTIONS] DIR|TAR           write an EROFS image (knarr pack --help)\n"
                             "  version                          print the version\n"
                             "  help                             print this\n";
 
@@ -24,6 +26,8 @@ int main(int argc, char **argv) {
         die(STATUS_FAILED, "which command? (knarr help)");
     if (strcmp(argv[1], "run") == 0)
         return run_main(argc - 1, argv + 1);
+    if (strcmp(argv[1], "pack") == 0)
+        return pack_main(argc - 1, argv + 1);
     if (is(argv[1], "version"))
         return print("knarr " KNARR_VERSION "\n");
     if (is(argv[1], "help"))

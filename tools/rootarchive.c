@@ -1,64 +1,15 @@
 /*
- * Fills the guest's root from a tar archive in any compression or from a cpio archive, with libarchive. The library is
- * loaded only here, when it is needed: with all that it needs itself it would double the time that knarr takes.
+ * Fills the guest's root from a cpio archive in any compression.
  */
-#include <archive.h>
-#include <archive_entry.h>
-#include <dlfcn.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tools/archive.h"
 #include "tools/initrd.h"
 
 enum { BLOCK = 256 << 10 };
-
-#define LIBRARY "libarchive.so.13"
-
-#define FUNCTIONS(USE)                                                                                                 \
-    USE(archive_read_new)                                                                                              \
-    USE(archive_read_support_filter_all)                                                                               \
-    USE(archive_read_support_format_tar)                                                                               \
-    USE(archive_read_support_format_cpio)                                                                              \
-    USE(archive_read_open_filename)                                                                                    \
-    USE(archive_read_next_header)                                                                                      \
-    USE(archive_read_data)                                                                                             \
-    USE(archive_read_free)                                                                                             \
-    USE(archive_error_string)                                                                                          \
-    USE(archive_entry_pathname)                                                                                        \
-    USE(archive_entry_hardlink)                                                                                        \
-    USE(archive_entry_symlink)                                                                                         \
-    USE(archive_entry_size)                                                                                            \
-    USE(archive_entry_mode)                                                                                            \
-    USE(archive_entry_uid)                                                                                             \
-    USE(archive_entry_gid)                                                                                             \
-    USE(archive_entry_mtime)                                                                                           \
-    USE(archive_entry_rdevmajor)                                                                                       \
-    USE(archive_entry_rdevminor)
-
-/* Each function of the library is called through a pointer of its name: lib.archive_read_new(). */
-static struct {
-#define DECLARE(function) __typeof__(function) *function;
-    FUNCTIONS(DECLARE)
-} lib;
-
-static void load_library(void) {
-    void *library = dlopen(LIBRARY, RTLD_NOW);
-
-    if (!library)
-        die(STATUS_FAILED, "--root with an archive needs %s (Debian: apt-get install libarchive13)", LIBRARY);
-#define LOAD(function)                                                                                                 \
-    if (!(lib.function = (__typeof__(function) *)dlsym(library, #function)))                                           \
-        die(STATUS_FAILED, "%s has no %s", LIBRARY, #function);
-    FUNCTIONS(LOAD)
-}
-
-NORETURN static void fail(const char *file, struct archive *archive) {
-    const char *reason = lib.archive_error_string(archive);
-
-    die(STATUS_FAILED, "--root %s: %s", file, reason ? reason : "not an archive");
-}
 
 static void copy_data(struct initrd *initrd, struct archive *archive, const char *file, uint64_t size) {
     char *buffer = xmalloc(BLOCK);
@@ -66,9 +17,9 @@ static void copy_data(struct initrd *initrd, struct archive *archive, const char
     while (size > 0) {
         la_ssize_t got = lib.archive_read_data(archive, buffer, size < BLOCK ? size : BLOCK);
         if (got < 0)
-            fail(file, archive);
+            archive_fail(archive, file);
         if (got == 0)
-            die(STATUS_FAILED, "--root %s: the archive ends early", file);
+            die(STATUS_FAILED, "%s: the archive ends early", file);
         cpio_data(&initrd->cpio, buffer, (size_t)got);
         size -= (uint64_t)got;
     }
@@ -93,7 +44,7 @@ static void add_entry(struct initrd *initrd, struct archive *archive, struct arc
     char *path = name ? path_normalize(name) : NULL;
 
     if (!path)
-        die(STATUS_FAILED, "--root %s: %s: the name leads out of the root", file, name ? name : "(unreadable)");
+        die(STATUS_FAILED, "%s: %s: the name leads out of the root", file, name ? name : "(unreadable)");
     if (*path == '\0' || strcmp(path, ".knarr") == 0 || strncmp(path, ".knarr/", 7) == 0) {
         free(path);
         return;
@@ -104,8 +55,7 @@ static void add_entry(struct initrd *initrd, struct archive *archive, struct arc
     free(target);
     if (hardlink && lib.archive_entry_size(entry) == 0) {
         if (!first || (!S_ISREG(first->mode) && !S_ISLNK(first->mode)))
-            die(STATUS_FAILED, "--root %s: %s: a hard link to %s, which is not a file of the archive", file, name,
-                hardlink);
+            die(STATUS_FAILED, "%s: %s: a hard link to %s, which is not a file of the archive", file, name, hardlink);
         initrd_hardlink(initrd, path, first);
         free(path);
         return;
@@ -146,23 +96,11 @@ static void add_entry(struct initrd *initrd, struct archive *archive, struct arc
     free(path);
 }
 
-void root_from_archive(struct initrd *initrd, const char *file) {
-    load_library();
-    struct archive *archive = lib.archive_read_new();
+void root_from_archive(struct initrd *initrd, int fd, const char *file) {
+    struct archive *archive = archive_start(fd, file);
     struct archive_entry *entry;
-    int status;
 
-    if (!archive)
-        die(STATUS_FAILED, "out of memory");
-    lib.archive_read_support_filter_all(archive);
-    lib.archive_read_support_format_tar(archive);
-    lib.archive_read_support_format_cpio(archive);
-    if (lib.archive_read_open_filename(archive, file, BLOCK) != ARCHIVE_OK)
-        fail(file, archive);
-    while ((status = lib.archive_read_next_header(archive, &entry)) != ARCHIVE_EOF) {
-        if (status < ARCHIVE_WARN) /* a warning is about a name's character set: the bytes are right */
-            fail(file, archive);
+    while ((entry = archive_member(archive, file)))
         add_entry(initrd, archive, entry, file);
-    }
     lib.archive_read_free(archive);
 }

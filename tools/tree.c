@@ -102,26 +102,3 @@ struct node *tree_lookup(const struct tree *tree, const char *path) {
         errno = ENOENT;
     return node;
 }
-
-char *path_normalize(const char *path) {
-    char *clean = xmalloc(strlen(path) + 1);
-    char *out = clean;
-
-    while (*path != '\0') {
-        size_t length = strcspn(path, "/");
-        if (length == 2 && memcmp(path, "..", 2) == 0) {
-            free(clean);
-            return NULL;
-        }
-        if (length > 0 && (length != 1 || *path != '.')) {
-            if (out != clean)
-                *out++ = '/';
-            memcpy(out, path, length);
-            out += length;
-        }
-        path += length;
-        path += *path == '/';
-    }
-    *out = '\0';
-    return clean;
-}

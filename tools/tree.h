@@ -33,9 +33,3 @@ struct node *tree_find(const struct tree *tree, const char *path);
  * (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG).
  */
 struct node *tree_lookup(const struct tree *tree, const char *path);
-
-/*
- * A path as an archive has it, without leading slashes, "." components and double slashes. NULL when it would lead out
- * of the root. Allocated.
- */
-char *path_normalize(const char *path);
