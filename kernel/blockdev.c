@@ -5,6 +5,7 @@
 
 #include "kernel/log.h"
 #include "kernel/memory/slab.h"
+#include "kernel/partition.h"
 #include "kernel/string.h"
 #include "kernel/threads/thread.h"
 
@@ -54,11 +55,23 @@ struct block_device *blockdev_next(struct block_device *dev) {
     return dev;
 }
 
+// The disk that a partition's name or number belongs to; a table may have it that nobody has read yet. True: look again.
+static bool scan_for(const char *name, uint64_t rdev) {
+    struct block_device *dev = NULL;
+    while ((dev = blockdev_next(dev)))
+        if (!dev->scanned &&
+            (name ? strncmp(name, dev->name, strlen(dev->name)) == 0 : rdev > dev->rdev && rdev < dev->rdev + MINORS)) {
+            partition_scan(dev, partition_read_direct);
+            return dev->scanned; // not without memory
+        }
+    return false;
+}
+
 struct block_device *blockdev_find(uint64_t rdev) {
     struct block_device *dev = NULL;
     while ((dev = blockdev_next(dev)) && dev->rdev != rdev)
         ;
-    return dev;
+    return !dev && scan_for(NULL, rdev) ? blockdev_find(rdev) : dev;
 }
 
 struct block_device *blockdev_find_name(const char *name) {
@@ -67,7 +80,7 @@ struct block_device *blockdev_find_name(const char *name) {
     spin_lock(&devices_lock);
     struct block_device *dev = find_name_locked(name);
     spin_unlock(&devices_lock);
-    return dev;
+    return !dev && scan_for(name, 0) ? blockdev_find_name(name) : dev;
 }
 
 int blockdev_register_partition(struct block_device *parent, unsigned number, uint64_t offset, uint64_t sectors) {

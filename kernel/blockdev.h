@@ -61,7 +61,9 @@ struct block_device {
     // Counters for /proc/diskstats; relaxed.
     uint64_t reads, writes, sectors_read, sectors_written;
     struct inode *inode;    // fs/blockdev.c: the device's page cache, shared by all nodes. NULL until opened first
-    uint32_t exclusive;     // fs/blockdev.c: mounts that hold it
+    const void *holder;     // fs/blockdev.c: who has it for himself,
+    uint32_t exclusive;     // how often,
+    uint32_t parts_held;    // and how many of its partitions are held
 };
 
 // In thread context. Without a name it gets the next of "vda", "vdb", ... with rdev, in order. 0, -ENOSPC: no name is left, -EEXIST.
@@ -71,8 +73,9 @@ int blockdev_register_partition(struct block_device *parent, unsigned number, ui
 // Bytes in the direct map for good, as a read-only device with blocks of 512 bytes (1:250, as Linux' /dev/initrd). base is
 // page-aligned; of an odd size the last sector is left out. NULL: no memory, or the name is taken.
 struct block_device *blockdev_register_memory(const char *name, const void *base, uint64_t size);
+// For a partition, its disk's table is read when nobody did before: may sleep. NULL: none.
 struct block_device *blockdev_find(uint64_t rdev);
-struct block_device *blockdev_find_name(const char *name); // "vda" or "/dev/vda". NULL: none
+struct block_device *blockdev_find_name(const char *name); // "vda" or "/dev/vda"
 struct block_device *blockdev_next(struct block_device *dev); // NULL starts; NULL: no more. Devices stay for ever
 // What block_ops.submit needs not check: range, alignment, read-only, counts. A bad request is done at once with its error.
 void block_submit(struct block_device *dev, struct block_request *r);
