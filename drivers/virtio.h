@@ -102,7 +102,7 @@ void virtq_interrupt(struct virtqueue *q);
 void virtio_mmio_probe(void); // every virtio_mmio.device= of the command line
 void virtio_pci_probe(void);  // every device on the PCI bus
 
-extern const struct virtio_driver virtio_console_driver, virtio_rng_driver, virtio_blk_driver;
+extern const struct virtio_driver virtio_console_driver, virtio_rng_driver, virtio_blk_driver, virtio_9p_driver;
 extern const struct virtio_driver *const virtio_drivers[]; // drivers.c: all of them, then NULL; at most 32
 
 // Section 2.7: the rings that driver and device share, in guest memory. All little endian.

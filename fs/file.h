@@ -38,6 +38,8 @@ struct dir_context {
 // Every function may be NULL: then the default stands in brackets. They return -errno; blocking ones -ERESTARTSYS.
 struct file_ops {
     const char *name; // what /proc/PID/fd shows for files without a place in the tree: "[eventpoll]". NULL: none
+    // [0] open(2) of a regular file or directory has made the file, with its path; an error is the call's, and `release` comes next.
+    int (*open)(struct file *f);
     // [-EINVAL] `pos` is the position to use and to advance; NULL for files without one (pipes, terminals).
     int64_t (*read)(struct file *f, struct uio *u, uint64_t *pos);
     int64_t (*write)(struct file *f, struct uio *u, uint64_t *pos);

@@ -66,6 +66,13 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
         f->path = *p;
         path_ref(p);
     }
+    if (!IS_ERR(f) && unlikely(f->ops->open != NULL)) {
+        int err = f->ops->open(f);
+        if (err < 0) {
+            file_unref(f);
+            return ERR_PTR(err);
+        }
+    }
     if (!IS_ERR(f))
         inotify_opened(f);
     return f;
