@@ -21,6 +21,7 @@ struct blockdev_file { // of an opened node: file.data
     struct block_device *dev;
     struct inode *inode; // the device's
     bool claimed;        // O_EXCL
+    uint32_t errors_seen; // page_cache_check_error
 };
 static inline struct blockdev_file *blockdev_file(const struct file *f) { return f->data; }
 struct file *blockdev_open(struct inode *node, unsigned flags); // for fs/open.c: ERR_PTR(-ENXIO, -EBUSY, -ENOMEM)
@@ -28,6 +29,9 @@ long blockdev_ioctl(struct file *f, unsigned cmd, uint64_t arg);
 int blockdev_allocate(struct file *f, int mode, uint64_t offset, uint64_t len); // fallocate(2)
 // With O_DIRECT: past the cache, which is made to agree. Bytes, or -errno.
 int64_t blockdev_direct(struct file *f, enum block_op op, struct uio *u, uint64_t *pos);
+// Zeroes or discards bytes of an opened device. fallback: by writing zeroes when the device cannot do it. 0, -EPERM: read-only, -EOPNOTSUPP,
+// -EIO, -EINTR.
+int blockdev_range(struct file *f, enum block_op op, bool unmap, bool fallback, uint64_t from, uint64_t len);
 int64_t blockdev_size(const struct block_device *dev); // bytes
 
 #endif

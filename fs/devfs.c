@@ -1,7 +1,10 @@
 // /dev: a tmpfs that is filled with the device nodes on its first use, and the memory devices themselves.
+#include "fs/blockdev.h"
+#include "fs/cache/pagecache.h"
 #include "fs/internal.h"
 #include "fs/tty.h"
 #include "kernel/log.h"
+#include "kernel/partition.h"
 #include "kernel/random.h"
 #include "kernel/string.h"
 #include <linux/fs.h>
@@ -139,6 +142,35 @@ static int make_node(struct dentry *dir, const char *name, uint32_t mode, uint64
     return 0;
 }
 
+// For partition tables: through the page cache, which a file system on the device shares.
+static int read_cached(struct block_device *dev, uint64_t offset, void *buf, size_t len) {
+    struct inode *inode = blockdev_inode(dev);
+    if (IS_ERR(inode))
+        return (int)PTR_ERR(inode);
+    int err = 0;
+    for (size_t n; len && !err; offset += n, len -= n, buf = (char *)buf + n) {
+        n = MIN(PAGE_SIZE - (offset & ~PAGE_MASK), len);
+        struct page *p = page_cache_get(inode->cache, offset >> PAGE_SHIFT);
+        if (IS_ERR(p)) {
+            err = (int)PTR_ERR(p);
+            continue;
+        }
+        memcpy(buf, (char *)page_to_virt(p) + (offset & ~PAGE_MASK), n);
+        page_unref(p);
+    }
+    inode_unref(inode);
+    return err;
+}
+
+static int make_disks(struct dentry *dir) {
+    int err = 0;
+    for (struct block_device *dev = NULL; !err && (dev = blockdev_next(dev));) {
+        partition_scan(dev, read_cached); // its partitions come behind it in the list
+        err = make_node(dir, dev->name, S_IFBLK | 0600, dev->rdev, NULL);
+    }
+    return err;
+}
+
 static int devfs_populate(struct dentry *dir) {
     static const struct {
         const char *name, *target;
@@ -153,6 +185,8 @@ static int devfs_populate(struct dentry *dir) {
         err = make_node(dir, devices[i].name, S_IFCHR | devices[i].mode, devices[i].rdev, NULL);
     for (unsigned i = 0; i < ARRAY_SIZE(links) && !err; i++)
         err = make_node(dir, links[i].name, S_IFLNK | 0777, 0, links[i].target);
+    if (!err)
+        err = make_disks(dir);
     if (!err)
         err = make_node(dir, "mqueue", S_IFDIR | 01777, 0, NULL); // fs/mqueue.c mounts there
     return err ? err : make_node(dir, "shm", S_IFDIR | 01777, 0, NULL);

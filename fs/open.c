@@ -1,4 +1,5 @@
 // open(2): the walk, creation, permission checks, and what kind of file an inode becomes.
+#include "fs/blockdev.h"
 #include "fs/inotify.h"
 #include "fs/internal.h"
 #include "fs/poll.h"
@@ -20,6 +21,8 @@ static struct file *open_special(struct inode *inode, unsigned flags) {
         return fifo_open(inode, flags);
     if (pty_is_slave(inode))
         return pty_open_slave(inode, flags);
+    if (S_ISBLK(inode->mode))
+        return blockdev_open(inode, flags);
     const struct device *dev = S_ISCHR(inode->mode) ? device_find(inode->rdev) : NULL;
     if (!dev)
         return ERR_PTR(-ENXIO);

@@ -104,7 +104,8 @@ int blockdev_register_partition(struct block_device *parent, unsigned number, ui
         dev->memory =
             IS_ALIGNED(offset * SECTOR_SIZE, PAGE_SIZE) ? (const char *)parent->memory + offset * SECTOR_SIZE : NULL;
     dev->inode = NULL;
-    dev->exclusive = 0;
+    dev->holder = NULL;
+    dev->exclusive = dev->parts_held = 0;
     dev->reads = dev->writes = dev->sectors_read = dev->sectors_written = 0;
     int err = blockdev_register(dev);
     if (err < 0)
@@ -203,26 +204,29 @@ int block_submit_wait(struct block_device *dev, struct block_request *r) {
 }
 
 int block_io(struct block_device *dev, enum block_op op, uint64_t sector, void *buf, size_t len) {
-    bool data = op == BLOCK_READ || op == BLOCK_WRITE;
-    uint64_t max = data                  ? dev->bytes_max ? dev->bytes_max : 1u << 30
-                   : op == BLOCK_DISCARD ? (uint64_t)dev->discard_max * SECTOR_SIZE
-                                         : (uint64_t)dev->zeroes_max * SECTOR_SIZE;
-    if (!data && max == 0)
-        return dev->read_only ? -EROFS : -EOPNOTSUPP;
-    max = ALIGN_DOWN(max, (uint64_t)dev->block_size);
-    if (len % dev->block_size || max == 0)
-        return -EINVAL;
-    int err = 0;
+    size_t max = ALIGN_DOWN(dev->bytes_max ? dev->bytes_max : 1u << 30, dev->block_size);
+    int err = len % dev->block_size ? -EINVAL : 0;
     while (len && !err) {
         size_t n = MIN(len, max);
         struct block_segment segment = {buf, (uint32_t)n};
-        struct block_request r = {
-            .op = op, .sector = sector, .sectors = n / SECTOR_SIZE, .segments = &segment, .count = data};
+        struct block_request r = {.op = op, .sector = sector, .segments = &segment, .count = 1};
         err = block_submit_wait(dev, &r);
         sector += n / SECTOR_SIZE;
         len -= n;
-        if (data)
-            buf = (char *)buf + n;
+        buf = (char *)buf + n;
+    }
+    return err;
+}
+
+int block_range(struct block_device *dev, enum block_op op, uint64_t sector, uint64_t sectors, bool unmap) {
+    uint64_t max = op == BLOCK_DISCARD ? dev->discard_max : dev->zeroes_max;
+    int err = 0;
+    while (sectors && !err) {
+        struct block_request r = {
+            .op = op, .sector = sector, .sectors = max ? MIN(sectors, max) : sectors, .unmap = unmap};
+        err = block_submit_wait(dev, &r);
+        sector += r.sectors;
+        sectors -= r.sectors;
     }
     return err;
 }

@@ -86,8 +86,10 @@ static inline void block_done(struct block_request *r, int error) {
     r->done(r);
 }
 // Submits as many requests as it takes and waits (not interruptible). The first error. `buf` of kernel memory in the direct map,
-// contiguous; NULL for BLOCK_DISCARD and BLOCK_WRITE_ZEROES.
+// contiguous. BLOCK_READ or BLOCK_WRITE.
 int block_io(struct block_device *dev, enum block_op op, uint64_t sector, void *buf, size_t len);
+// The same for BLOCK_DISCARD and BLOCK_WRITE_ZEROES. unmap: see block_request.
+int block_range(struct block_device *dev, enum block_op op, uint64_t sector, uint64_t sectors, bool unmap);
 int block_flush(struct block_device *dev); // what was written before is on the medium: 0 or -EIO. Nothing to do without a cache
 
 #endif

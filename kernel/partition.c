@@ -155,13 +155,13 @@ static void scan_extended(struct scan *s, const struct mbr_entry *extended, stru
 static void scan_mbr(struct scan *s, struct mbr *m) {
     struct mbr_entry extended = {0};
     for (unsigned i = 0; i < 4; i++) {
-        const struct mbr_entry *e = &m->entry[i];
-        if (!e->type || !e->count)
+        struct mbr_entry e = m->entry[i];
+        if (!e.type || !e.count)
             continue;
-        if (is_extended(e))
-            extended = *e;
+        if (is_extended(&e))
+            extended = e;
         else
-            add(s, i + 1, e->start, e->count);
+            add(s, i + 1, e.start, e.count);
     }
     if (extended.count && extended.start)
         scan_extended(s, &extended, m);

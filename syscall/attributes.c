@@ -259,7 +259,7 @@ long sys_fallocate(uint64_t fd, uint64_t mode, uint64_t offset, uint64_t len) {
         err = -EBADF;
     else if (S_ISFIFO(f->inode->mode))
         err = -ESPIPE;
-    else if (!S_ISREG(f->inode->mode))
+    else if (!S_ISREG(f->inode->mode) && !S_ISBLK(f->inode->mode))
         err = S_ISDIR(f->inode->mode) ? -EISDIR : -ENODEV;
     else if (__builtin_add_overflow(offset, len, &end) || end > INT64_MAX)
         err = -EFBIG;

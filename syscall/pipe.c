@@ -139,7 +139,7 @@ static long copy_between(int in_fd, uaddr_t in_off, int out_fd, uaddr_t out_off,
 }
 
 static long check_sendfile(struct side *in, struct side *out) {
-    if (!S_ISREG(in->file->inode->mode) && !S_ISCHR(in->file->inode->mode))
+    if (!S_ISREG(in->file->inode->mode) && !S_ISCHR(in->file->inode->mode) && !S_ISBLK(in->file->inode->mode))
         return -EINVAL; // only what can be mapped
     return out->file->flags & O_APPEND ? -EINVAL : 0;
 }
