@@ -1,10 +1,12 @@
 // The files of /proc that are about the machine.
 #include "fs/poll.h"
 #include "fs/procfs.h"
+#include "kernel/blockdev.h"
 #include "kernel/boot.h"
 #include "kernel/threads/loadavg.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
+#include "kernel/partition.h"
 #include "kernel/string.h"
 #include "kernel/irq.h"
 #include "kernel/time.h"
@@ -182,6 +184,10 @@ static int show_cmdline(struct seqbuf *s, struct proc_ref *r) {
 
 static int show_devices(struct seqbuf *s, struct proc_ref *r) {
     seq_puts(s, "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n");
+    unsigned before = 0;
+    for (struct block_device *dev = NULL; (dev = blockdev_next(dev)); before = DEV_MAJOR(dev->rdev))
+        if (DEV_MAJOR(dev->rdev) != before)
+            seq_printf(s, "%3u %s\n", DEV_MAJOR(dev->rdev), dev->memory ? "ramdisk" : "virtblk");
     return 0;
 }
 
@@ -201,6 +207,24 @@ static long thread_self_readlink(struct proc_ref *r, char *buf, size_t size) {
 static long net_readlink(struct proc_ref *r, char *buf, size_t size) { return snprintf(buf, size, "self/net"); }
 
 static long mounts_readlink(struct proc_ref *r, char *buf, size_t size) { return snprintf(buf, size, "self/mounts"); }
+
+static int show_partitions(struct seqbuf *s, struct proc_ref *r) {
+    for (struct block_device *dev = NULL; (dev = blockdev_next(dev));) {
+        partition_scan(dev, partition_read_direct);
+        if (!s->len)
+            seq_puts(s, "major minor  #blocks  name\n\n");
+        seq_printf(s, "%4u  %7u %10lu %s\n", DEV_MAJOR(dev->rdev), DEV_MINOR(dev->rdev), dev->sectors / 2, dev->name);
+    }
+    return 0;
+}
+
+// Requests and sectors are counted; nothing is merged, and how long it took nobody measures.
+static int show_diskstats(struct seqbuf *s, struct proc_ref *r) {
+    for (struct block_device *dev = NULL; (dev = blockdev_next(dev));)
+        seq_printf(s, "%4u %7u %s %lu 0 %lu 0 %lu 0 %lu 0 0 0 0 0 0 0 0 0 0\n", DEV_MAJOR(dev->rdev), DEV_MINOR(dev->rdev),
+                   dev->name, dev->reads, dev->sectors_read, dev->writes, dev->sectors_written);
+    return 0;
+}
 
 static void show_lock(void *ctx, const struct file_lock *l, bool waits, int number) {
     struct seqbuf *s = ctx;
@@ -223,6 +247,7 @@ const struct proc_entry proc_root_entries[] = {
     PROC_FILE("cmdline", show_cmdline),
     PROC_FILE("cpuinfo", show_cpuinfo),
     PROC_FILE("devices", show_devices),
+    PROC_FILE("diskstats", show_diskstats),
     PROC_FILE("filesystems", show_filesystems),
     PROC_FILE("loadavg", show_loadavg),
     PROC_FILE("locks", show_locks),
@@ -230,6 +255,7 @@ const struct proc_entry proc_root_entries[] = {
     {.name = "mounts", .mode = S_IFLNK | 0777, .readlink = mounts_readlink},
     {.name = "net", .mode = S_IFLNK | 0777, .readlink = net_readlink},
     {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
+    PROC_FILE("partitions", show_partitions),
     PROC_FILE("stat", show_stat),
     PROC_FILE("swaps", show_swaps),
     PROC_DIR("sys", proc_sys_entries),
