@@ -30,7 +30,8 @@ static void page_done(struct page_cache *c, struct page *p, uint32_t file_end, i
 static void transfer_done(struct block_request *r) {
     struct transfer *t = container_of(r, struct transfer, request);
     if (r->error)
-        erofs_trouble(erofs_image_of(t->cache->host), EROFS_READ_ERROR, 0, t->cache->host->ino, "its data cannot be read");
+        erofs_trouble(erofs_image_of(t->cache->host), EROFS_READ_ERROR, 0, t->cache->host->ino,
+                      "its data cannot be read");
     for (unsigned i = 0; i < r->count; i++) {
         const struct block_segment *s = &r->segments[i];
         for (uint32_t at = 0; at < s->len; at += PAGE_SIZE) {
@@ -70,8 +71,11 @@ static unsigned send_some(struct run *r, uint32_t file_end) {
     }
     t->cache = r->cache;
     t->file_end = n == r->count ? file_end : 0;
-    t->request = (struct block_request){.op = BLOCK_READ, .sector = r->pos >> SECTOR_SHIFT, .segments = t->segments,
-                                        .count = count, .done = transfer_done};
+    t->request = (struct block_request){.op = BLOCK_READ,
+                                        .sector = r->pos >> SECTOR_SHIFT,
+                                        .segments = t->segments,
+                                        .count = count,
+                                        .done = transfer_done};
     block_submit(dev, &t->request);
     return n;
 }

@@ -21,7 +21,8 @@ static struct erofs_dirent entry_at(const struct block *b, uint32_t i) {
 
 // Read once: root may write to the device meanwhile, and what was checked must be what is used.
 static uint32_t offset_at(const struct block *b, uint32_t i) {
-    return READ_ONCE(*(const uint16_t *)(b->data + i * sizeof(struct erofs_dirent) + offsetof(struct erofs_dirent, name_offset)));
+    return READ_ONCE(
+        *(const uint16_t *)(b->data + i * sizeof(struct erofs_dirent) + offsetof(struct erofs_dirent, name_offset)));
 }
 
 // A block lies within one page: blocks are at most that large, and tails do not cross a block's end.
@@ -145,10 +146,10 @@ int erofs_lookup(struct inode *dir, struct dentry *d) {
 }
 
 static unsigned type_of(unsigned type) { // as DT_*
-    static const uint8_t types[] = {[EROFS_FT_REGULAR] = S_IFREG >> 12,  [EROFS_FT_DIRECTORY] = S_IFDIR >> 12,
-                                    [EROFS_FT_CHARACTER] = S_IFCHR >> 12, [EROFS_FT_BLOCK] = S_IFBLK >> 12,
-                                    [EROFS_FT_FIFO] = S_IFIFO >> 12,     [EROFS_FT_SOCKET] = S_IFSOCK >> 12,
-                                    [EROFS_FT_SYMLINK] = S_IFLNK >> 12};
+    static const uint8_t types[] = {
+        [EROFS_FT_REGULAR] = S_IFREG >> 12, [EROFS_FT_DIRECTORY] = S_IFDIR >> 12, [EROFS_FT_CHARACTER] = S_IFCHR >> 12,
+        [EROFS_FT_BLOCK] = S_IFBLK >> 12,   [EROFS_FT_FIFO] = S_IFIFO >> 12,      [EROFS_FT_SOCKET] = S_IFSOCK >> 12,
+        [EROFS_FT_SYMLINK] = S_IFLNK >> 12};
     return type < ARRAY_SIZE(types) ? types[type] : 0;
 }
 

@@ -16,24 +16,24 @@ struct erofs_image {
     struct block_device *dev;
     struct inode *dev_inode; // whose page cache holds the metadata; NULL: `memory` is the image
     const uint8_t *memory;
-    uint64_t size;           // bytes of the device
-    uint64_t meta, xattrs;   // positions of the first inode slot and of the shared attributes
-    uint64_t build_time;     // of the compact inodes: seconds,
+    uint64_t size;         // bytes of the device
+    uint64_t meta, xattrs; // positions of the first inode slot and of the shared attributes
+    uint64_t build_time;   // of the compact inodes: seconds,
     uint32_t build_time_nsec;
     uint32_t blocks;
     uint64_t inodes;
     uint8_t block_bits;
-    bool claimed;            // the device is ours
-    struct list link;        // of all mounted ones
-    uint32_t told;           // what has been logged: a bit for each enum erofs_trouble
+    bool claimed;     // the device is ours
+    struct list link; // of all mounted ones
+    uint32_t told;    // what has been logged: a bit for each enum erofs_trouble
 };
 
 struct erofs_inode {
     struct inode inode;
-    uint64_t parent;        // of directories: the number of the only one that may name it, 0 until it is known
+    uint64_t parent; // of directories: the number of the only one that may name it, 0 until it is known
     union erofs_inode_data u;
     uint16_t xattr_count;
-    uint8_t layout;         // enum erofs_layout
+    uint8_t layout; // enum erofs_layout
     bool extended;
 };
 struct erofs_file { // a regular one

@@ -11,7 +11,8 @@ int erofs_trouble(struct erofs_image *im, enum erofs_trouble kind, int err, uint
 
 const void *erofs_view(struct erofs_image *im, struct erofs_view *v, uint64_t pos, size_t len) {
     if (unlikely(len > im->size || pos > im->size - len))
-        return ERR_PTR(erofs_corrupt(im, EROFS_BAD_POSITION, pos >> EROFS_SLOT_BITS, "a position outside of the image"));
+        return ERR_PTR(
+            erofs_corrupt(im, EROFS_BAD_POSITION, pos >> EROFS_SLOT_BITS, "a position outside of the image"));
     if (im->memory)
         return im->memory + pos;
     uint64_t index = pos >> PAGE_SHIFT;

@@ -51,9 +51,16 @@ static int read_slot(struct erofs_image *im, uint64_t nid, struct slot *out) {
         err = erofs_read(im, &v, pos, &out->x, sizeof(out->x));
     } else if (err == 0) {
         uint64_t seconds = im->build_time + c.mtime;
-        out->x = (struct erofs_inode_extended){.format = c.format, .xattr_count = c.xattr_count, .mode = c.mode,
-                                               .size = c.size, .u = c.u, .uid = c.uid, .gid = c.gid, .mtime = seconds,
-                                               .mtime_nsec = im->build_time_nsec, .nlink = c.nlink};
+        out->x = (struct erofs_inode_extended){.format = c.format,
+                                               .xattr_count = c.xattr_count,
+                                               .mode = c.mode,
+                                               .size = c.size,
+                                               .u = c.u,
+                                               .uid = c.uid,
+                                               .gid = c.gid,
+                                               .mtime = seconds,
+                                               .mtime_nsec = im->build_time_nsec,
+                                               .nlink = c.nlink};
     }
     erofs_view_end(&v);
     return err;

@@ -14,7 +14,8 @@ static int map_packed(struct erofs_inode *e, uint64_t tail, uint64_t offset, str
     return 0;
 }
 
-static int map_chunk(struct erofs_inode *e, struct erofs_view *v, uint64_t offset, uint64_t end, struct erofs_extent *out) {
+static int map_chunk(struct erofs_inode *e, struct erofs_view *v, uint64_t offset, uint64_t end,
+                     struct erofs_extent *out) {
     struct erofs_image *im = erofs_image_of(&e->inode);
     unsigned bits = im->block_bits + (e->u.chunks.format & EROFS_CHUNK_BITS);
     uint64_t number = offset >> bits, inside = offset & ((1UL << bits) - 1);

@@ -13,8 +13,12 @@ static struct list images = LIST_INIT(images); // mounted
 
 static void erofs_statistics(struct superblock *sb, struct fs_statistics *st) {
     struct erofs_image *im = sb->data;
-    *st = (struct fs_statistics){.magic = EROFS_MAGIC, .block_size = 1u << im->block_bits, .blocks = im->blocks,
-                                 .files = ~0UL, .files_free = ~0UL - im->inodes, .name_max = EROFS_NAME_MAX};
+    *st = (struct fs_statistics){.magic = EROFS_MAGIC,
+                                 .block_size = 1u << im->block_bits,
+                                 .blocks = im->blocks,
+                                 .files = ~0UL,
+                                 .files_free = ~0UL - im->inodes,
+                                 .name_max = EROFS_NAME_MAX};
 }
 
 static void erofs_show_options(struct superblock *sb, struct seqbuf *s) { seq_puts(s, ",user_xattr"); }
@@ -83,7 +87,8 @@ static int check_sum(struct erofs_image *im, struct erofs_view *v, struct erofs_
 static int read_super(struct erofs_image *im, uint64_t *root) {
     struct erofs_view v = {0};
     struct erofs_super s;
-    int err = im->size < EROFS_SUPER_OFFSET + sizeof(s) ? -EINVAL : erofs_read(im, &v, EROFS_SUPER_OFFSET, &s, sizeof(s));
+    int err =
+        im->size < EROFS_SUPER_OFFSET + sizeof(s) ? -EINVAL : erofs_read(im, &v, EROFS_SUPER_OFFSET, &s, sizeof(s));
     if (err == 0 && s.magic != EROFS_MAGIC)
         err = refuse(im, "no EROFS image");
     if (err == 0 && (s.block_bits < EROFS_BLOCK_BITS_MIN || s.block_bits > EROFS_BLOCK_BITS_MAX))
@@ -162,8 +167,13 @@ static struct superblock *find_mounted(const struct block_device *dev) {
 }
 
 static bool known_options(const char *options) {
-    static const char *const known[] = {"user_xattr", "nouser_xattr", "acl", "noacl", "cache_strategy=disabled",
-                                        "cache_strategy=readahead", "cache_strategy=readaround"};
+    static const char *const known[] = {"user_xattr",
+                                        "nouser_xattr",
+                                        "acl",
+                                        "noacl",
+                                        "cache_strategy=disabled",
+                                        "cache_strategy=readahead",
+                                        "cache_strategy=readaround"};
     for (size_t len; *options; options += len + (options[len] == ',')) {
         const char *comma = strchr(options, ',');
         len = comma ? (size_t)(comma - options) : strlen(options);

@@ -6,7 +6,8 @@
 static const struct prefix {
     char text[10];
     uint8_t len, index;
-} prefixes[] = {{"user.", 5, EROFS_XATTR_USER}, {"trusted.", 8, EROFS_XATTR_TRUSTED}, {"security.", 9, EROFS_XATTR_SECURITY}};
+} prefixes[] = {
+    {"user.", 5, EROFS_XATTR_USER}, {"trusted.", 8, EROFS_XATTR_TRUSTED}, {"security.", 9, EROFS_XATTR_SECURITY}};
 
 static const struct prefix *prefix_of(unsigned index) {
     for (unsigned i = 0; i < ARRAY_SIZE(prefixes); i++)
@@ -65,7 +66,8 @@ static long walk_all(struct walk_attributes *w) {
         r = erofs_read(im, &w->v, pos, &id, sizeof(id));
         uint64_t at = im->xattrs + id * 4UL;
         if (r == 0)
-            r = at < im->size ? visit(w, at, im->size - at, &len) : bad(w->e, "a shared attribute outside of the image");
+            r = at < im->size ? visit(w, at, im->size - at, &len)
+                              : bad(w->e, "a shared attribute outside of the image");
     }
     return r;
 }
@@ -99,8 +101,12 @@ long erofs_xattr_get(struct inode *inode, const char *name, void *buf, size_t si
     for (unsigned i = 0; i < ARRAY_SIZE(prefixes); i++) {
         if (strncmp(name, prefixes[i].text, prefixes[i].len) != 0)
             continue;
-        struct walk_attributes w = {.each = get_one, .name = name + prefixes[i].len, .index = prefixes[i].index,
-                                    .name_len = strlen(name + prefixes[i].len), .buf = buf, .size = size};
+        struct walk_attributes w = {.each = get_one,
+                                    .name = name + prefixes[i].len,
+                                    .index = prefixes[i].index,
+                                    .name_len = strlen(name + prefixes[i].len),
+                                    .buf = buf,
+                                    .size = size};
         long r = walk(inode, &w);
         return r < 0 ? r : r == 0 ? -ENODATA : (long)w.at;
     }
