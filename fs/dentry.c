@@ -221,7 +221,7 @@ int dentry_lookup(struct dentry *dir, const char *name, size_t len, uint32_t has
         dentry_unref(d);
         return -ENOENT;
     }
-    if (dir->sb->flags & SB_COMPLETE)
+    if ((dir->sb->flags & SB_COMPLETE) || (dir->flags & DENTRY_COMPLETE))
         return -ENOENT;
     if (!dir->inode->ops->lookup)
         return -ENOTDIR;
@@ -280,6 +280,19 @@ void dentry_insert(struct dentry *d) {
     dentry_ref(d);
     spin_lock(&d->parent->lock);
     table_add(d);
+    spin_unlock(&d->parent->lock);
+}
+
+void dentry_insert_behind(struct dentry *d) {
+    dentry_ref(d);
+    spin_lock(&d->parent->lock);
+    table_add(d);
+    struct dentry **slot = &d->parent->children->table[d->hash & d->parent->children->mask];
+    *slot = d->hash_next;
+    while (*slot)
+        slot = &(*slot)->hash_next;
+    *slot = d;
+    d->hash_next = NULL;
     spin_unlock(&d->parent->lock);
 }
 

@@ -26,7 +26,7 @@ static struct dir_cursor *cursor_get(struct file *f) {
     return c;
 }
 
-static bool emit_dots(struct dentry *dir, struct dir_context *ctx) {
+bool directory_emit_dots(struct dentry *dir, struct dir_context *ctx) {
     if (ctx->pos == 0) {
         if (!ctx->emit(ctx, ".", 1, dir->inode->ino, S_IFDIR >> 12, 1))
             return false;
@@ -43,13 +43,9 @@ static bool emit_dots(struct dentry *dir, struct dir_context *ctx) {
     return true;
 }
 
-static int directory_iterate(struct file *f, struct dir_context *ctx) {
+int directory_iterate_table(struct file *f, struct dir_context *ctx, int64_t base, bool (*wanted)(const struct dentry *d)) {
     struct dentry *dir = f->path.dentry;
-    if (ctx->pos < 0)
-        return -EINVAL;
-    if (dir->flags & DENTRY_LAZY)
-        dentry_populate(dir, true);
-    if (!emit_dots(dir, ctx) || !dir->children)
+    if (!dir->children)
         return 0;
     struct dir_cursor *cursor = cursor_get(f);
     if (!cursor)
@@ -61,20 +57,21 @@ static int directory_iterate(struct file *f, struct dir_context *ctx) {
         at = cursor->node.link.next;
     } else {
         at = head->next;
-        while (at != head && list_entry(at, struct dir_node, link)->cookie <= (uint64_t)ctx->pos)
+        while (at != head && list_entry(at, struct dir_node, link)->cookie <= (uint64_t)(ctx->pos - base))
             at = at->next;
     }
     while (at != head) {
         struct dir_node *n = list_entry(at, struct dir_node, link);
         struct dentry *d = container_of(n, struct dentry, node);
-        if (n->cookie && d->inode) {
+        if (n->cookie && d->inode && (!wanted || wanted(d))) {
             // The inode lock keeps the entry in the list while the spinlock is dropped to copy.
             spin_unlock(&dir->lock);
-            bool ok = ctx->emit(ctx, d->name, d->name_len, d->inode->ino, (d->inode->mode & S_IFMT) >> 12, n->cookie);
+            bool ok = ctx->emit(ctx, d->name, d->name_len, d->inode->ino, (d->inode->mode & S_IFMT) >> 12,
+                                base + (int64_t)n->cookie);
             spin_lock(&dir->lock);
             if (!ok)
                 break;
-            ctx->pos = n->cookie;
+            ctx->pos = base + (int64_t)n->cookie;
         }
         at = at->next;
     }
@@ -85,7 +82,16 @@ static int directory_iterate(struct file *f, struct dir_context *ctx) {
     return 0;
 }
 
-static void directory_release(struct file *f) {
+static int directory_iterate(struct file *f, struct dir_context *ctx) {
+    struct dentry *dir = f->path.dentry;
+    if (ctx->pos < 0)
+        return -EINVAL;
+    if (dir->flags & DENTRY_LAZY)
+        dentry_populate(dir, true);
+    return directory_emit_dots(dir, ctx) ? directory_iterate_table(f, ctx, 0, NULL) : 0;
+}
+
+void directory_release(struct file *f) {
     struct dir_cursor *c = f->data;
     if (!c)
         return;
@@ -95,7 +101,7 @@ static void directory_release(struct file *f) {
     slab_free(&cursor_cache, c);
 }
 
-static int64_t directory_seek(struct file *f, int64_t offset, int whence) {
+int64_t directory_seek(struct file *f, int64_t offset, int whence) {
     if (whence == 1)
         offset += f->position;
     else if (whence != 0)
@@ -106,9 +112,9 @@ static int64_t directory_seek(struct file *f, int64_t offset, int whence) {
     return offset;
 }
 
-static int64_t directory_read(struct file *f, struct uio *u, uint64_t *pos) { return -EISDIR; }
+int64_t directory_read(struct file *f, struct uio *u, uint64_t *pos) { return -EISDIR; }
 
-static int directory_fsync(struct file *f, bool data_only) { return 0; }
+int directory_fsync(struct file *f, bool data_only) { return 0; }
 
 const struct file_ops directory_ops = {
     .read = directory_read,

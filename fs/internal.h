@@ -73,6 +73,14 @@ struct dentry *dentry_parent(struct dentry *d);                     // reference
 bool dentry_is_ancestor(struct dentry *ancestor, struct dentry *d); // or the same
 
 extern const struct file_ops directory_ops; // of directories whose entries are all in the table
+// --- directory.c: for others who list entries out of the table ---
+bool directory_emit_dots(struct dentry *dir, struct dir_context *ctx); // positions 0 and 1. False: the buffer is full
+// The entries that are wanted (NULL: all), at positions from `base` on: base + cookie stands behind an entry.
+int directory_iterate_table(struct file *f, struct dir_context *ctx, int64_t base, bool (*wanted)(const struct dentry *d));
+int64_t directory_read(struct file *f, struct uio *u, uint64_t *pos);
+int64_t directory_seek(struct file *f, int64_t offset, int whence);
+int directory_fsync(struct file *f, bool data_only);
+void directory_release(struct file *f);
 
 // --- mount.c ---
 // Walks over the superblocks with ops->sync: NULL starts; the result is referenced, the argument's reference is dropped.
@@ -145,6 +153,10 @@ int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page); // t
 // Empty superblock with a root directory of this mode; refs 1. ERR_PTR.
 struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode);
 void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st);
+// --- overlay/ ---
+// A tmpfs above a file system, whose reference stays the caller's; refs 1. ERR_PTR(-ENOMEM, -EIO).
+struct superblock *overlay_superblock(struct superblock *lower);
+
 bool tmpfs_owns(const struct inode *inode);
 
 // --- pathname.c ---

@@ -11,31 +11,40 @@
 
 static struct slab_cache inode_cache = SLAB_CACHE("tmpfs_inode", sizeof(struct tmpfs_inode), 8);
 static const struct inode_ops tmpfs_inode_ops, tmpfs_directory_ops;
+static const struct tmpfs_kind plain = {&tmpfs_directory_ops, &directory_ops};
 
-bool tmpfs_owns(const struct inode *inode) {
-    return inode->ops == &tmpfs_inode_ops || inode->ops == &tmpfs_directory_ops;
-}
+bool tmpfs_owns(const struct inode *inode) { return inode->sb->flags & SB_TMPFS; }
 
-static struct inode *tmpfs_inode_new(struct superblock *sb, uint32_t mode, uint64_t rdev) {
+struct tmpfs_inode *tmpfs_inode_alloc(struct superblock *sb, const struct inode_ops *ops, uint32_t mode) {
     struct tmpfs_inode *t = slab_alloc(&inode_cache);
     if (!t)
         return NULL;
-    inode_init(&t->inode, sb, S_ISDIR(mode) ? &tmpfs_directory_ops : &tmpfs_inode_ops, mode);
-    t->inode.rdev = rdev;
+    inode_init(&t->inode, sb, ops, mode);
     backing_init(&t->backing, &tmpfs_backing_ops);
-    t->pages = (struct pagetree){NULL, 0, 0};
+    t->pages = (struct pagetree){0};
     t->seals = F_SEAL_SEAL;
+    t->kept = 0;
+    t->lower = NULL;
     t->target = NULL;
+    return t;
+}
+
+static struct inode *tmpfs_inode_new(struct superblock *sb, uint32_t mode, uint64_t rdev) {
+    const struct tmpfs_kind *kind = sb->data ? sb->data : &plain;
+    struct tmpfs_inode *t = tmpfs_inode_alloc(sb, S_ISDIR(mode) ? kind->directory_ops : &tmpfs_inode_ops, mode);
+    if (!t)
+        return NULL;
+    t->inode.rdev = rdev;
     if (S_ISREG(mode)) {
         t->inode.file_ops = &tmpfs_file_ops;
     } else if (S_ISDIR(mode)) {
-        t->inode.file_ops = &directory_ops;
+        t->inode.file_ops = kind->directory_file_ops;
         t->inode.nlink = 2;
     }
     return &t->inode;
 }
 
-static void tmpfs_release(struct inode *inode) {
+void tmpfs_inode_free(struct inode *inode) {
     struct tmpfs_inode *t = tmpfs_of(inode);
     if (t->pages.count)
         tmpfs_drop_pages(t, 0, ~0UL);
@@ -54,19 +63,19 @@ static bool set_target(struct tmpfs_inode *t, const char *target) {
     return true;
 }
 
-static void entry_added(struct inode *dir, bool directory) {
+void tmpfs_entry_added(struct inode *dir, bool directory) {
     dir->size += ENTRY_SIZE;
     if (directory)
         dir->nlink++;
 }
 
-static void entry_removed(struct inode *dir, bool directory) {
+void tmpfs_entry_removed(struct inode *dir, bool directory) {
     dir->size -= ENTRY_SIZE;
     if (directory)
         dir->nlink--;
 }
 
-static int make(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev, const char *target) {
+int tmpfs_make_inode(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev, const char *target) {
     struct inode *inode = tmpfs_inode_new(dir->sb, mode, rdev);
     if (!inode)
         return -ENOSPC;
@@ -80,31 +89,31 @@ static int make(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rde
             !capable(CAP_FSETID))
             inode->mode &= ~S_ISGID;
     }
-    entry_added(dir, S_ISDIR(mode));
+    tmpfs_entry_added(dir, S_ISDIR(mode));
     dentry_attach(d, inode);
     return 0;
 }
 
 static int tmpfs_create(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev) {
-    return make(dir, d, mode, rdev, NULL);
+    return tmpfs_make_inode(dir, d, mode, rdev, NULL);
 }
 
-static int tmpfs_mkdir(struct inode *dir, struct dentry *d, uint32_t mode) { return make(dir, d, mode, 0, NULL); }
+static int tmpfs_mkdir(struct inode *dir, struct dentry *d, uint32_t mode) { return tmpfs_make_inode(dir, d, mode, 0, NULL); }
 
-static int tmpfs_tmpfile(struct inode *dir, struct dentry *d, uint32_t mode) {
-    int err = make(dir, d, mode, 0, NULL);
+int tmpfs_tmpfile(struct inode *dir, struct dentry *d, uint32_t mode) {
+    int err = tmpfs_make_inode(dir, d, mode, 0, NULL);
     if (err == 0) {
-        entry_removed(dir, false);
+        tmpfs_entry_removed(dir, false);
         d->inode->nlink = 0;
     }
     return err;
 }
 
 static int tmpfs_symlink(struct inode *dir, struct dentry *d, const char *target) {
-    return make(dir, d, S_IFLNK | 0777, 0, target);
+    return tmpfs_make_inode(dir, d, S_IFLNK | 0777, 0, target);
 }
 
-static int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target) {
+int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target) {
     uint32_t n = READ_ONCE(target->nlink);
     do // a file whose last name has gone gets no new one
         if (n == 0 && !target->linkable)
@@ -112,7 +121,7 @@ static int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target)
     while (!__atomic_compare_exchange_n(&target->nlink, &n, n + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
     target->linkable = false;
     target->ctime = inode_now();
-    entry_added(dir, false);
+    tmpfs_entry_added(dir, false);
     dentry_attach(d, inode_ref(target));
     return 0;
 }
@@ -120,7 +129,7 @@ static int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target)
 static int tmpfs_unlink(struct inode *dir, struct dentry *d) {
     atomic_sub(&d->inode->nlink, 1);
     d->inode->ctime = inode_now();
-    entry_removed(dir, false);
+    tmpfs_entry_removed(dir, false);
     return 0;
 }
 
@@ -136,7 +145,7 @@ static int end_directory(struct dentry *d) {
 static int tmpfs_rmdir(struct inode *dir, struct dentry *d) {
     int err = end_directory(d);
     if (err == 0)
-        entry_removed(dir, true);
+        tmpfs_entry_removed(dir, true);
     return err;
 }
 
@@ -162,10 +171,10 @@ static int tmpfs_rename(struct inode *from_dir, struct dentry *from, struct inod
             atomic_sub(&to->inode->nlink, 1);
             to->inode->ctime = inode_now();
         }
-        entry_removed(to_dir, from_is_dir);
+        tmpfs_entry_removed(to_dir, from_is_dir);
     }
-    entry_removed(from_dir, from_is_dir);
-    entry_added(to_dir, from_is_dir);
+    tmpfs_entry_removed(from_dir, from_is_dir);
+    tmpfs_entry_added(to_dir, from_is_dir);
     return 0;
 }
 
@@ -178,7 +187,7 @@ static long tmpfs_readlink(struct inode *inode, char *buf, size_t size) {
 static const struct inode_ops tmpfs_inode_ops = {
     .readlink = tmpfs_readlink,
     .truncate = tmpfs_truncate,
-    .release = tmpfs_release,
+    .release = tmpfs_inode_free,
 };
 static const struct inode_ops tmpfs_directory_ops = {
     .create = tmpfs_create,
@@ -189,38 +198,52 @@ static const struct inode_ops tmpfs_directory_ops = {
     .unlink = tmpfs_unlink,
     .rmdir = tmpfs_rmdir,
     .rename = tmpfs_rename,
-    .release = tmpfs_release,
+    .release = tmpfs_inode_free,
 };
 
-struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev,
-                          const char *target) {
-    struct dentry *d = dentry_alloc(dir, name, len, name_hash(name, len));
-    if (!d)
-        return ERR_PTR(-ENOMEM);
-    int err = make(dir->inode, d, mode, rdev, target);
+// --- For the boot ---
+
+// An entry for a new name: one that says that there is none, or another.
+static struct dentry *entry_for(struct dentry *dir, const char *name, size_t len) {
+    uint32_t hash = name_hash(name, len);
+    struct dentry *d = dir->sb->flags & SB_COMPLETE ? NULL : dentry_find(dir, name, len, hash);
+    return d ? d : dentry_alloc(dir, name, len, hash);
+}
+
+static struct dentry *made(struct dentry *d, int err) {
     if (err < 0) {
         dentry_unref(d);
         return ERR_PTR(err);
     }
-    dentry_insert(d);
+    if (!(d->flags & DENTRY_HASHED))
+        dentry_insert(d);
     return d;
+}
+
+struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev,
+                          const char *target) {
+    struct inode *inode = dir->inode;
+    struct dentry *d = entry_for(dir, name, len);
+    if (!d)
+        return ERR_PTR(-ENOMEM);
+    return made(d, S_ISDIR(mode)   ? inode->ops->mkdir(inode, d, mode)
+                   : S_ISLNK(mode) ? inode->ops->symlink(inode, d, target)
+                                   : inode->ops->create(inode, d, mode, rdev));
 }
 
 int tmpfs_remove(struct dentry *d) {
     struct inode *dir = d->parent->inode;
-    int err = S_ISDIR(d->inode->mode) ? tmpfs_rmdir(dir, d) : tmpfs_unlink(dir, d);
-    if (err == 0)
+    int err = S_ISDIR(d->inode->mode) ? dir->ops->rmdir(dir, d) : dir->ops->unlink(dir, d);
+    if (err == 0) {
         dentry_remove(d);
+        dentry_drop_children(d, false);
+    }
     return err;
 }
 
 struct dentry *tmpfs_make_link(struct dentry *dir, const char *name, size_t len, struct inode *target) {
-    struct dentry *d = dentry_alloc(dir, name, len, name_hash(name, len));
-    if (!d)
-        return ERR_PTR(-ENOMEM);
-    tmpfs_link(dir->inode, d, target);
-    dentry_insert(d);
-    return d;
+    struct dentry *d = entry_for(dir, name, len);
+    return d ? made(d, dir->inode->ops->link(dir->inode, d, target)) : ERR_PTR(-ENOMEM);
 }
 
 void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st) {
@@ -240,7 +263,7 @@ void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st) {
 static const struct superblock_ops tmpfs_sb_ops = {.statistics = tmpfs_statistics};
 
 struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode) {
-    struct superblock *sb = superblock_alloc(&tmpfs_sb_ops, type, SB_COMPLETE | SB_XATTRS);
+    struct superblock *sb = superblock_alloc(&tmpfs_sb_ops, type, SB_COMPLETE | SB_XATTRS | SB_TMPFS);
     if (!sb)
         return ERR_PTR(-ENOMEM);
     struct inode *inode = tmpfs_inode_new(sb, S_IFDIR | mode, 0);
@@ -282,7 +305,7 @@ const struct fs_type tmpfs_type = {.name = "tmpfs", .nodev = true, .mount = tmpf
 
 struct file *memfd_open(const char *name, unsigned flags, uint32_t mode) {
     static struct superblock memfd_sb = {
-        .ops = &tmpfs_sb_ops, .type = &tmpfs_type, .refs = 1, .flags = SB_COMPLETE | SB_XATTRS, .dev = 2, .next_ino = 1};
+        .ops = &tmpfs_sb_ops, .type = &tmpfs_type, .refs = 1, .flags = SB_COMPLETE | SB_XATTRS | SB_TMPFS, .dev = 2, .next_ino = 1};
     struct inode *inode = tmpfs_inode_new(&memfd_sb, S_IFREG | (mode & 0777), 0);
     if (!inode)
         return ERR_PTR(-ENOMEM);

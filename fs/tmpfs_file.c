@@ -29,18 +29,9 @@ static bool budget_take(void) {
     return true;
 }
 
-static struct page *new_page(bool zero) { return budget_take() ? page_alloc(0, zero ? PA_ZERO : 0) : NULL; }
+struct page *tmpfs_new_page(bool zero) { return budget_take() ? page_alloc(0, zero ? PA_ZERO : 0) : NULL; }
 
 // --- The tree of pages ---
-
-static inline struct page *find_page(struct tmpfs_inode *t, uint64_t index) {
-    spin_lock(&t->inode.spin);
-    struct page *p = pagetree_get(&t->pages, index);
-    if (p)
-        page_ref(p);
-    spin_unlock(&t->inode.spin);
-    return p;
-}
 
 // Adds a page, taking over its reference; when there is one already, -EEXIST and the reference stays the caller's.
 int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page) {
@@ -61,10 +52,10 @@ int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page) {
 // The page with a reference, made of zeroes when it is not there. NULL: no memory.
 static struct page *get_page(struct tmpfs_inode *t, uint64_t index) {
     for (;;) {
-        struct page *p = find_page(t, index);
+        struct page *p = tmpfs_find_page(t, index);
         if (p)
             return p;
-        p = new_page(true);
+        p = tmpfs_new_page(true);
         if (!p)
             return NULL;
         page_ref(p);
@@ -104,7 +95,7 @@ void tmpfs_drop_pages(struct tmpfs_inode *t, uint64_t first, uint64_t end) {
 static void zero_in_page(struct tmpfs_inode *t, uint64_t from, uint64_t to) {
     if (from >= to)
         return;
-    struct page *p = find_page(t, from >> PAGE_SHIFT);
+    struct page *p = tmpfs_find_page(t, from >> PAGE_SHIFT);
     if (p) {
         memset((char *)page_to_virt(p) + (from & ~PAGE_MASK), 0, to - from);
         page_unref(p);
@@ -113,28 +104,14 @@ static void zero_in_page(struct tmpfs_inode *t, uint64_t from, uint64_t to) {
 
 // --- read, write ---
 
-// page_unref for a page that most likely has other references: the tree's.
-static inline void page_drop(struct page *p) {
-    if (unlikely(atomic_sub(&p->refs, 1) == 1)) {
-        p->refs = 1; // it was the last one after all, so nobody else looks at it
-        page_unref(p);
-    }
-}
-
 // The piece of one page. Returns the bytes copied.
 static inline size_t read_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n) {
-    struct page *p = find_page(t, at >> PAGE_SHIFT);
+    struct page *p = tmpfs_find_page(t, at >> PAGE_SHIFT);
     if (unlikely(!p))
         return uio_put_zero(u, n);
     size_t done = uio_put(u, (char *)page_to_virt(p) + (at & ~PAGE_MASK), n);
-    page_drop(p);
+    tmpfs_drop_page(p);
     return done;
-}
-
-// As relatime: once after each change.
-static inline void accessed(struct file *f, struct inode *inode) {
-    if (unlikely(inode->atime <= inode->mtime || inode->atime <= inode->ctime) && !(f->flags & O_NOATIME))
-        inode->atime = inode_now();
 }
 
 static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos) {
@@ -155,21 +132,21 @@ static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos) {
         }
         sched_point();
     } while (unlikely(left));
-    accessed(f, inode);
+    tmpfs_accessed(f, inode);
     return total - left;
 }
 
 // Copies into one page. Returns the bytes copied; fewer than n after a fault, or -ENOSPC.
 static int64_t write_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n) {
     size_t offset = at & ~PAGE_MASK, done;
-    struct page *p = find_page(t, at >> PAGE_SHIFT);
+    struct page *p = tmpfs_find_page(t, at >> PAGE_SHIFT);
     if (p) {
         done = uio_get(u, (char *)page_to_virt(p) + offset, n);
-        page_drop(p);
+        tmpfs_drop_page(p);
         return done;
     }
     // A new page is filled before anybody can see it, so what is overwritten need not be zeroed.
-    p = new_page(n < PAGE_SIZE);
+    p = tmpfs_new_page(n < PAGE_SIZE);
     if (!p)
         return -ENOSPC;
     char *data = page_to_virt(p);
@@ -205,7 +182,8 @@ static int64_t check_write(struct tmpfs_inode *t, uint64_t at, size_t n) {
     return MIN(n, limit - at);
 }
 
-static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
+static inline __attribute__((always_inline)) int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos,
+                                                                  tmpfs_write_fn *write) {
     struct inode *inode = f->inode;
     struct tmpfs_inode *t = tmpfs_of(inode);
     uint64_t at = (f->flags & O_APPEND) || u->append ? inode->size : *pos, start = at;
@@ -215,7 +193,7 @@ static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
     uint64_t end = at + allowed;
     while (at < end) {
         size_t n = MIN(PAGE_SIZE - (at & ~PAGE_MASK), end - at);
-        int64_t done = write_page(t, u, at, n);
+        int64_t done = write(t, u, at, n);
         if (unlikely(done < 0)) {
             err = done;
             break;
@@ -239,7 +217,16 @@ static int64_t tmpfs_write(struct file *f, struct uio *u, uint64_t *pos) {
     if (u->left == 0)
         return 0;
     mutex_lock(&f->inode->lock);
-    int64_t n = write_locked(f, u, pos);
+    int64_t n = write_locked(f, u, pos, write_page);
+    mutex_unlock(&f->inode->lock);
+    return n;
+}
+
+int64_t tmpfs_write_by(struct file *f, struct uio *u, uint64_t *pos, tmpfs_write_fn *write) {
+    if (u->left == 0)
+        return 0;
+    mutex_lock(&f->inode->lock);
+    int64_t n = write_locked(f, u, pos, write);
     mutex_unlock(&f->inode->lock);
     return n;
 }
@@ -374,9 +361,9 @@ static struct page *backing_get_page(struct backing *b, uint64_t index, bool wri
     return p ? p : ERR_PTR(-ENOMEM);
 }
 
-static void backing_ref(struct backing *b) { inode_ref(&backing_inode(b)->inode); }
+static void backing_ref(struct backing *b) { inode_pin(&backing_inode(b)->inode); }
 
-static void backing_unref(struct backing *b) { inode_unref(&backing_inode(b)->inode); }
+static void backing_unref(struct backing *b) { inode_unpin(&backing_inode(b)->inode); }
 
 static void backing_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino) {
     inode_describe(&backing_inode(b)->inode, name, size, dev, ino);
@@ -393,11 +380,11 @@ static struct backing *tmpfs_map(struct file *f, unsigned prot, unsigned flags) 
     struct tmpfs_inode *t = tmpfs_of(f->inode);
     if ((t->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) && (flags & MAP_SHARED) && (prot & PROT_WRITE))
         return ERR_PTR(-EPERM);
-    inode_ref(f->inode);
+    inode_pin(f->inode);
     return &t->backing;
 }
 
-static int tmpfs_fsync(struct file *f, bool data_only) {
+int tmpfs_fsync(struct file *f, bool data_only) {
     return 0; // memory is all there is
 }
 

@@ -234,6 +234,48 @@ static int remove_memory(struct inode *inode, const char *name) {
     return 0;
 }
 
+// Attributes of `from` that `to`, which is being made, does not keep from the beginning.
+static int copy_one(struct inode *to, struct inode *from, const char *name, char *buf) {
+    long n = from->ops->xattr_get(from, name, buf, XATTR_SIZE_MAX);
+    if (n < 0)
+        return n == -ENODATA ? 0 : (int)n;
+    if (strcmp(name, CAPABILITIES) == 0)
+        to->maybe_capable = true;
+    return set_memory(to, name, buf, (size_t)n, 0);
+}
+
+static int copy_names(struct inode *to, struct inode *from, const char *names, size_t len) {
+    char *buf = kmalloc(XATTR_SIZE_MAX);
+    int err = buf ? 0 : -ENOMEM;
+    for (size_t at = 0, n; at < len && !err; at += n + 1) {
+        n = strnlen(names + at, len - at);
+        if (at + n < len && n > 0)
+            err = copy_one(to, from, names + at, buf);
+    }
+    kfree(buf);
+    return err;
+}
+
+int xattrs_copy(struct inode *to, struct inode *from) {
+    int err = 0;
+    if (!from->ops->xattr_list) {
+        for (struct xattr *x = from->xattrs; x && !err; x = x->next)
+            err = set_memory(to, x->name, value_of(x), x->size, 0);
+        to->maybe_capable = from->maybe_capable;
+        return err;
+    }
+    long n = from->ops->xattr_list(from, NULL, 0);
+    if (n <= 0)
+        return n == -EOPNOTSUPP ? 0 : (int)n;
+    char *names = n > XATTR_LIST_MAX ? NULL : kmalloc((size_t)n);
+    if (!names)
+        return -ENOMEM;
+    n = from->ops->xattr_list(from, names, (size_t)n);
+    err = n > 0 ? copy_names(to, from, names, (size_t)n) : (int)n;
+    kfree(names);
+    return err;
+}
+
 // value NULL removes. A file system with attributes of its own keeps the time of the change itself, too.
 static int change(struct inode *inode, const char *name, const void *value, size_t size, int flags) {
     int err;
@@ -241,9 +283,10 @@ static int change(struct inode *inode, const char *name, const void *value, size
     if (inode->ops->xattr_get) {
         err = inode->ops->xattr_set ? inode->ops->xattr_set(inode, name, value, size, flags) : -EOPNOTSUPP;
     } else {
+        struct attributes a = {.valid = ATTR_CTIME, .ctime = inode_now()};
         err = value ? set_memory(inode, name, value, size, flags) : remove_memory(inode, name);
         if (err == 0)
-            inode->ctime = inode_now();
+            err = inode_set_attributes(inode, &a);
     }
     if (err == 0 && value && strcmp(name, CAPABILITIES) == 0)
         WRITE_ONCE(inode->maybe_capable, true);
