@@ -7,9 +7,6 @@
 #include <libelf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { HEAD = 64 << 10 }; /* so much of a file holds its headers; others are left to the kernel */
 
 static const char *machine_name(unsigned machine) {
     switch (machine) {
@@ -50,7 +47,8 @@ static const char *check_segments(const char *head, size_t length, uint64_t size
     return loads ? NULL : "an ELF file with nothing to load";
 }
 
-static const char *check_head(char *head, size_t length, uint64_t size, char **interpreter) {
+const char *elf_check(char *head, size_t length, uint64_t size, char **interpreter) {
+    *interpreter = NULL;
     if (size == 0)
         return "an empty file";
     if (length >= 2 && memcmp(head, "#!", 2) == 0)
@@ -78,14 +76,4 @@ static const char *check_head(char *head, size_t length, uint64_t size, char **i
     if (header.e_type != ET_EXEC && header.e_type != ET_DYN)
         return "an ELF file, but not a program";
     return check_segments(head, length, size, &header, interpreter);
-}
-
-const char *elf_check(int fd, uint64_t offset, uint64_t size, char **interpreter) {
-    char *head = xmalloc(HEAD);
-    ssize_t length = pread(fd, head, size < HEAD ? size : HEAD, (off_t)offset);
-
-    *interpreter = NULL;
-    const char *problem = length < 0 ? "it cannot be read" : check_head(head, (size_t)length, size, interpreter);
-    free(head);
-    return problem;
 }

@@ -6,8 +6,10 @@
 
 #include "tools/common.h"
 
+enum { ELF_HEAD = 64 << 10 }; /* so much of a file holds its headers; others are left to the kernel */
+
 /*
- * Checks the program in fd (size bytes from offset, as in an archive). NULL when it looks runnable; else why not.
- * *interpreter becomes the allocated path of the dynamic linker that the program asks for, or NULL.
+ * Checks a program of which the first bytes are given: ELF_HEAD, or all when it is shorter. NULL when it looks runnable; else why
+ * not. *interpreter becomes the allocated path of the dynamic linker that the program asks for, or NULL.
  */
-const char *elf_check(int fd, uint64_t offset, uint64_t size, char **interpreter);
+const char *elf_check(char *head, size_t length, uint64_t size, char **interpreter);

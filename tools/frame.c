@@ -59,7 +59,8 @@ int frame_exit_status(const struct frame *frame) {
     case EXIT_KIND_SIGNALED: return code >= 1 && code <= 64 ? STATUS_SIGNAL + (int)code : -1;
     case EXIT_KIND_KNARR:
         /* 0 is the answer to a probe. */
-        return code == 0 || code == STATUS_CHECK || (code >= STATUS_FAILED && code <= STATUS_NOT_FOUND) ? (int)code : -1;
+        return code == 0 || code == STATUS_CHECK || (code >= STATUS_FAILED && code <= STATUS_NOT_FOUND) ? (int)code
+                                                                                                        : -1;
     default: return -1;
     }
 }

@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tools/archive.h"
+#include "tools/mounts.h"
 
 enum { BUFFER = 256 << 10 };
 
@@ -116,6 +117,7 @@ void initrd_hardlink(struct initrd *initrd, const char *path, struct node *targe
 
 static void add_config(struct initrd *initrd, const struct run_options *options, const struct stdio_kinds *stdio,
                        const char *executable) {
+    bool has_disk = initrd->root->kind == ROOT_IMAGE && initrd->root->is_disk;
     char *text = NULL;
     size_t size = 0;
     FILE *config = open_memstream(&text, &size);
@@ -131,6 +133,11 @@ static void add_config(struct initrd *initrd, const struct run_options *options,
     fprintf(config, "stdin=%s%cstdout=%s%cstderr=%s%c", stdio->in, 0, stdio->out, 0, stdio->error, 0);
     if (stdio->rows > 0)
         fprintf(config, "winsize=%ux%u%c", stdio->rows, stdio->columns, 0);
+    if (initrd->root->kind == ROOT_IMAGE)
+        fprintf(config, "root=erofs %s%c", has_disk ? "/dev/vda" : "initrd", 0);
+    if (options->read_only)
+        fprintf(config, "read-only=1%c", 0);
+    mounts_config(&options->mounts, has_disk, config);
     if (fclose(config) != 0)
         die(STATUS_FAILED, "out of memory");
 
@@ -140,19 +147,21 @@ static void add_config(struct initrd *initrd, const struct run_options *options,
     free(text);
 }
 
-static void fill_root(struct initrd *initrd, const char *root) {
-    struct stat status;
+/* A small image lies behind the archive, from the next page on. */
+static void add_image(struct initrd *initrd) {
+    uint64_t at = (initrd->cpio.offset + CPIO_ALIGN - 1) / CPIO_ALIGN * CPIO_ALIGN;
+    off_t from = 0;
 
-    if (stat(root, &status) != 0)
-        die(STATUS_FAILED, "--root %s: %s", root, strerror(errno));
-    if (S_ISDIR(status.st_mode))
-        root_from_directory(initrd, root);
-    else
-        root_from_archive(initrd, archive_open_input(root), root);
+    if (lseek(initrd->fd, (off_t)at, SEEK_SET) < 0)
+        die(STATUS_FAILED, "cannot write the initrd: %s", strerror(errno));
+    while ((uint64_t)from < initrd->root->size) {
+        if (sendfile(initrd->fd, initrd->root->fd, &from, initrd->root->size - (uint64_t)from) <= 0)
+            die(STATUS_FAILED, "cannot write the initrd: %s", strerror(errno));
+    }
 }
 
-int initrd_build(const struct run_options *options, const struct stdio_kinds *stdio) {
-    struct initrd initrd = {.fd = -1};
+int initrd_build(const struct run_options *options, const struct root *root, const struct stdio_kinds *stdio) {
+    struct initrd initrd = {.fd = -1, .root = root};
 
     /* QEMU opens it through /proc/self/fd, so it stays open across exec. */
     initrd.fd = options->save_initrd ? open(options->save_initrd, O_RDWR | O_CREAT | O_TRUNC, 0666)
@@ -162,9 +171,12 @@ int initrd_build(const struct run_options *options, const struct stdio_kinds *st
     setvbuf(initrd.cpio.file, NULL, _IOFBF, BUFFER);
     tree_node(&initrd.tree, "")->mode = S_IFDIR | 0755;
 
-    if (options->root) {
-        fill_root(&initrd, options->root);
-    } else { /* nothing but the program: the one directory that any program may count on */
+    if (root->kind == ROOT_CPIO) {
+        if (root->fd < 0)
+            root_from_directory(&initrd, options->root);
+        else
+            root_from_archive(&initrd, root->fd, options->root);
+    } else if (root->kind == ROOT_NONE) { /* nothing but the program: the one directory that any program may count on */
         struct cpio_member tmp = {.path = "tmp", .mode = S_IFDIR | 01777, .nlink = 2};
         initrd_begin(&initrd, &tmp, NULL);
     }
@@ -173,5 +185,7 @@ int initrd_build(const struct run_options *options, const struct stdio_kinds *st
     free(executable);
     if (!cpio_end(&initrd.cpio))
         die(STATUS_FAILED, "cannot write the initrd: %s", strerror(errno));
+    if (root->kind == ROOT_IMAGE && !root->is_disk)
+        add_image(&initrd);
     return initrd.fd; /* the stream on it stays open: closing it would close the descriptor */
 }

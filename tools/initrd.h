@@ -1,16 +1,18 @@
 /*
- * Builds the initrd: the guest's root filesystem and .knarr/config, which says what to run in it
- * (docs/boot-protocol.md). It lies in memory (memfd), so nothing is left behind however knarr ends.
+ * Builds the initrd: .knarr/config, which says what to run (docs/boot-protocol.md), and what of the guest's root filesystem does not
+ * come from a disk. It lies in memory (memfd), so nothing is left behind however knarr ends.
  */
 #pragma once
 
 #include "tools/cpio.h"
 #include "tools/options.h"
+#include "tools/root.h"
 #include "tools/tree.h"
 
 struct initrd {
     struct cpio cpio;
     struct tree tree;
+    const struct root *root;
     int fd;
     uint32_t last_ino;
 };
@@ -22,7 +24,7 @@ struct stdio_kinds {
 };
 
 /* The whole: root, program, configuration. Returns the file descriptor. Dies with the right status when it cannot. */
-int initrd_build(const struct run_options *options, const struct stdio_kinds *stdio);
+int initrd_build(const struct run_options *options, const struct root *root, const struct stdio_kinds *stdio);
 
 /*
  * Begins a member: member->path must be normalized; link is a symbolic link's target or NULL. Missing parent directories

@@ -34,10 +34,14 @@ static const char usage[] =
     "      --env-file FILE      the same from the lines of a file\n"
     "  -w, --workdir DIR        working directory in the guest (default /)\n"
     "  -h, --hostname NAME      host name of the guest (default knarr)\n"
-    "      --root DIR|FILE      root filesystem: a directory, a tar archive in any compression, or a cpio archive\n"
+    "      --root DIR|FILE      root filesystem: an EROFS image (knarr pack), a directory, a tar or a cpio archive\n"
+    "      --read-only          the program cannot change the root filesystem\n"
+    "  -v, --volume HOST:GUEST[:ro]  share a directory or file of the host\n"
+    "      --tmpfs DIR[:OPTIONS]     mount memory on DIR\n"
+    "      --disk FILE[:DIR[:ro]]    a raw disk, /dev/vdX; with DIR the ext4 on it is mounted there\n"
     "  -t, --tty                give the program a terminal even when knarr has none\n"
     "      --accel KIND         auto, kvm or tcg (default auto: kvm where it works)\n"
-    "      --machine KIND       microvm or q35 (default microvm)\n"
+    "      --machine KIND       microvm or q35 (default microvm; q35 when there are many volumes and disks)\n"
     "      --kernel FILE        the kernel (default: knarr.elf beside knarr)\n"
     "      --kernel-arg WORD    one more word on the kernel's command line\n"
     "      --qemu-arg WORD      one more argument for QEMU\n"
@@ -47,7 +51,7 @@ static const char usage[] =
     "      --trace              print each system call on stderr, as strace does\n"
     "      --stats              print at the end which system calls were made\n"
     "      --missing-files      print at the end which files were looked for and absent\n"
-    "  -v, --verbose            print the kernel's log on stderr; -vv prints more\n"
+    "  -v, --verbose            print the kernel's log on stderr; -vv prints more (-v HOST:/GUEST is a volume)\n"
     "      --help               print this\n"
     "\n"
     "In a terminal all keys go to the program; Ctrl-] three times within a second ends a machine that hangs. Without "
@@ -69,6 +73,10 @@ enum {
     OPT_TRACE,
     OPT_STATS,
     OPT_MISSING_FILES,
+    OPT_READ_ONLY,
+    OPT_VOLUME,
+    OPT_TMPFS,
+    OPT_DISK,
     OPT_RM,
     OPT_HELP
 };
@@ -95,6 +103,10 @@ static const struct option long_options[] = {
     {"trace", no_argument, NULL, OPT_TRACE},
     {"stats", no_argument, NULL, OPT_STATS},
     {"missing-files", no_argument, NULL, OPT_MISSING_FILES},
+    {"read-only", no_argument, NULL, OPT_READ_ONLY},
+    {"volume", required_argument, NULL, OPT_VOLUME},
+    {"tmpfs", required_argument, NULL, OPT_TMPFS},
+    {"disk", required_argument, NULL, OPT_DISK},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -236,7 +248,10 @@ void options_parse(struct run_options *options, int argc, char **argv) {
         case 'i': /* standard input is always connected, */
         case OPT_RM: /* and nothing is ever left behind */ break;
         case OPT_ACCEL: options->accel = (enum accel)parse_choice("accel", optarg, accels); break;
-        case OPT_MACHINE: options->machine = (enum machine)parse_choice("machine", optarg, machines); break;
+        case OPT_MACHINE:
+            options->machine = (enum machine)parse_choice("machine", optarg, machines);
+            options->machine_given = true;
+            break;
         case OPT_KERNEL: options->kernel = optarg; break;
         case OPT_KERNEL_ARG: strings_add(&options->kernel_args, "%s", optarg); break;
         case OPT_QEMU_ARG: strings_add(&options->qemu_args, "%s", optarg); break;
@@ -249,7 +264,16 @@ void options_parse(struct run_options *options, int argc, char **argv) {
         case OPT_TRACE: options->trace = true; break;
         case OPT_STATS: options->stats = true; break;
         case OPT_MISSING_FILES: options->missing_files = true; break;
-        case 'v': options->verbose++; break;
+        case OPT_READ_ONLY: options->read_only = true; break;
+        case OPT_VOLUME: mounts_add_volume(&options->mounts, optarg); break;
+        case OPT_TMPFS: mounts_add_tmpfs(&options->mounts, optarg); break;
+        case OPT_DISK: mounts_add_disk(&options->mounts, optarg); break;
+        case 'v': /* with an argument that can be nothing else docker's, without one the log */
+            if (is_volume(argv[optind]) && argv[optind - 1][1] != '-')
+                mounts_add_volume(&options->mounts, argv[optind++]);
+            else
+                options->verbose++;
+            break;
         case OPT_HELP: fputs(usage, stdout); exit(fflush(stdout) == 0 ? 0 : STATUS_FAILED);
         case ':': die(STATUS_FAILED, "%s needs a value (knarr run --help)", argv[optind - 1]);
         default:

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "tools/common.h"
+#include "tools/mounts.h"
 
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum machine { MACHINE_MICROVM, MACHINE_Q35 };
@@ -13,7 +13,10 @@ struct run_options {
     unsigned cpus;
     enum accel accel;
     enum machine machine;
-    const char *root;           /* NULL: an empty root filesystem */
+    bool machine_given;
+    const char *root; /* NULL: an empty root filesystem */
+    bool read_only;
+    struct mounts mounts;
     struct strings environment; /* the guest's, complete */
     const char *directory;      /* the working directory, absolute */
     const char *hostname;

@@ -88,6 +88,9 @@ static void add_devices(struct strings *command, const struct qemu_setup *setup)
     strings_add(command, "virtserialport,nr=1,chardev=console");
     strings_add(command, "-device");
     strings_add(command, "virtio-rng-%s%s", bus, modern);
+    if (setup->root)
+        disk_command("root", setup->root, true, bus, modern, command);
+    mounts_command(&setup->options->mounts, bus, modern, command);
     add_channel(command, "log", setup->log_fd, "file,path=/dev/stderr");
     strings_add(command, "-serial");
     strings_add(command, "chardev:log");

@@ -20,6 +20,7 @@ struct qemu_setup {
     const struct run_options *options;
     enum accel accel;       /* not ACCEL_AUTO */
     const char *initrd;     /* a path, or NULL */
+    const char *root;       /* the image that is the first disk, or NULL */
     const char *append;     /* the kernel's command line */
     int console_fd, log_fd; /* QEMU's ends of the sockets; -1: plain stdin, stdout and stderr */
 };

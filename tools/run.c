@@ -1,5 +1,5 @@
 /*
- * `knarr run`, as a story: options, streams, initrd, accelerator, machine, relay.
+ * `knarr run`, as a story: options, streams, root, initrd, accelerator, machine, relay.
  */
 #include "tools/run.h"
 
@@ -18,6 +18,7 @@
 #include "tools/options.h"
 #include "tools/qemu.h"
 #include "tools/relay.h"
+#include "tools/root.h"
 #include "tools/terminal.h"
 
 /* Descriptors 0 to 2 must be taken, or those that are opened next would become them. */
@@ -122,6 +123,8 @@ static int print_command(struct qemu_setup *setup) {
     putchar('\n');
     if (fflush(stdout) != 0)
         die(STATUS_FAILED, "standard output: %s", strerror(errno));
+    if (setup->root && strcmp(setup->root, "root.erofs") == 0)
+        say("knarr pack -o root.erofs %s writes the image that this command names", setup->options->root);
     if (!setup->options->save_initrd)
         say("--save-initrd %s writes the initrd that this command names", setup->initrd);
     return 0;
@@ -141,6 +144,22 @@ static void print_gdb_command(const struct run_options *options) {
     free(symbols);
 }
 
+/* The console and the random numbers have a device each. */
+static void choose_machine(struct run_options *options, const struct root *root) {
+    enum { OWN = 2, MICROVM_MOST = 8, Q35_MOST = 28 };
+    bool has_disk = root->kind == ROOT_IMAGE && root->is_disk;
+    unsigned count = OWN + has_disk + mounts_devices(&options->mounts);
+
+    if (count > MICROVM_MOST && !options->machine_given)
+        options->machine = MACHINE_Q35;
+    unsigned most = options->machine == MACHINE_MICROVM ? MICROVM_MOST : Q35_MOST;
+    if (count > most) {
+        die(STATUS_FAILED,
+            "too many volumes and disks: a machine of this kind has room for %u devices, this one needs %u", most,
+            count);
+    }
+}
+
 int run_main(int argc, char **argv) {
     struct run_options options;
 
@@ -150,7 +169,9 @@ int run_main(int argc, char **argv) {
     struct stdio_kinds stdio = find_stdio(&options);
     bool raw = strcmp(stdio.in, "tty") == 0 && isatty(STDIN_FILENO) && !options.dry_run;
     char *append = kernel_command_line(&options);
-    int initrd = initrd_build(&options, &stdio);
+    struct root root = root_open(&options);
+    choose_machine(&options, &root);
+    int initrd = initrd_build(&options, &root, &stdio);
     struct qemu_setup setup = {.options = &options, .append = append};
     struct stat initrd_status;
     char path[64];
@@ -165,6 +186,8 @@ int run_main(int argc, char **argv) {
         snprintf(path, sizeof(path), "/proc/self/fd/%d", initrd);
         setup.initrd = options.dry_run ? "initrd.cpio" : path;
     }
+    if (root.kind == ROOT_IMAGE && root.is_disk)
+        setup.root = options.dry_run && strncmp(root.path, "/proc/", 6) == 0 ? "root.erofs" : root.path;
     setup.accel = accel_choose(&options);
     if (options.dry_run)
         return print_command(&setup);
