@@ -1,0 +1,100 @@
+// Open files of a server: each has a fid of its own, so that the server sees who opens what how, and an open file outlives its name.
+#include "fs/9p/internal.h"
+
+#include "fs/poll.h"
+#include "kernel/string.h"
+#include <linux/fs.h>
+
+// The flags that mean something to the server; the VFS has done the others.
+#define SERVER_FLAGS (O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC)
+
+static struct p9_fid *open_fid(struct inode *inode, unsigned flags) {
+    struct p9_fid *place = p9_inode_fid(inode), *fid;
+    if (IS_ERR(place))
+        return place;
+    fid = p9_walk(place, NULL, 0);
+    p9_fid_put(place);
+    if (IS_ERR(fid))
+        return fid;
+    int err = p9_lopen(fid, flags & SERVER_FLAGS);
+    // The host may have put another file in its place.
+    if (err == 0 && fid->qid.path != inode->ino && !p9_mount_of(inode->sb)->options.file)
+        err = -ESTALE;
+    if (err < 0) {
+        p9_fid_put(fid);
+        return ERR_PTR(err);
+    }
+    return fid;
+}
+
+// What Tlcreate has opened, for the open(2) that it was for.
+static struct p9_fid *take_created(struct p9_inode *p, unsigned flags) {
+    if (likely(!READ_ONCE(p->created)))
+        return NULL;
+    spin_lock(&p->inode.spin);
+    struct p9_fid *fid = p->created;
+    p->created = NULL;
+    spin_unlock(&p->inode.spin);
+    if (fid && (flags & SERVER_FLAGS & ~O_ACCMODE)) {
+        p9_fid_put(fid);
+        return NULL;
+    }
+    return fid;
+}
+
+int p9_file_open(struct file *f) {
+    struct p9_inode *p = p9_inode_of(f->inode);
+    struct p9_fid *fid = take_created(p, f->flags);
+    if (!fid)
+        fid = open_fid(f->inode, f->flags);
+    if (IS_ERR(fid))
+        return (int)PTR_ERR(fid);
+    p->fresh_for = NULL;
+    f->data = fid;
+    spin_lock(&f->inode->spin);
+    list_push_back(&p->open, &fid->link);
+    spin_unlock(&f->inode->spin);
+    return 0;
+}
+
+void p9_file_release(struct file *f) {
+    struct p9_fid *fid = f->data;
+    if (!fid)
+        return;
+    spin_lock(&f->inode->spin);
+    list_remove(&fid->link);
+    spin_unlock(&f->inode->spin);
+    p9_fid_put(fid);
+}
+
+// Each close starts writing what mappings have changed.
+static void file_flush(struct file *f) {
+    struct page_cache *c = f->inode->cache;
+    if (c && READ_ONCE(c->dirty))
+        page_cache_start_sync(c, 0, ~0ul);
+}
+
+static int file_fsync(struct file *f, bool data_only) {
+    int err = 0;
+    if (f->inode->cache)
+        err = page_cache_fsync(f, data_only);
+    int remote = p9_fsync(f->data, data_only);
+    return err < 0 ? err : remote;
+}
+
+static int64_t file_seek_op(struct file *f, int64_t offset, int whence) {
+    if (whence == SEEK_END || whence == SEEK_DATA || whence == SEEK_HOLE)
+        p9_update(f->inode);
+    return file_seek_sized(f, offset, whence, READ_ONCE(f->inode->size));
+}
+
+const struct file_ops p9_file_ops = {
+    .open = p9_file_open,
+    .read = p9_file_read,
+    .write = p9_file_write,
+    .seek = file_seek_op,
+    .map = p9_map,
+    .fsync = file_fsync,
+    .flush = file_flush,
+    .release = p9_file_release,
+};
