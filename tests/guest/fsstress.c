@@ -1,10 +1,11 @@
 // A tree of names under random operations, each compared with a model in memory: files, directories, symbolic and hard links are made,
 // moved, exchanged, removed, written, cut, listed and looked at, also when their names are gone and they are still open. Several
 // processes work beside each other, each in a directory of its own.
-//     fsstress DIR OPERATIONS [SEED [PROCESSES]]          works, compares, and removes everything
-//     fsstress --keep DIR OPERATIONS [SEED [PROCESSES]]   leaves the trees
-//     fsstress --verify DIR OPERATIONS SEED PROCESSES     compares trees that were left so, on another day, and removes them
-//     fsstress --more DIR OPERATIONS SEED PROCESSES       the same after as many operations more
+//     fsstress DIR OPERATIONS [SEED [PROCESSES [ATTRIBUTES]]]    works, compares, and removes everything
+//     fsstress --keep DIR ...      leaves the trees
+//     fsstress --verify DIR ...    compares trees that were left so, on another day, and removes them
+//     fsstress --more DIR ...      the same after as many operations more
+// Without ATTRIBUTES (0) no extended ones are set: not every file system has them.
 // build: musl
 // runner: none
 #include "check.h"
@@ -572,9 +573,10 @@ int main(int argc, char **argv)
     argv += keep || verify;
     argc -= keep || verify;
     if (argc < 3)
-        give_up("fsstress [--keep|--verify|--more] DIR OPERATIONS [SEED [PROCESSES]]");
+        give_up("fsstress [--keep|--verify|--more] DIR OPERATIONS [SEED [PROCESSES [ATTRIBUTES]]]");
     unsigned long operations = strtoul(argv[2], NULL, 10);
     int seed = argc > 3 ? atoi(argv[3]) : 1, processes = argc > 4 ? atoi(argv[4]) : 2, failed = 0;
+    has_attributes = argc <= 5 || atoi(argv[5]);
     umask(0);
     for (int i = 0; i < processes; i++) {
         if (fork())

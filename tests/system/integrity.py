@@ -49,7 +49,7 @@ def lower(directory):
     root = pathlib.Path(directory, "root")
     (root / "data").mkdir(parents=True)
     (root / "data" / "file").write_bytes(os.urandom(500000))
-    made = execute([compiled("fsstress"), "--keep", root / "data", OPERATIONS, SEED, 3])
+    made = execute([compiled("fsstress"), "--keep", root / "data", OPERATIONS, SEED, 3, 0]) # /dev/shm has no attributes
     check(made.status == 0, tail(made.stdout))
     image = pathlib.Path(directory, "image")
     made = execute([KNARR, "pack", "-o", image, root])
@@ -65,7 +65,7 @@ def overlay(memory, name):
             both("/data", "--root", image, memory=memory)
             timeout = 90 + 20 * SECONDS
             right(knarr("--root", image, "-m", memory, compiled("fsx"), "/data/file", SECONDS, SEED, timeout=timeout), "every byte was right")
-            right(knarr("--root", image, "-m", memory, "--cpus", "2", compiled("fsstress"), "--more", "/data", OPERATIONS, SEED, 3, timeout=timeout),
+            right(knarr("--root", image, "-m", memory, "--cpus", "2", compiled("fsstress"), "--more", "/data", OPERATIONS, SEED, 3, 0, timeout=timeout),
                   "3 of 3 processes found everything right")
 
 
