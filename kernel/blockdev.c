@@ -94,7 +94,11 @@ int blockdev_register_partition(struct block_device *parent, unsigned number, ui
     // Linux puts a "p" between a name that ends with a digit and the number.
     size_t len = strlen(parent->name);
     bool digit = parent->name[len - 1] >= '0' && parent->name[len - 1] <= '9';
-    snprintf(dev->name, sizeof(dev->name), "%s%s%u", parent->name, digit ? "p" : "", number);
+    if (snprintf(dev->name, sizeof(dev->name), "%s%s%u", parent->name, digit ? "p" : "", number) >=
+        (int)sizeof(dev->name)) {
+        kfree(dev);
+        return -EINVAL;
+    }
     dev->rdev = parent->rdev + number;
     dev->parent = parent;
     dev->offset = offset;

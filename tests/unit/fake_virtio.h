@@ -16,7 +16,9 @@
 #include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
 
+#ifndef FAKE_PAGES
 #define FAKE_PAGES 64
+#endif
 unsigned char *host_ram;
 static struct page fake_page_array[FAKE_PAGES];
 struct page *page_array = fake_page_array;
@@ -39,8 +41,14 @@ struct page *page_alloc(unsigned order, unsigned flags) {
     return &page_array[at];
 }
 
-void *kmalloc(size_t size) { return page_to_virt(page_alloc(size > 2 * PAGE_SIZE ? 2 : size > PAGE_SIZE ? 1 : 0, 0)); }
-void *kzalloc(size_t size) { return memset(kmalloc(size), 0, size); }
+void *kmalloc(size_t size) {
+    struct page *p = page_alloc(size > 2 * PAGE_SIZE ? 2 : size > PAGE_SIZE ? 1 : 0, 0);
+    return p ? page_to_virt(p) : NULL;
+}
+void *kzalloc(size_t size) {
+    void *p = kmalloc(size);
+    return p ? memset(p, 0, size) : NULL;
+}
 void kfree(void *p) {}
 
 uint64_t irq_save(void) { return 0; }
@@ -68,7 +76,7 @@ static struct {
     uint64_t offered, accepted;
     uint16_t max;
     bool refuse_features;
-    uint8_t config[16];
+    uint8_t config[64];
     uint32_t generation;
     struct fake_queue queues[VIRTIO_MAX_QUEUES];
     void (*on_notify)(unsigned queue); /* a device that answers at once */
