@@ -73,6 +73,7 @@ struct file {
     bool path_only;   // O_PATH: a place, not an open file
     bool counts_write; // in inode.write_count
     bool has_lock;    // flock(2) or F_OFD_SETLK was used on it
+    uint8_t advice;   // POSIX_FADV_NORMAL, _RANDOM or _SEQUENTIAL: how it is going to be read
     uint64_t position;
     struct mutex position_lock;
     struct path path;     // where it was opened; dentry NULL for anonymous files (pipes)
@@ -80,6 +81,7 @@ struct file {
     void *data;           // the owner's
     int signal_owner;     // F_SETOWN: a process, or a group as a negative number
     bool owner_is_thread; // F_SETOWN_EX: signal_owner is one
+    uint32_t write_errors; // of write-back, that it was told of: fs/cache/pagecache.h
     struct epoll_item *epoll; // the epoll instances that watch it: fs/epoll.c
 };
 

@@ -1,6 +1,7 @@
 // Inodes: life, attributes and the permission checks of Linux (mode bits, owner, groups, capabilities).
 // Attributes are plain words: a reader may see one before and one after a change, as on Linux; changes hold inode.lock.
 #include "fs/cache/inode_table.h"
+#include "fs/cache/pagecache.h"
 #include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/string.h"
@@ -38,6 +39,9 @@ void inode_init(struct inode *inode, struct superblock *sb, const struct inode_o
 }
 
 void inode_unref(struct inode *inode) {
+    // Deleted, and held by the caller and by write-back only: what is dirty is nobody's any more.
+    if (unlikely(inode->cache != NULL) && inode->nlink == 0 && READ_ONCE(inode->refs) == 2)
+        page_cache_abandon(inode);
     if (atomic_sub(&inode->refs, 1) != 1)
         return;
     if (unlikely(inode->in_table))

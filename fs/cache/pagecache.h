@@ -3,7 +3,8 @@
 //
 // A page in the cache has one reference of the tree; whoever got it holds another. Its state is in page->private (CACHE_*).
 // Locks: inode.lock (write, truncate; never taken by page faults) > the page's lock bit (held while it is filled) >
-// inode.spin (the tree; a leaf). Nothing here is held while a request is on its way but the page's lock bit.
+// inode.spin (the tree) > cache_lock (the lists of caches; a leaf). Nothing here is held while a request is on its way but the page's
+// lock bit. What ends a request (page_cache_read_done, page_cache_write_done) takes no lock at all but a wait queue's.
 #ifndef FS_CACHE_PAGECACHE_H
 #define FS_CACHE_PAGECACHE_H
 
@@ -21,6 +22,7 @@ struct page_cache;
 #define CACHE_REFERENCED 16 // used since the reclaimer last looked
 #define CACHE_FAILED 32    // the last read failed
 #define CACHE_READAHEAD 64 // whoever uses it starts the next read-ahead
+#define CACHE_TOUCHED 128  // used once
 
 struct page_cache_ops {
     // Starts reading the pages [index, index + count), which are locked and not valid. page_cache_read_done() is called for each,
@@ -37,6 +39,9 @@ struct page_cache_ops {
     // Page `index` can be had without reading: with a reference, valid, never written to (of an image in memory; PAGE_RESERVED).
     // NULL: it must be read. The function may be NULL.
     struct page *(*provide)(struct page_cache *c, uint64_t index);
+    // The inode's size or times changed by a write (inode.lock held) or by a store through a mapping or a read's atime (`lockless`):
+    // they are to be written some day. NULL: nobody keeps them.
+    void (*changed)(struct page_cache *c, bool lockless);
 };
 
 struct page_cache {
@@ -44,14 +49,19 @@ struct page_cache {
     const struct page_cache_ops *ops;
     struct backing backing;  // what mmap shows: the same pages
     struct pagetree pages;   // under host->spin
-    struct list link;        // of all caches with pages: cache_list
+    struct list link;        // of all caches with pages: cache_list, under cache_lock
+    struct list dirty_link;  // of those with changes, oldest first, under cache_lock; each holds a reference of the inode
+    bool listed, held;       // in these lists
     uint32_t dirty;          // pages
+    uint32_t reading;        // pages on their way
     uint32_t writing;        // pages on their way
+    uint32_t users;          // the reclaimer looks at it: page_cache_destroy waits
+    uint32_t sync_round;     // page_cache_sync_all has seen it
+    uint64_t hand;           // where the reclaimer goes on
     int error;               // of a failed write-back that nobody was told yet (fsync, close reports it once)
-    uint32_t error_count;    // grows with each
+    uint32_t error_count;    // grows with the first one that nobody was told; odd: somebody was
+    uint32_t failures;       // grows with each
     nsec_t dirty_since;      // of the oldest change; 0: clean
-    uint64_t next_index;     // where a sequential reader would go on
-    uint32_t window;         // pages of the last read-ahead; 0: none
 };
 
 // `host` may still be under construction; its size is read at each call.
@@ -80,18 +90,23 @@ void page_cache_write_done(struct page_cache *c, struct page *p, int error);
 // Writes what is dirty and waits for it, and for what was on its way. 0 or -EIO, -ENOSPC (of these pages).
 int page_cache_sync(struct page_cache *c, uint64_t index, uint64_t count);
 int page_cache_start_sync(struct page_cache *c, uint64_t index, uint64_t count); // without waiting
-// The error of an earlier write-back that this open file has not been told: 0 or -errno. *seen: the file's count.
+// The error of an earlier write-back that this open file has not been told: 0 or -errno. *seen: file.write_errors.
 int page_cache_check_error(struct page_cache *c, uint32_t *seen);
-// The file shrank or a hole was made: pages in [index, ...) are unmapped and dropped, dirty or not. inode.lock held.
+// What a newly opened file begins with: an error that nobody was told yet is still its, too.
+uint32_t page_cache_sample_error(struct page_cache *c);
+// The file shrank or a hole was made: pages in [index, ...) are unmapped and dropped, dirty or not, and none of them is on its way any
+// more. inode.lock held. Readers and faults may bring pages back from the disk at once: who makes a hole calls it before and after.
 void page_cache_drop(struct page_cache *c, uint64_t index, uint64_t count);
 // The new size is in inode.size: drops what is behind, zeroes the rest of the last page. inode.lock held.
 void page_cache_truncated(struct page_cache *c, uint64_t old_size);
-// Bytes of one page become zero where it is cached, marked dirty. inode.lock held.
+// Bytes become zero in pages that are cached, and these dirty (ops->prepare is the caller's business). inode.lock held.
 void page_cache_zero(struct page_cache *c, uint64_t from, uint64_t to);
 // The source changed behind our back: clean pages go (mapped ones, too); dirty ones stay. How many went.
 uint64_t page_cache_invalidate(struct page_cache *c, uint64_t index, uint64_t count);
 
 // --- For struct file_ops and inode_ops of such files ---
+// inode_unref's: the inode's last link is gone, and nobody but write-back holds it besides the caller: what is dirty is dropped.
+void page_cache_abandon(struct inode *inode);
 struct page_cache *page_cache_of(struct inode *inode); // inode->cache: NULL for others
 int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos);
 int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos); // takes inode.lock, O_APPEND, limits, times, set-ID bits

@@ -3,15 +3,17 @@
 // Anonymous memory: zero-filled on demand; a read is shown the shared zero page. Private pages that several hold
 // (fork, a file's cache) are mapped read-only and copied at the first write. Shared mappings show the object's own
 // pages, read-only until the first write, so that the object hears of it. A read of a file's page brings its
-// neighbours along that are there already.
+// neighbours along that are there already. A fault that had to wait for a file's page is a major one.
 //
 // Locks: aspace.lock for reading keeps the mappings and the tables as they are; table_lock makes the look at an entry
-// and its change one step. A file's page is got before table_lock is taken, as that may sleep; backing.unmaps tells
-// whether it was taken away in the meantime.
+// and its change one step. A file's page is got before table_lock is taken, as that may sleep, also for a disk: so nothing that a
+// page waits for (a file system's reads and writes, giving memory back) may want aspace.lock. backing.unmaps tells whether
+// the page was taken away in the meantime.
 #include "kernel/memory/aspace_ops.h"
 #include "kernel/memory/huge.h"
 #include "kernel/memory/oom.h"
 #include "kernel/memory/page.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/process/process.h"
 #include "kernel/threads/thread.h"
 #include "kernel/x86/pageops.h"
@@ -179,6 +181,7 @@ static void fault_around(struct aspace *as, const struct vma *v, uaddr_t va, uin
     spin_unlock(&as->table_lock);
 }
 
+// 1: done, but the page had to be waited for.
 static __attribute__((noinline)) int fault_backed(struct aspace *as, struct vma *v, uaddr_t va, bool write) {
     struct backing *b = v->backing;
     bool shared = v->flags & MAP_SHARED, used = false;
@@ -205,7 +208,7 @@ static __attribute__((noinline)) int fault_backed(struct aspace *as, struct vma 
         }
     }
 
-    uint32_t unmaps = load_acquire(&b->unmaps);
+    uint32_t unmaps = load_acquire(&b->unmaps), waits = thread_current()->page_waits;
     struct page *p = b->ops->get_page(b, (v->offset + (va - v->start)) >> PAGE_SHIFT, write && shared);
     if (IS_ERR(p)) {
         if (fresh)
@@ -238,7 +241,7 @@ static __attribute__((noinline)) int fault_backed(struct aspace *as, struct vma 
         page_unref(p);
     if (used && !write && b->ops->peek_pages)
         fault_around(as, v, va, unmaps);
-    return err;
+    return err ? err : thread_current()->page_waits != waits;
 }
 
 // aspace.lock held for reading.
@@ -306,7 +309,8 @@ static inline __attribute__((always_inline)) int do_fault(struct aspace *as, uad
 }
 
 int fault_page(struct aspace *as, uaddr_t addr, enum fault_access access, bool force, bool *accerr) {
-    return do_fault(as, addr, access, force, accerr);
+    int err = do_fault(as, addr, access, force, accerr);
+    return MIN(err, 0);
 }
 
 int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uaddr_t user_sp, int *code) {
@@ -317,6 +321,10 @@ int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uadd
             thread_current()->minor_faults++;
             return 0;
         }
+        if (err > 0) {
+            thread_current()->major_faults++;
+            return 0;
+        }
         if (err == -EFAULT) {
             *code = accerr ? SEGV_ACCERR : SEGV_MAPERR;
             return SIGSEGV;
@@ -325,7 +333,7 @@ int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uadd
             *code = BUS_ADRERR;
             return SIGBUS;
         }
-        if (!oom_handle("a page of the program"))
+        if (!reclaim_make_room_now() && !oom_handle("a page of the program"))
             return -ENOMEM;
     }
 }
@@ -335,6 +343,7 @@ int populate(struct aspace *as, uaddr_t start, uaddr_t end, bool write, bool for
         rwmutex_read_lock(&as->lock);
         struct vma *v = vma_find(as, va);
         int err = v && v->start <= va ? 0 : -ENOMEM;
+        bool no_page = false;
         // Some pages in one hold of the lock, but not so many that mmap starves.
         uaddr_t stop = MIN(end, va + 64 * PAGE_SIZE);
         while (!err && va < stop && va < v->end) {
@@ -342,10 +351,14 @@ int populate(struct aspace *as, uaddr_t start, uaddr_t end, bool write, bool for
                 err = -EFAULT;
             else
                 err = fault_in(as, v, va, write || (force && (v->prot & PROT_WRITE) && !(v->flags & MAP_SHARED)));
-            va += PAGE_SIZE;
+            no_page = err == -ENOMEM;
+            if (err > 0)
+                err = 0;
+            if (!no_page)
+                va += PAGE_SIZE;
         }
         rwmutex_read_unlock(&as->lock);
-        if (err)
+        if (err && !(no_page && reclaim_make_room_now()))
             return err;
         sched_point();
     }

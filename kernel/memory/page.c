@@ -9,6 +9,7 @@
 // Locks: `lock` (interrupt-safe) protects lists, chunks and the pool; a CPU's cache is its own, with interrupts off.
 #include "kernel/memory/page.h"
 #include "kernel/memory/ranges.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/threads/lock.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
@@ -270,6 +271,8 @@ _Static_assert(offsetof(struct page, order) == 4 && offsetof(struct page, flags)
                "set_head");
 
 static __attribute__((noinline)) struct page *page_alloc_slow(unsigned order, unsigned flags) {
+    if (unlikely(READ_ONCE(free_pages) < reclaim_low) && reclaim_is_current())
+        flags |= PA_RESERVE;
     uint64_t irq = irq_save();
     struct page *p;
     if (order == 0) {
@@ -285,6 +288,8 @@ static __attribute__((noinline)) struct page *page_alloc_slow(unsigned order, un
             my_cache()->counters[__builtin_ctz(PAGE_ANON)] += 1 << order;
     }
     irq_restore(irq);
+    if (unlikely(READ_ONCE(free_pages) < reclaim_low))
+        reclaim_wake();
     CHECKED(if (p) check_page_allocated(p, order);)
     if (p && (flags & PA_ZERO))
         pages_zero(page_to_virt(p), PAGE_SIZE << order);

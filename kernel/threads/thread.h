@@ -74,6 +74,8 @@ struct thread {
     uint16_t memory_policy;   // set_mempolicy(2): kept, there is one node
     bool idle, kernel;        // the CPU's idle thread; a thread without an application
     bool in_fault_fixup;      // usercopy in progress: see x86/trap.c
+    bool reclaims;            // it gives memory back: kernel/memory/reclaim.h
+    uint32_t page_waits;      // how often it waited for a file's page to be read: what makes a fault a major one
     char name[16];            // PR_SET_NAME
 
     struct process *process;  // never NULL: kernel threads belong to the kernel's process (pid 0)

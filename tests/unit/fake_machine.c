@@ -5,6 +5,7 @@
 #include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/string.h"
 #include "kernel/threads/thread.h"
 #include "kernel/x86/pagetable.h"
@@ -77,6 +78,10 @@ void panic(const char *fmt, ...) {
 void log_print(enum log_level level, const char *fmt, ...) {}
 
 bool oom_handle(const char *what) { return false; }
+uint64_t reclaim_low;
+void reclaim_wake(void) {}
+bool reclaim_is_current(void) { return false; }
+bool reclaim_make_room_now(void) { return false; }
 
 bool direct_map(phys_t start, phys_t end) { return true; }
 

@@ -259,6 +259,11 @@ nsec_t time_realtime(void) { return fake_now++; }
 
 nsec_t time_monotonic(void) { return fake_now++; }
 
+/* --- The page cache, for those who do without --- */
+
+__attribute__((weak)) void page_cache_abandon(struct inode *inode) {}
+__attribute__((weak)) uint32_t page_cache_sample_error(struct page_cache *c) { return 0; }
+
 /* --- Others --- */
 
 void aspace_ref(struct aspace *as) {}

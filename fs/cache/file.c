@@ -1,0 +1,217 @@
+// read(2), write(2), mmap(2) and fsync(2) of files with a page cache.
+// User memory is copied with a reference of the page alone: a fault on a mapping of the same page, in the midst of a copy, finds nothing
+// locked that it wants. A page that is about to be overwritten as a whole is filled before anybody can see it.
+// Locks: inode.lock in write.
+#include "fs/cache/internal.h"
+#include "kernel/process/signal.h"
+#include "kernel/string.h"
+#include <linux/fadvise.h>
+#include <linux/fs.h>
+#include <linux/mount.h>
+
+#define DAY (86400 * NSEC_PER_SEC)
+
+// --- read ---
+
+static void accessed_slow(struct file *f, struct inode *inode, nsec_t now) {
+    const struct mount *m = f->path.mount;
+    if ((f->flags & O_NOATIME) || (inode->sb->flags & SB_RDONLY) || (m && (m->flags & (MS_RDONLY | MS_NOATIME))))
+        return;
+    inode->atime = now;
+    if (inode->cache->ops->changed)
+        inode->cache->ops->changed(inode->cache, true);
+}
+
+// As relatime: once after each change, and once a day.
+static inline void accessed(struct file *f, struct inode *inode) {
+    if (unlikely(inode->atime <= inode->mtime || inode->atime <= inode->ctime))
+        accessed_slow(f, inode, inode_now());
+}
+
+static unsigned how_to_read(const struct file *f) {
+    return f->advice == POSIX_FADV_RANDOM ? READ_RANDOM : f->advice == POSIX_FADV_SEQUENTIAL ? READ_SEQUENTIAL : 0;
+}
+
+int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos) {
+    struct inode *inode = f->inode;
+    struct page_cache *c = inode->cache;
+    uint64_t start = *pos, size = READ_ONCE(inode->size);
+    if (start >= size || !u->left)
+        return 0;
+    size_t total = MIN(u->left, size - start), left = total;
+    bool slept;
+    do {
+        size_t offset = *pos & ~PAGE_MASK, n = MIN(PAGE_SIZE - offset, left);
+        uint64_t pages = (offset + left + PAGE_SIZE - 1) >> PAGE_SHIFT;
+        struct page *p = cache_get(c, *pos >> PAGE_SHIFT, pages, how_to_read(f), &slept);
+        if (IS_ERR(p)) {
+            if (PTR_ERR(p) == -EFAULT) // the file was cut meanwhile
+                break;
+            if (left == total)
+                return PTR_ERR(p);
+            break;
+        }
+        size_t done = uio_put(u, (char *)page_to_virt(p) + offset, n);
+        page_unref(p);
+        *pos += done;
+        left -= done;
+        if (unlikely(done < n)) {
+            if (left == total)
+                return -EFAULT;
+            break;
+        }
+        sched_point();
+    } while (unlikely(left) && !thread_is_killed());
+    accessed(f, inode);
+    return total - left;
+}
+
+// --- write ---
+
+static void grow_to(struct inode *inode, uint64_t end) {
+    if (end > inode->size)
+        WRITE_ONCE(inode->size, end);
+}
+
+// Copies what is there already into the page, after all.
+static int64_t write_copied(struct page_cache *c, uint64_t at, const char *data, size_t n) {
+    size_t offset = at & ~PAGE_MASK;
+    struct page *p = page_cache_get_write(c, at >> PAGE_SHIFT, offset, offset + n);
+    if (IS_ERR(p))
+        return PTR_ERR(p);
+    memcpy((char *)page_to_virt(p) + offset, data, n);
+    grow_to(c->host, at + n);
+    page_cache_dirty(c, p);
+    page_unref(p);
+    return n;
+}
+
+// A page that is not cached, and whose contents are all known once `n` bytes from its start are written.
+static int64_t write_fresh(struct page_cache *c, struct uio *u, uint64_t at, size_t n) {
+    struct page *p = cache_page_alloc();
+    if (!p)
+        return -ENOMEM;
+    char *data = page_to_virt(p);
+    bool whole = false;
+    uint64_t index = at >> PAGE_SHIFT;
+    size_t done = uio_get(u, data, n);
+    if (likely(done == n)) {
+        memset(data + n, 0, PAGE_SIZE - n);
+        int err = c->ops->prepare ? c->ops->prepare(c, index, 0, n, false, &whole) : 0;
+        if (err < 0) {
+            page_unref(p);
+            return err;
+        }
+        err = cache_insert(c, index, p, CACHE_VALID, false);
+        if (err == 0) {
+            // The size first: what is written back is what lies before the end.
+            grow_to(c->host, at + n);
+            page_cache_dirty(c, p);
+            page_unref(p);
+            return n;
+        }
+    }
+    int64_t r = done ? write_copied(c, at, data, done) : 0;
+    page_unref(p);
+    return r;
+}
+
+// Copies into one page. The bytes copied, fewer than n after a fault; or -errno.
+static int64_t write_page(struct page_cache *c, struct uio *u, uint64_t at, size_t n) {
+    size_t offset = at & ~PAGE_MASK;
+    uint64_t index = at >> PAGE_SHIFT;
+    if (offset == 0 && (n == PAGE_SIZE || at + n >= c->host->size)) {
+        struct page *there = cache_find(c, index);
+        if (!there)
+            return write_fresh(c, u, at, n);
+        page_unref(there);
+    }
+    struct page *p = page_cache_get_write(c, index, offset, offset + n);
+    if (IS_ERR(p))
+        return PTR_ERR(p);
+    size_t done = uio_get(u, (char *)page_to_virt(p) + offset, n);
+    if (done) {
+        grow_to(c->host, at + done);
+        page_cache_dirty(c, p);
+    }
+    page_unref(p);
+    return done;
+}
+
+static int64_t check_limits(uint64_t at, size_t n) {
+    struct process *p = process_current();
+    uint64_t limit = p == &kernel_process ? ~0ul : p->limits[RLIMIT_FSIZE].rlim_cur;
+    limit = MIN(limit, (uint64_t)INT64_MAX);
+    if (unlikely(at >= limit)) {
+        if (limit < INT64_MAX)
+            signal_send_self(SIGXFSZ);
+        return -EFBIG;
+    }
+    return MIN(n, limit - at);
+}
+
+static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
+    struct inode *inode = f->inode;
+    struct page_cache *c = inode->cache;
+    uint64_t at = (f->flags & O_APPEND) || u->append ? inode->size : *pos, start = at;
+    int64_t allowed = check_limits(at, u->left), err = 0;
+    if (allowed < 0)
+        return allowed;
+    uint64_t end = at + allowed;
+    if (unlikely(at > inode->size))
+        err = cache_zero_tail(c, inode->size, at);
+    while (err == 0 && at < end) {
+        size_t n = MIN(PAGE_SIZE - (at & ~PAGE_MASK), end - at);
+        int64_t done = write_page(c, u, at, n);
+        if (unlikely(done < 0)) {
+            err = done;
+            break;
+        }
+        at += done;
+        if (unlikely((size_t)done < n)) {
+            err = -EFAULT;
+            break;
+        }
+        cache_balance(c);
+        sched_point();
+        if (unlikely(thread_is_killed()))
+            break;
+    }
+    if (at == start)
+        return err;
+    inode_touch_change(inode);
+    inode_drop_privileges(inode);
+    if (c->ops->changed)
+        c->ops->changed(c, false);
+    *pos = at;
+    return at - start;
+}
+
+int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos) {
+    if (u->left == 0)
+        return 0;
+    if (unlikely(!f->inode->cache->ops->write))
+        return -EROFS;
+    mutex_lock(&f->inode->lock);
+    int64_t n = write_locked(f, u, pos);
+    mutex_unlock(&f->inode->lock);
+    if (unlikely(n > 0 && (f->flags & O_DSYNC)) && f->ops->fsync) {
+        int err = f->ops->fsync(f, (f->flags & O_SYNC) != O_SYNC);
+        if (err < 0)
+            return err;
+    }
+    return n;
+}
+
+// --- mmap, fsync ---
+
+struct backing *page_cache_map(struct file *f, unsigned prot, unsigned flags) {
+    inode_ref(f->inode);
+    return &f->inode->cache->backing;
+}
+
+int page_cache_fsync(struct file *f, bool data_only) {
+    struct page_cache *c = f->inode->cache;
+    (void)page_cache_sync(c, 0, ~0ul);
+    return page_cache_check_error(c, &f->write_errors);
+}

@@ -1,0 +1,566 @@
+// The page cache's heart: the tree of pages of a file, their states, and how one gets a page to read or to change.
+//
+// A page is found under host->spin and gets a reference there; so a page with the tree's reference alone is nobody's, and the reclaimer
+// may take it. Its bits are changed by atomic operations:
+//     LOCKED, not VALID       a read is on its way; ends as VALID or FAILED
+//     VALID                   as on the medium
+//     VALID DIRTY             newer; set after the change, cleared before the write: what changes meanwhile is written again
+//     VALID WRITEBACK [DIRTY] being written [and changed again]
+// A request has a reference of the page, and counts in page_cache.reading or .writing.
+//
+// Mappings: a page that is dirty may be shown writable. Before it is written it is taken out of all mappings, so the next store is
+// noticed. Locks: as pagecache.h says.
+#include "fs/cache/internal.h"
+#include "kernel/log.h"
+#include "kernel/string.h"
+
+#define WAITQS 32
+
+struct spinlock cache_lock = SPINLOCK_INIT;
+struct list cache_list = LIST_INIT(cache_list), cache_dirty_list = LIST_INIT(cache_dirty_list);
+uint64_t cache_pages, cache_dirty, cache_writing, cache_read_ahead, cache_evicted;
+
+static struct waitq waitqs[WAITQS];
+static bool waitqs_ready;
+
+struct waitq *cache_waitq(const void *what) {
+    return &waitqs[((uintptr_t)what >> 5 ^ (uintptr_t)what >> 11) % WAITQS];
+}
+
+void cache_wait_bits(struct page *p, uint64_t bits) {
+    wait_event(cache_waitq(p), !(page_bits(p) & bits));
+}
+
+// --- The tree ---
+
+struct page *cache_find(struct page_cache *c, uint64_t index) {
+    struct page *p;
+    if (c->ops->provide && (p = c->ops->provide(c, index)))
+        return p;
+    spin_lock(&c->host->spin);
+    p = pagetree_get(&c->pages, index);
+    if (p)
+        page_ref(p);
+    spin_unlock(&c->host->spin);
+    return p;
+}
+
+// One that a file system provided has no state of ours: it is always valid.
+static inline bool is_provided(const struct page *p) { return p->flags & PAGE_RESERVED; }
+static inline bool is_valid(const struct page *p) { return (page_bits(p) & CACHE_VALID) || is_provided(p); }
+
+struct page *cache_page_alloc(void) {
+    for (;;) {
+        struct page *p = page_alloc(0, 0);
+        if (likely(p) || !cache_make_room())
+            return p;
+    }
+}
+
+int cache_insert(struct page_cache *c, uint64_t index, struct page *p, uint64_t bits, bool within) {
+    bool first = false;
+    p->flags |= PAGE_CACHE;
+    p->owner = c;
+    p->index = index;
+    p->private = bits;
+    spin_lock(&c->host->spin);
+    // A truncation sets the size first and then drops pages: it sees this one, or is seen here.
+    int err = within && index >= page_count_of(READ_ONCE(c->host->size)) ? -EFAULT : pagetree_insert(&c->pages, index, p);
+    if (err == 0) {
+        page_ref(p);
+        if (unlikely(!c->listed)) {
+            c->listed = first = true;
+            spin_lock(&cache_lock);
+            list_push_back(&cache_list, &c->link);
+            spin_unlock(&cache_lock);
+        }
+    }
+    spin_unlock(&c->host->spin);
+    if (err < 0) {
+        p->owner = NULL;
+        p->flags &= (uint8_t)~PAGE_CACHE;
+        return err;
+    }
+    page_count(PAGE_CACHE, 1);
+    atomic_add(&cache_pages, 1);
+    if (unlikely(first))
+        cache_first_page();
+    return 0;
+}
+
+static void forget_change(struct page_cache *c, struct page *p) {
+    if (atomic_and(&p->private, ~(uint64_t)CACHE_DIRTY) & CACHE_DIRTY) {
+        c->dirty--;
+        atomic_sub(&cache_dirty, 1);
+    }
+}
+
+void cache_remove_locked(struct page_cache *c, struct page *p) {
+    pagetree_remove(&c->pages, p->index);
+    forget_change(c, p);
+    p->owner = NULL;
+    page_count(PAGE_CACHE, -1);
+    atomic_sub(&cache_pages, 1);
+}
+
+bool cache_mark_dirty(struct page_cache *c, struct page *p) {
+    bool first = false;
+    spin_lock(&c->host->spin);
+    bool there = p->owner == c;
+    if (there && !(atomic_or(&p->private, CACHE_DIRTY) & CACHE_DIRTY)) {
+        pagetree_mark(&c->pages, p->index);
+        atomic_add(&cache_dirty, 1);
+        if (c->dirty++ == 0)
+            c->dirty_since = time_monotonic();
+        if (!c->held) {
+            c->held = first = true;
+            inode_ref(c->host);
+            spin_lock(&cache_lock);
+            list_push_back(&cache_dirty_list, &c->dirty_link);
+            spin_unlock(&cache_lock);
+        }
+    }
+    spin_unlock(&c->host->spin);
+    if (unlikely(first))
+        cache_became_dirty();
+    return there;
+}
+
+static void record_error(struct page_cache *c, int error) {
+    WRITE_ONCE(c->error, error);
+    atomic_add(&c->failures, 1);
+    uint32_t old = READ_ONCE(c->error_count), fresh;
+    do {
+        fresh = old & 1 || !old ? (old | 1) + 1 : old; // odd: somebody was told
+    } while (!__atomic_compare_exchange_n(&c->error_count, &old, fresh, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+}
+
+// Somebody else has the place of a page that was taken out while it was being changed: what is newer wins.
+static bool replace_other(struct page_cache *c, struct page *p, uint64_t index) {
+    struct page *other = cache_find(c, index);
+    if (!other)
+        return true;
+    cache_wait_bits(other, CACHE_LOCKED);
+    memcpy(page_to_virt(other), page_to_virt(p), PAGE_SIZE);
+    atomic_or(&other->private, CACHE_VALID);
+    bool done = cache_mark_dirty(c, other);
+    page_unref(other);
+    return !done;
+}
+
+void page_cache_dirty(struct page_cache *c, struct page *p) {
+    uint64_t index = p->index;
+    while (unlikely(!cache_mark_dirty(c, p))) {
+        // An invalidation came in between. The change is not to be lost.
+        int err = cache_insert(c, index, p, CACHE_VALID, false);
+        if (err == -EEXIST && !replace_other(c, p, index))
+            return;
+        if (err == -ENOMEM && !cache_make_room()) {
+            record_error(c, -EIO);
+            return;
+        }
+    }
+}
+
+// --- Life ---
+
+static const struct backing_ops cache_backing_ops;
+
+void page_cache_init(struct page_cache *c, struct inode *host, const struct page_cache_ops *ops) {
+    memset(c, 0, sizeof(*c));
+    c->host = host;
+    c->ops = ops;
+    backing_init(&c->backing, &cache_backing_ops);
+    list_init(&c->link);
+    list_init(&c->dirty_link);
+    if (unlikely(!load_acquire(&waitqs_ready))) {
+        spin_lock(&cache_lock);
+        if (!waitqs_ready) {
+            for (unsigned i = 0; i < WAITQS; i++)
+                waitq_init(&waitqs[i]);
+            waitq_init(&cache_progress);
+            store_release(&waitqs_ready, true);
+        }
+        spin_unlock(&cache_lock);
+    }
+}
+
+void page_cache_destroy(struct page_cache *c) {
+    spin_lock(&cache_lock);
+    if (c->listed)
+        list_remove(&c->link);
+    c->listed = true; // nobody else comes
+    spin_unlock(&cache_lock);
+    wait_event(cache_waitq(c), load_acquire(&c->users) == 0);
+    if (c->dirty && c->host->nlink)
+        (void)page_cache_sync(c, 0, ~0ul);
+    wait_event(cache_waitq(c), load_acquire(&c->reading) == 0 && load_acquire(&c->writing) == 0);
+    page_cache_drop(c, 0, ~0ul);
+    spin_lock(&cache_lock);
+    if (c->held) {
+        list_remove(&c->dirty_link);
+        c->held = false;
+        atomic_sub(&c->host->refs, 1); // of an inode that its owner takes away by force
+    }
+    spin_unlock(&cache_lock);
+}
+
+// --- Getting pages ---
+
+static inline void used(struct page *p, uint64_t bits) {
+    if (unlikely(!(bits & CACHE_REFERENCED)))
+        atomic_or(&p->private, bits & CACHE_TOUCHED ? CACHE_REFERENCED : CACHE_TOUCHED);
+}
+
+struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, unsigned how, bool *slept) {
+    bool waited = false;
+    for (;;) {
+        struct page *p = cache_find(c, index);
+        if (!p) {
+            int err = cache_read_missing(c, index, pages, how);
+            if (err < 0)
+                return ERR_PTR(err);
+            if (!(p = cache_find(c, index)))
+                continue; // it is gone again
+        }
+        if (unlikely(is_provided(p)))
+            return p;
+        uint64_t bits = page_bits(p);
+        if (likely(bits & CACHE_VALID)) {
+            used(p, bits);
+            if (unlikely(bits & CACHE_READAHEAD))
+                cache_read_more(c, p);
+            return p;
+        }
+        if (!(bits & CACHE_LOCKED)) {
+            if (waited && (bits & CACHE_FAILED)) {
+                page_unref(p);
+                return ERR_PTR(-EIO);
+            }
+            // An earlier read failed: perhaps it works now.
+            if (page_try_lock(p)) {
+                if (page_bits(p) & CACHE_VALID) {
+                    atomic_and(&p->private, ~(uint64_t)CACHE_LOCKED);
+                    cache_wake(p);
+                } else {
+                    cache_read_again(c, p);
+                }
+            }
+        }
+        *slept = waited = true;
+        cache_wait_bits(p, CACHE_LOCKED);
+        bits = page_bits(p);
+        if (likely(bits & CACHE_VALID)) {
+            used(p, bits);
+            if (bits & CACHE_READAHEAD)
+                cache_read_more(c, p);
+            return p;
+        }
+        page_unref(p);
+        if (bits & CACHE_FAILED)
+            return ERR_PTR(-EIO);
+    }
+}
+
+struct page *page_cache_get(struct page_cache *c, uint64_t index) {
+    bool slept;
+    return cache_get(c, index, 1, 0, &slept);
+}
+
+struct page *page_cache_peek(struct page_cache *c, uint64_t index) {
+    struct page *p = cache_find(c, index);
+    if (p && !is_valid(p)) {
+        page_unref(p);
+        p = NULL;
+    }
+    return p;
+}
+
+// A page that need not be read, of zeroes. NULL: there is one already; or ERR_PTR.
+static struct page *make_zero_page(struct page_cache *c, uint64_t index, bool within) {
+    struct page *p = cache_page_alloc();
+    if (!p)
+        return ERR_PTR(-ENOMEM);
+    memset(page_to_virt(p), 0, PAGE_SIZE);
+    int err = cache_insert(c, index, p, CACHE_VALID, within);
+    if (err == 0)
+        return p;
+    page_unref(p);
+    return err == -EEXIST ? NULL : ERR_PTR(err);
+}
+
+// A failed read's page, which is about to be overwritten: zeroes will do.
+static void make_valid(struct page *p) {
+    if (is_valid(p) || !page_try_lock(p))
+        return;
+    if (!is_valid(p)) {
+        memset(page_to_virt(p), 0, PAGE_SIZE);
+        atomic_or(&p->private, CACHE_VALID);
+    }
+    atomic_and(&p->private, ~(uint64_t)(CACHE_LOCKED | CACHE_FAILED));
+    cache_wake(p);
+}
+
+struct page *cache_get_write(struct page_cache *c, uint64_t index, unsigned from, unsigned to, bool fault, bool *slept) {
+    if (!c->ops->write)
+        return ERR_PTR(-EROFS);
+    for (;;) {
+        bool whole = false;
+        int err = c->ops->prepare ? c->ops->prepare(c, index, from, to, fault, &whole) : 0;
+        if (err < 0)
+            return ERR_PTR(err);
+        whole |= !fault && ((from == 0 && to == PAGE_SIZE) || index >= page_count_of(READ_ONCE(c->host->size)));
+        struct page *p = NULL;
+        if (whole) {
+            p = cache_find(c, index);
+            if (p)
+                make_valid(p);
+            else
+                p = make_zero_page(c, index, fault);
+            if (!p)
+                continue;
+            if (!IS_ERR(p) && !is_valid(p)) { // somebody else's read
+                page_unref(p);
+                p = NULL;
+            }
+        }
+        if (!p)
+            p = cache_get(c, index, 1, fault ? READ_AROUND : 0, slept);
+        if (IS_ERR(p))
+            return p;
+        // A place on the medium that was never written to has to be; a fault tells nobody later.
+        if (!(whole || fault) || cache_mark_dirty(c, p))
+            return p;
+        page_unref(p); // dropped meanwhile
+    }
+}
+
+struct page *page_cache_get_write(struct page_cache *c, uint64_t index, unsigned from, unsigned to) {
+    bool slept;
+    return cache_get_write(c, index, from, to, false, &slept);
+}
+
+void page_cache_prefetch(struct page_cache *c, uint64_t index, uint64_t count) {
+    uint64_t size = page_count_of(READ_ONCE(c->host->size));
+    if (index < size)
+        (void)cache_read_range(c, index, MIN(count, size - index), ~0ul);
+}
+
+// --- The ends of requests ---
+
+void page_cache_read_done(struct page_cache *c, struct page *p, int error) {
+    if (unlikely(error))
+        atomic_or(&p->private, CACHE_FAILED);
+    else
+        atomic_or(&p->private, CACHE_VALID);
+    atomic_and(&p->private, ~(uint64_t)CACHE_LOCKED);
+    cache_wake(p);
+    page_unref(p);
+    if (atomic_sub(&c->reading, 1) == 1)
+        cache_wake(c); // by its address alone: it may be gone
+}
+
+void page_cache_write_done(struct page_cache *c, struct page *p, int error) {
+    if (unlikely(error))
+        record_error(c, error == -ENOSPC || error == -EDQUOT ? error : -EIO);
+    atomic_and(&p->private, ~(uint64_t)CACHE_WRITEBACK);
+    cache_wake(p);
+    page_unref(p);
+    atomic_sub(&cache_writing, 1);
+    if (atomic_sub(&c->writing, 1) == 1)
+        cache_wake(c);
+    cache_written();
+}
+
+uint32_t page_cache_sample_error(struct page_cache *c) {
+    uint32_t count = READ_ONCE(c->error_count);
+    return count & 1 ? count : 0;
+}
+
+int page_cache_check_error(struct page_cache *c, uint32_t *seen) {
+    uint32_t count = READ_ONCE(c->error_count);
+    if (likely(count == *seen))
+        return 0;
+    count = atomic_or(&c->error_count, 1) | 1;
+    if (count == *seen)
+        return 0;
+    *seen = count;
+    return READ_ONCE(c->error);
+}
+
+// --- Dropping ---
+
+// Takes one page of [*index, end) out that is not dirty (or any, with `all`), after what is on its way. False: there is none.
+static bool drop_next(struct page_cache *c, uint64_t *index, uint64_t end, bool all, uint64_t *dropped) {
+    struct page *batch[16], *p;
+    unsigned count = 0, looked = 0;
+    bool more = false;
+    spin_lock(&c->host->spin);
+    while ((p = pagetree_next(&c->pages, index)) && *index < end) {
+        if (count == ARRAY_SIZE(batch) || looked++ == 256) {
+            more = true;
+            break;
+        }
+        if (all || !(page_bits(p) & (CACHE_DIRTY | CACHE_WRITEBACK))) {
+            cache_remove_locked(c, p);
+            batch[count++] = p;
+        }
+        ++*index;
+    }
+    spin_unlock(&c->host->spin);
+    for (unsigned i = 0; i < count; i++) {
+        p = batch[i];
+        if (all)
+            cache_wait_bits(p, CACHE_WRITEBACK); // its place on the medium may soon be another's
+        else
+            backing_unshow(&c->backing, p->index, 1);
+        page_unref(p);
+    }
+    *dropped += count;
+    return more;
+}
+
+void page_cache_drop(struct page_cache *c, uint64_t index, uint64_t count) {
+    uint64_t end = count > ~0ul - index ? ~0ul : index + count, at = index, dropped = 0;
+    while (drop_next(c, &at, end, true, &dropped))
+        sched_point();
+    backing_unmap(&c->backing, index, end - index);
+}
+
+uint64_t page_cache_invalidate(struct page_cache *c, uint64_t index, uint64_t count) {
+    uint64_t end = count > ~0ul - index ? ~0ul : index + count, dropped = 0;
+    while (drop_next(c, &index, end, false, &dropped))
+        sched_point();
+    return dropped;
+}
+
+static bool all_zero(const char *p, size_t n) {
+    while (n && !*p)
+        p++, n--;
+    return n == 0;
+}
+
+int cache_zero_tail(struct page_cache *c, uint64_t size, uint64_t to) {
+    unsigned from = size & ~PAGE_MASK;
+    if (!from || to <= size)
+        return 0;
+    struct page *p = page_cache_get(c, size >> PAGE_SHIFT);
+    if (IS_ERR(p))
+        return PTR_ERR(p);
+    size_t n = MIN(PAGE_SIZE - from, to - size);
+    char *data = (char *)page_to_virt(p) + from;
+    if (!all_zero(data, n)) { // stores through a mapping, or what the disk has there
+        memset(data, 0, n);
+        page_cache_dirty(c, p);
+    }
+    page_unref(p);
+    return 0;
+}
+
+void page_cache_zero(struct page_cache *c, uint64_t from, uint64_t to) {
+    while (from < to) {
+        size_t n = MIN(PAGE_SIZE - (from & ~PAGE_MASK), to - from);
+        struct page *p = cache_find(c, from >> PAGE_SHIFT);
+        if (p) {
+            cache_wait_bits(p, CACHE_LOCKED);
+            if (page_bits(p) & CACHE_VALID) {
+                memset((char *)page_to_virt(p) + (from & ~PAGE_MASK), 0, n);
+                page_cache_dirty(c, p);
+            }
+            page_unref(p);
+        }
+        from += n;
+        sched_point();
+    }
+}
+
+void page_cache_truncated(struct page_cache *c, uint64_t old_size) {
+    uint64_t size = c->host->size;
+    if (size > old_size) {
+        (void)cache_zero_tail(c, old_size, size);
+        return;
+    }
+    if (size == old_size)
+        return;
+    page_cache_drop(c, page_count_of(size), ~0ul);
+    struct page *p = size & ~PAGE_MASK ? cache_find(c, size >> PAGE_SHIFT) : NULL;
+    if (p) {
+        // On the medium the rest may stay as it is: whoever makes the file longer makes it zero.
+        cache_wait_bits(p, CACHE_LOCKED);
+        memset((char *)page_to_virt(p) + (size & ~PAGE_MASK), 0, PAGE_SIZE - (size & ~PAGE_MASK));
+        page_unref(p);
+    }
+    cache_settle(c);
+}
+
+// --- What mmap shows ---
+
+static struct page_cache *backing_cache(struct backing *b) { return container_of(b, struct page_cache, backing); }
+
+static struct page *backing_get_page(struct backing *b, uint64_t index, bool write) {
+    struct page_cache *c = backing_cache(b);
+    uint64_t size = READ_ONCE(c->host->size);
+    bool slept = false;
+    struct page *p;
+    if (index >= page_count_of(size))
+        return ERR_PTR(-EFAULT);
+    if (write) {
+        uint64_t rest = size - (index << PAGE_SHIFT);
+        p = cache_get_write(c, index, 0, MIN(rest, PAGE_SIZE), true, &slept);
+        if (!IS_ERR(p)) {
+            inode_touch_change(c->host);
+            if (c->ops->changed)
+                c->ops->changed(c, true);
+            cache_balance(c);
+        }
+    } else {
+        p = cache_get(c, index, 1, READ_AROUND, &slept);
+    }
+    if (slept)
+        thread_current()->page_waits++;
+    return p;
+}
+
+// Leaves out the page with the mark: the fault on it reads on.
+static void backing_peek(struct backing *b, uint64_t first, unsigned count, struct page **pages) {
+    struct page_cache *c = backing_cache(b);
+    uint64_t size = page_count_of(READ_ONCE(c->host->size));
+    if (c->ops->provide) {
+        for (unsigned i = 0; i < count; i++)
+            pages[i] = first + i < size ? page_cache_peek(c, first + i) : NULL;
+        return;
+    }
+    spin_lock(&c->host->spin);
+    for (unsigned i = 0; i < count; i++) {
+        struct page *p = first + i < size ? pagetree_get(&c->pages, first + i) : NULL;
+        if (p && (page_bits(p) & (CACHE_VALID | CACHE_READAHEAD)) != CACHE_VALID)
+            p = NULL;
+        if (p)
+            page_ref(p);
+        pages[i] = p;
+    }
+    spin_unlock(&c->host->spin);
+}
+
+static void backing_ref(struct backing *b) { inode_ref(backing_cache(b)->host); }
+
+static void backing_unref(struct backing *b) { inode_unref(backing_cache(b)->host); }
+
+static void backing_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino) {
+    inode_describe(backing_cache(b)->host, name, size, dev, ino);
+}
+
+static int backing_sync(struct backing *b, uint64_t index, uint64_t count) {
+    return page_cache_sync(backing_cache(b), index, count);
+}
+
+static const struct backing_ops cache_backing_ops = {
+    .get_page = backing_get_page,
+    .ref = backing_ref,
+    .unref = backing_unref,
+    .describe = backing_describe,
+    .sync = backing_sync,
+    .peek_pages = backing_peek,
+};
+
+struct page_cache *page_cache_of(struct inode *inode) { return inode->cache; }

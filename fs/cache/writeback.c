@@ -1,0 +1,358 @@
+// Writing back. A cache with changes is in cache_dirty_list, and holds a reference of its inode until all is written. A thread, made for
+// the first change ever, writes what is old enough, and everything while more than the background limit is dirty; above the limit
+// writers write themselves (cache_balance). An inode that was deleted and that only write-back holds is not written but dropped.
+// What runs of pages are written together: neighbours, up to WRITE_RUN.
+// Locks: none is held while ops->write runs. sync_lock: one page_cache_sync_all at a time.
+#include "fs/cache/internal.h"
+#include "fs/cache/settings.h"
+#include "kernel/log.h"
+#include "kernel/time.h"
+
+#define BATCH 16                         // inodes that are written at a time
+#define CENTISECOND (10 * NSEC_PER_MSEC) // what the settings count in
+#define LEAST_PAUSE (10 * NSEC_PER_MSEC)
+
+struct dirty_settings dirty_settings = {.background_ratio = 10, .ratio = 20, .expire = 500, .interval = 500};
+struct waitq cache_progress;
+
+static struct thread *writer;
+static bool writer_made, writer_idle, writer_wanted;
+static uint32_t batches;  // of the thread: odd while it holds references
+static uint32_t settling; // threads that are about to drop a reference
+static struct mutex sync_lock = MUTEX_INIT(sync_lock);
+static uint32_t sync_round;
+
+void cache_written(void) {
+    if (waitq_active(&cache_progress))
+        waitq_wake_all(&cache_progress);
+}
+
+// --- Limits ---
+
+static uint64_t limit_pages(uint64_t bytes, uint32_t ratio) {
+    if (bytes)
+        return DIV_ROUND_UP(bytes, PAGE_SIZE);
+    return (page_free_count() + READ_ONCE(cache_pages)) * ratio / 100;
+}
+
+static bool above_background(void) {
+    return READ_ONCE(cache_dirty) > limit_pages(dirty_settings.background_bytes, dirty_settings.background_ratio);
+}
+
+static bool above_limit(void) {
+    return READ_ONCE(cache_dirty) + READ_ONCE(cache_writing) > limit_pages(dirty_settings.bytes, dirty_settings.ratio);
+}
+
+// --- One cache ---
+
+// The next run of dirty pages from *index on: from now on being written. *busy: instead, a page that is written already, with a
+// reference.
+static unsigned collect(struct page_cache *c, uint64_t *index, uint64_t end, struct page **run, unsigned max, struct page **busy) {
+    unsigned n = 0;
+    *busy = NULL;
+    spin_lock(&c->host->spin);
+    struct page *p = pagetree_next_marked(&c->pages, index);
+    if (p && *index < end && (page_bits(p) & CACHE_WRITEBACK)) {
+        page_ref(p);
+        *busy = p;
+        p = NULL;
+    }
+    for (uint64_t i = *index; p && i < end && n < max; p = pagetree_get(&c->pages, ++i)) {
+        if ((page_bits(p) & (CACHE_DIRTY | CACHE_WRITEBACK)) != CACHE_DIRTY)
+            break;
+        __atomic_fetch_xor(&p->private, CACHE_DIRTY | CACHE_WRITEBACK, __ATOMIC_SEQ_CST);
+        pagetree_unmark(&c->pages, i);
+        page_ref(p);
+        run[n++] = p;
+    }
+    c->dirty -= n;
+    atomic_add(&c->writing, n);
+    spin_unlock(&c->host->spin);
+    atomic_sub(&cache_dirty, n);
+    atomic_add(&cache_writing, n);
+    return n;
+}
+
+uint64_t cache_write_some(struct page_cache *c, uint64_t index, uint64_t end, uint64_t max, bool wait) {
+    struct page *few[16], *busy;
+    uint64_t started = 0;
+    if (!READ_ONCE(c->dirty))
+        return 0;
+    struct page **run = kmalloc(WRITE_RUN * sizeof(struct page *));
+    while (started < max) {
+        unsigned n = collect(c, &index, end, run ? run : few, MIN(run ? WRITE_RUN : ARRAY_SIZE(few), max - started), &busy);
+        if (busy) {
+            if (wait)
+                cache_wait_bits(busy, CACHE_WRITEBACK);
+            else
+                index++;
+            page_unref(busy);
+            continue;
+        }
+        if (n == 0)
+            break;
+        // From here on a store through a mapping faults, and makes the page dirty again.
+        backing_unshow(&c->backing, index, n);
+        c->ops->write(c, index, run ? run : few, n);
+        index += n;
+        started += n;
+        sched_point();
+    }
+    kfree(run);
+    return started;
+}
+
+void cache_settle(struct page_cache *c) {
+    if (!READ_ONCE(c->held) || READ_ONCE(c->dirty) || READ_ONCE(c->writing))
+        return;
+    struct inode *inode = c->host;
+    atomic_add(&settling, 1);
+    spin_lock(&inode->spin);
+    bool drop = c->held && !c->dirty && !load_acquire(&c->writing);
+    if (drop) {
+        c->held = false;
+        spin_lock(&cache_lock);
+        list_remove(&c->dirty_link);
+        spin_unlock(&cache_lock);
+    }
+    spin_unlock(&inode->spin);
+    if (drop)
+        inode_unref(inode);
+    atomic_sub(&settling, 1);
+    cache_written();
+}
+
+int page_cache_start_sync(struct page_cache *c, uint64_t index, uint64_t count) {
+    cache_write_some(c, index, count > ~0ul - index ? ~0ul : index + count, ~0ul, false);
+    return 0;
+}
+
+// The pages of a range that are being written.
+static void wait_for_pages(struct page_cache *c, uint64_t index, uint64_t end) {
+    for (;;) {
+        struct page *p;
+        unsigned looked = 0;
+        spin_lock(&c->host->spin);
+        while ((p = pagetree_next(&c->pages, &index)) && index < end && !(page_bits(p) & CACHE_WRITEBACK)) {
+            index++;
+            if (++looked % 256 == 0) {
+                spin_unlock(&c->host->spin);
+                sched_point();
+                spin_lock(&c->host->spin);
+            }
+        }
+        if (!p || index >= end)
+            break;
+        page_ref(p);
+        spin_unlock(&c->host->spin);
+        cache_wait_bits(p, CACHE_WRITEBACK);
+        page_unref(p);
+        index++;
+    }
+    spin_unlock(&c->host->spin);
+}
+
+int page_cache_sync(struct page_cache *c, uint64_t index, uint64_t count) {
+    uint64_t end = count > ~0ul - index ? ~0ul : index + count;
+    uint32_t failures = READ_ONCE(c->failures);
+    if (!READ_ONCE(c->dirty) && !READ_ONCE(c->writing)) {
+        cache_settle(c);
+        return 0;
+    }
+    cache_write_some(c, index, end, ~0ul, true);
+    // Mostly that was all. When others keep writing, the pages of the range are looked up one by one.
+    if (wait_event_until(cache_waitq(c), load_acquire(&c->writing) == 0, time_monotonic() + 50 * NSEC_PER_MSEC, false) < 0)
+        wait_for_pages(c, index, end);
+    int err = READ_ONCE(c->failures) == failures ? 0 : READ_ONCE(c->error);
+    cache_settle(c);
+    return err;
+}
+
+// --- All of them ---
+
+// An inode whose cache has changes since before `until`, or (`round`) was not seen in this round; with a reference. NULL: none.
+// *next: of those that are younger, when the oldest changed.
+static struct inode *take(nsec_t until, uint32_t round, const struct superblock *sb, nsec_t *next) {
+    struct page_cache *c;
+    struct inode *inode = NULL;
+    *next = NSEC_MAX;
+    spin_lock(&cache_lock);
+    list_for_each (c, &cache_dirty_list, dirty_link) {
+        if (round ? c->sync_round == round || (sb && c->host->sb != sb) : !READ_ONCE(c->dirty) && READ_ONCE(c->writing)) {
+            *next = 1; // soon there is something to do for it
+            continue;
+        }
+        if (round || !READ_ONCE(c->dirty) || c->dirty_since <= until) {
+            if (round)
+                c->sync_round = round;
+            inode = inode_ref(c->host);
+            break;
+        }
+        *next = MIN(*next, c->dirty_since);
+    }
+    spin_unlock(&cache_lock);
+    return inode;
+}
+
+void page_cache_abandon(struct inode *inode) {
+    struct page_cache *c = inode->cache;
+    if (!READ_ONCE(c->held))
+        return;
+    page_cache_drop(c, 0, ~0ul);
+    cache_settle(c);
+}
+
+uint64_t cache_write_oldest(uint64_t max) {
+    uint64_t started = 0;
+    struct page_cache *c;
+    struct inode *inode = NULL;
+    atomic_add(&settling, 1);
+    spin_lock(&cache_lock);
+    list_for_each (c, &cache_dirty_list, dirty_link) {
+        if (READ_ONCE(c->dirty)) {
+            inode = inode_ref(c->host);
+            break;
+        }
+    }
+    spin_unlock(&cache_lock);
+    if (inode) {
+        started = cache_write_some(inode->cache, 0, ~0ul, max, false);
+        spin_lock(&cache_lock); // the next one's turn
+        if (inode->cache->held) {
+            list_remove(&inode->cache->dirty_link);
+            list_push_back(&cache_dirty_list, &inode->cache->dirty_link);
+        }
+        spin_unlock(&cache_lock);
+        inode_unref(inode);
+    }
+    atomic_sub(&settling, 1);
+    return started;
+}
+
+static void finish_batch(struct inode **batch, unsigned count, bool sync) {
+    for (unsigned i = 0; i < count; i++) {
+        struct page_cache *c = batch[i]->cache;
+        if (sync)
+            (void)page_cache_sync(c, 0, ~0ul);
+        wait_event(cache_waitq(c), load_acquire(&c->writing) == 0 || sync);
+        spin_lock(&c->host->spin);
+        if (c->dirty && !sync)
+            c->dirty_since = time_monotonic(); // what was changed again while it was written
+        spin_unlock(&c->host->spin);
+        cache_settle(c);
+        inode_unref(batch[i]);
+    }
+}
+
+void page_cache_sync_all(struct superblock *sb) {
+    struct inode *batch[BATCH], *inode;
+    nsec_t next;
+    if (!load_acquire(&writer_made))
+        return; // nothing was ever dirty
+    mutex_lock(&sync_lock);
+    if (++sync_round == 0)
+        sync_round = 1;
+    unsigned count;
+    do {
+        count = 0;
+        while (count < BATCH && (inode = take(0, sync_round, sb, &next))) {
+            cache_write_some(inode->cache, 0, ~0ul, ~0ul, false);
+            batch[count++] = inode;
+        }
+        finish_batch(batch, count, true);
+    } while (count);
+    mutex_unlock(&sync_lock);
+    // Others may still hold an inode that is clean by now: a file system that is about to go waits for them, but not for ever (the
+    // caller may be one of them).
+    uint32_t seen = READ_ONCE(batches);
+    (void)wait_event_until(&cache_progress, !(seen & 1) || READ_ONCE(batches) != seen, time_monotonic() + NSEC_PER_SEC, false);
+    (void)wait_event_until(&cache_progress, READ_ONCE(settling) == 0, time_monotonic() + NSEC_PER_SEC, false);
+}
+
+// Returns when the oldest change that was left was made.
+static nsec_t write_batch(nsec_t until) {
+    struct inode *batch[BATCH], *inode;
+    nsec_t next = NSEC_MAX;
+    unsigned count = 0;
+    atomic_add(&batches, 1);
+    while (count < BATCH && (inode = take(until, 0, NULL, &next))) {
+        if (inode->nlink == 0 && READ_ONCE(inode->refs) == 2) // its own, and ours
+            page_cache_drop(inode->cache, 0, ~0ul);
+        else
+            cache_write_some(inode->cache, 0, ~0ul, ~0ul, false);
+        batch[count++] = inode;
+        if (!READ_ONCE(inode->cache->dirty) && !READ_ONCE(inode->cache->writing))
+            break; // it would be taken again
+    }
+    finish_batch(batch, count, false);
+    atomic_add(&batches, 1);
+    cache_written();
+    return count ? 0 : next;
+}
+
+static void write_loop(void *arg) {
+    for (;;) {
+        nsec_t expire = dirty_settings.expire * CENTISECOND, now = time_monotonic(), oldest;
+        bool all = above_background();
+        do {
+            oldest = write_batch(all ? NSEC_MAX : dirty_settings.interval ? now - expire : -1);
+            all = all && above_background();
+        } while (oldest == 0);
+        nsec_t deadline = NSEC_MAX;
+        if (oldest != NSEC_MAX && dirty_settings.interval)
+            deadline = MAX(oldest + expire, now + LEAST_PAUSE);
+        thread_prepare_sleep(false);
+        WRITE_ONCE(writer_idle, deadline == NSEC_MAX);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (READ_ONCE(writer_wanted) || (deadline == NSEC_MAX && !list_empty(&cache_dirty_list) && dirty_settings.interval))
+            thread_cancel_sleep();
+        else
+            (void)thread_sleep_until(deadline);
+        WRITE_ONCE(writer_wanted, false);
+    }
+}
+
+void cache_wake_writer(void) {
+    struct thread *t = load_acquire(&writer);
+    if (t && !atomic_xchg(&writer_wanted, true))
+        thread_wake(t);
+}
+
+void cache_became_dirty(void) {
+    if (likely(load_acquire(&writer_made))) {
+        if (READ_ONCE(writer_idle))
+            cache_wake_writer();
+        return;
+    }
+    if (atomic_xchg(&writer_made, true))
+        return;
+    struct thread *t = thread_create_kernel("writeback", write_loop, NULL);
+    if (!t) { // the next one tries again; fsync and writers above the limit do without
+        log_warn("no memory for the thread that writes files");
+        return;
+    }
+    store_release(&writer, t);
+    thread_start(t);
+}
+
+static void balance_slow(struct page_cache *c) {
+    cache_wake_writer();
+    while (above_limit()) {
+        if (!cache_write_some(c, 0, ~0ul, WRITE_RUN, false) && !cache_write_oldest(WRITE_RUN) && !READ_ONCE(cache_writing))
+            return;
+        (void)wait_event_until(&cache_progress, !above_limit(), time_monotonic() + 20 * NSEC_PER_MSEC, false);
+    }
+}
+
+void cache_balance(struct page_cache *c) {
+    if (unlikely(above_background()))
+        balance_slow(c);
+}
+
+void page_cache_statistics(struct cache_statistics *out) {
+    *out = (struct cache_statistics){.pages = READ_ONCE(cache_pages),
+                                     .dirty = READ_ONCE(cache_dirty),
+                                     .writing = READ_ONCE(cache_writing),
+                                     .read_ahead = READ_ONCE(cache_read_ahead),
+                                     .evicted = READ_ONCE(cache_evicted)};
+}
