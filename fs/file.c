@@ -1,6 +1,7 @@
 // Open files: their life, and the checks that every read, write and seek shares.
 // A file's position is under position_lock, which is taken only for files where Linux promises atomic positions (regular files
 // and directories) and only when somebody else can hold the same file.
+#include "fs/cache/pagecache.h"
 #include "fs/inotify.h"
 #include "fs/internal.h"
 #include "fs/poll.h"
@@ -24,6 +25,8 @@ struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigne
     f->readable = access == O_RDONLY || access == O_RDWR;
     f->writable = access == O_WRONLY || access == O_RDWR;
     f->path_only = f->lock_position = f->watched = f->has_lock = f->counts_write = false;
+    f->advice = 0;
+    f->write_errors = unlikely(inode->cache != NULL) ? page_cache_sample_error(inode->cache) : 0;
     f->position = 0;
     mutex_init(&f->position_lock);
     f->path = (struct path){NULL, NULL};
