@@ -28,7 +28,7 @@ static int dir_open(struct file *f) {
         if (!IS_ERR(fid))
             p9_fid_put(fid);
         kfree(l);
-        return err == -ESTALE ? -ENOENT : err;
+        return err;
     }
     p9_inode_of(f->inode)->fresh_for = NULL;
     l->fid = fid;

@@ -103,9 +103,9 @@ static struct p9_fid *walk_to(struct p9_mount *m, uint32_t uid, struct dentry *d
 }
 
 static struct p9_fid *walk_to_inode(struct inode *inode, uint32_t uid, struct dentry **name) {
-    struct dentry *d = some_name(inode);
+    struct dentry *d = p9_inode_of(inode)->gone ? NULL : some_name(inode);
     if (!d)
-        return ERR_PTR(-ESTALE);
+        return ERR_PTR(-ENOENT);
     struct p9_fid *fid = walk_to(p9_mount_of(inode->sb), uid, d);
     if (!IS_ERR(fid) && fid->qid.path != inode->ino && !p9_mount_of(inode->sb)->options.file) {
         p9_fid_put(fid);

@@ -68,7 +68,7 @@ extern const struct superblock_ops p9_sb_ops;
 // The inode of what `fid` stands for, with attributes: 0, *out referenced, and the fid is taken over; or -errno. `name`: by which it was
 // walked to; NULL: the root.
 int p9_inode_get(struct superblock *sb, struct p9_fid *fid, struct dentry *name, struct inode **out);
-// The fid of an inode, referenced; walked to afresh when it is not known. ERR_PTR(-ESTALE): it has no name any more.
+// The fid of an inode, referenced; walked to afresh when it is not known. ERR_PTR(-ENOENT): it has no name any more.
 struct p9_fid *p9_inode_fid(struct inode *inode);
 struct p9_fid *p9_inode_fid_as(struct inode *inode, uint32_t uid); // acting for that user
 void p9_inode_forget(struct inode *inode, struct dentry *name); // the entry's name is gone or is another one: NULL, all

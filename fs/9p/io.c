@@ -221,11 +221,10 @@ static int64_t check_limit(uint64_t at, size_t n) {
     return (int64_t)MIN(n, limit - at);
 }
 
-static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
+static int64_t write_locked(struct file *f, struct p9_fid *fid, struct uio *u, uint64_t *pos) {
     struct inode *inode = f->inode;
     struct p9_inode *p = p9_inode_of(inode);
-    struct p9_fid *fid = f->data;
-    bool append = fid->append || u->append || (f->flags & O_APPEND);
+    bool append = u->append || (f->flags & O_APPEND);
     if (append && !p->gone && !fid->append)
         p9_update(inode); // RWF_APPEND, or O_APPEND since fcntl(2): the end as it is now
     uint64_t at = append ? inode->size : *pos, start = at;
@@ -264,9 +263,17 @@ static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
 int64_t p9_file_write(struct file *f, struct uio *u, uint64_t *pos) {
     if (!u->left)
         return 0;
+    struct p9_fid *fid = p9_fid_ref(f->data);
+    if (unlikely(fid->append && !(f->flags & O_APPEND) && !u->append)) { // fcntl(2) has taken O_APPEND back
+        p9_fid_put(fid);
+        fid = p9_inode_open_fid(f->inode, 6);
+        if (IS_ERR(fid))
+            return PTR_ERR(fid);
+    }
     mutex_lock(&f->inode->lock);
-    int64_t n = write_locked(f, u, pos);
+    int64_t n = write_locked(f, fid, u, pos);
     mutex_unlock(&f->inode->lock);
+    p9_fid_put(fid);
     return n;
 }
 

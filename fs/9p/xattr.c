@@ -26,7 +26,7 @@ static long read_all(struct p9_fid *fid, void *buf, size_t size) {
 static long get(struct inode *inode, const char *name, void *buf, size_t size, size_t max) {
     struct p9_fid *place = p9_inode_fid(inode);
     if (IS_ERR(place))
-        return PTR_ERR(place) == -ESTALE ? -ENODATA : PTR_ERR(place);
+        return PTR_ERR(place) == -ENOENT ? -ENODATA : PTR_ERR(place);
     uint64_t there;
     struct p9_fid *fid = p9_xattrwalk(place, name, &there);
     p9_fid_put(place);
