@@ -178,7 +178,9 @@ struct inode *blockdev_inode(struct block_device *dev) {
 
 struct block_device *blockdev_source(const char *source) {
     struct path p;
-    int err = source && *source ? path_lookup(AT_FDCWD, source, LOOKUP_FOLLOW, &p) : -EINVAL;
+    int err = !source || !*source ? -EINVAL
+              : !mount_root()     ? -ENOENT // the root's own device
+                                  : path_lookup(AT_FDCWD, source, LOOKUP_FOLLOW, &p);
     struct block_device *dev = NULL;
     if (err == 0) {
         struct inode *inode = path_inode(&p);

@@ -1,14 +1,36 @@
-// The first tree of names: tmpfs on /, devtmpfs on /dev, devpts on /dev/pts, procfs on /proc.
+// The first tree of names: the root (an empty tmpfs, or an overlay above an image), devtmpfs on /dev, devpts on /dev/pts, procfs on
+// /proc, sysfs on /sys, what the configuration has mounted, and the few files of /etc without which a C library finds nobody.
 #include "fs/internal.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
+#include "kernel/uts.h"
+#include <linux/mount.h>
 
-// On a new directory in the root of a mount. *made is the new mount, which stays.
+// A directory in the root of a mount: the image's, or a new one. Referenced. ERR_PTR.
+static struct dentry *directory(struct dentry *parent, const char *name, uint32_t mode) {
+    size_t len = strlen(name);
+    struct dentry *d;
+    if (!(parent->sb->flags & SB_COMPLETE)) {
+        int err = dentry_lookup(parent, name, len, name_hash(name, len), false, &d);
+        if (err == 0 && S_ISDIR(d->inode->mode))
+            return d;
+        if (err == 0) {
+            log_err("/%s of the root image is not a directory", name);
+            dentry_unref(d);
+            err = -ENOTDIR;
+        }
+        if (err != -ENOENT)
+            return ERR_PTR(err);
+    }
+    return tmpfs_make(parent, name, len, S_IFDIR | mode, 0, NULL);
+}
+
+// *made is the new mount, which stays.
 static int mount_in(struct mount *parent, const char *name, const struct fs_type *type, struct mount **made) {
     struct superblock *sb = type->mount(type, NULL, 0, "");
     if (IS_ERR(sb))
         return PTR_ERR(sb);
-    struct dentry *d = tmpfs_make(parent->root, name, strlen(name), S_IFDIR | 0755, 0, NULL);
+    struct dentry *d = directory(parent->root, name, 0755);
     int err = IS_ERR(d) ? PTR_ERR(d) : 0;
     if (!err) {
         struct path p = {parent, d};
@@ -23,10 +45,45 @@ static int mount_in(struct mount *parent, const char *name, const struct fs_type
     return err;
 }
 
-int vfs_init(void) {
+// --- The root ---
+
+static struct superblock *image_root(const char *root) {
+    const char *source = strchr(root, ' ');
+    char type[16];
+    if (!source || (size_t)(source - root) >= sizeof(type))
+        return ERR_PTR(-EINVAL);
+    memcpy(type, root, (size_t)(source - root));
+    type[source - root] = '\0';
+    const struct fs_type *t = fs_type_find(type);
+    if (!t || !t->mount)
+        return ERR_PTR(-ENODEV);
+    struct superblock *lower = t->mount(t, source + 1, MS_RDONLY, "");
+    if (IS_ERR(lower))
+        return lower;
+    struct superblock *sb = overlay_superblock(lower);
+    superblock_unref(lower);
+    return sb;
+}
+
+static int image_directories(void) {
+    static const struct {
+        const char *name;
+        uint32_t mode;
+    } wanted[] = {{"sys", 0755}, {"tmp", 01777}};
+    for (unsigned i = 0; i < ARRAY_SIZE(wanted); i++) {
+        struct dentry *d = directory(mount_root()->root, wanted[i].name, wanted[i].mode);
+        if (IS_ERR(d) && d != ERR_PTR(-ENOTDIR))
+            return PTR_ERR(d);
+        if (!IS_ERR(d))
+            dentry_unref(d);
+    }
+    return 0;
+}
+
+int vfs_init(const char *root) {
     struct mount *dev = NULL, *m;
     fs_set_hooks();
-    struct superblock *sb = tmpfs_superblock(&tmpfs_type, 0755);
+    struct superblock *sb = root ? image_root(root) : tmpfs_superblock(&tmpfs_type, 0755);
     if (IS_ERR(sb))
         return PTR_ERR(sb);
     int err = mount_create_root(sb);
@@ -37,5 +94,149 @@ int vfs_init(void) {
         err = mount_in(dev, "pts", &devpts_type, &m);
     if (!err)
         err = mount_in(mount_root(), "proc", &proc_type, &m);
+    if (!err && root)
+        err = image_directories();
     return err;
+}
+
+void vfs_init_read_only(void) { atomic_or(&mount_root()->flags, (uint32_t)MS_RDONLY); }
+
+// --- Mounts of the configuration ---
+
+// The next word of a record, with its escapes (\040) undone in place. NULL: there is none.
+static char *next_word(char **at) {
+    char *word = *at, *to = word, *s = word;
+    if (!word || !*word)
+        return NULL;
+    for (; *s && *s != ' '; s++) {
+        bool escape = s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7';
+        *to++ = escape ? (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0')) : *s;
+        s += escape ? 3 : 0;
+    }
+    *at = *s ? s + 1 : NULL;
+    *to = '\0';
+    return word;
+}
+
+// Takes those options out that belong to the mount. The flags; *file: something below is mounted on a file.
+static unsigned long take_options(char *options, bool *file) {
+    static const struct {
+        const char *name;
+        unsigned long flag;
+    } known[] = {{"rw", 0}, {"ro", MS_RDONLY}, {"nosuid", MS_NOSUID}, {"nodev", MS_NODEV}, {"noexec", MS_NOEXEC}};
+    unsigned long flags = 0;
+    char *to = options;
+    for (char *s = options, *next; s; s = next) {
+        next = strchr(s, ',');
+        size_t len = next ? (size_t)(next - s) : strlen(s);
+        next = next ? next + 1 : NULL;
+        bool own = len == 0;
+        for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
+            if (strlen(known[i].name) == len && memcmp(s, known[i].name, len) == 0) {
+                flags |= known[i].flag;
+                own = true;
+            }
+        }
+        *file |= len > 5 && memcmp(s, "file=", 5) == 0;
+        if (own)
+            continue;
+        if (to > options)
+            *to++ = ',';
+        memmove(to, s, len);
+        to += len;
+    }
+    *to = '\0';
+    return flags;
+}
+
+// Makes what is missing of the directories above a name, and it itself. 0 or -errno: of what matters the lookup will speak.
+static void make_place(char *name, bool file) {
+    for (char *s = name + 1; *s; s++) {
+        if (*s != '/')
+            continue;
+        *s = '\0';
+        (void)vfs_mkdir(AT_FDCWD, name, 0755);
+        *s = '/';
+    }
+    if (!file) {
+        (void)vfs_mkdir(AT_FDCWD, name, 0755);
+        return;
+    }
+    struct file *f = vfs_open(AT_FDCWD, name, O_CREAT | O_EXCL | O_WRONLY, 0644);
+    if (!IS_ERR(f))
+        file_unref(f);
+}
+
+static int mount_at(const struct fs_type *t, const char *source, const char *where, unsigned long flags, const char *options) {
+    struct path p;
+    int err = path_lookup(AT_FDCWD, where, LOOKUP_FOLLOW, &p);
+    if (err < 0)
+        return err;
+    struct superblock *sb = t->mount(t, source, flags, options);
+    if (IS_ERR(sb)) {
+        err = PTR_ERR(sb);
+    } else {
+        bool directory = S_ISDIR(path_inode(&p)->mode);
+        if (S_ISDIR(sb->root->inode->mode) != directory)
+            err = directory ? -EISDIR : -ENOTDIR;
+        else
+            err = mount_attach(sb, source, &p, flags);
+        superblock_unref(sb);
+    }
+    path_unref(&p);
+    return err;
+}
+
+int vfs_init_mount(char *record, const char **where) {
+    char *at = record, *type = next_word(&at), *source = next_word(&at), *dir = next_word(&at), *options = next_word(&at);
+    char none[] = "";
+    bool file = false;
+    *where = dir ? dir : "a record without a directory";
+    if (!dir || *dir != '/' || at)
+        return -EINVAL;
+    const struct fs_type *t = fs_type_find(type);
+    if (!t || !t->mount)
+        return -ENODEV;
+    options = options ? options : none;
+    unsigned long flags = take_options(options, &file);
+    make_place(dir, file);
+    return mount_at(t, source, dir, flags, options);
+}
+
+// --- /etc ---
+
+static int make_file(const char *name, const char *text, size_t len) {
+    uint64_t pos = 0;
+    struct file *f = vfs_open(AT_FDCWD, name, O_CREAT | O_EXCL | O_WRONLY, 0644);
+    if (IS_ERR(f))
+        return f == ERR_PTR(-EEXIST) ? 0 : PTR_ERR(f);
+    int64_t n = file_write_kernel(f, text, len, &pos);
+    file_unref(f);
+    return n < 0 ? (int)n : 0;
+}
+
+int vfs_init_etc(void) {
+    struct mount *root = mount_root();
+    struct dentry *etc;
+    if (root->sb->flags & SB_COMPLETE) { // no image: only where somebody has brought an /etc
+        etc = dentry_find(root->root, "etc", 3, name_hash("etc", 3));
+        if (!etc)
+            return 0;
+    } else {
+        etc = directory(root->root, "etc", 0755);
+        if (IS_ERR(etc))
+            return PTR_ERR(etc);
+    }
+    dentry_unref(etc);
+    struct new_utsname uts;
+    char text[sizeof(uts.nodename) + 256];
+    uts_get(&uts);
+    int n = snprintf(text, sizeof(text), "%s\n", uts.nodename), err = make_file("/etc/hostname", text, (size_t)n);
+    n = snprintf(text, sizeof(text),
+                 "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+                 "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+                 uts.nodename);
+    if (!err)
+        err = make_file("/etc/hosts", text, (size_t)n);
+    return err ? err : make_file("/etc/resolv.conf", "", 0);
 }

@@ -1,7 +1,8 @@
 // The initrd: newc cpio archives, one after another, unpacked into the root. Nothing in them is trusted: every length is
 // checked against what is there, names cannot leave the root, and the first thing that is wrong ends the boot with its reason in
 // the log. Data on page boundaries is taken over page by page without a copy; what nobody took is given to the page allocator.
-// Runs in the boot, before there is a second user of the tree: no locks.
+// Runs in the boot, before there is a second user of the tree: no locks. The configuration, and an image that lies behind the archives,
+// are looked for before there is a root.
 #include "fs/internal.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
@@ -10,7 +11,6 @@
 #define HEADER 110
 #define NAME_LIMIT 16384 // with the NULs that align the data
 #define CONFIG ".knarr/config"
-#define CONFIG_MAX (1u << 20)
 
 struct member {
     uint32_t ino, mode, uid, gid, nlink, mtime, size, dev_major, dev_minor, rdev_major, rdev_minor;
@@ -32,8 +32,6 @@ struct unpacker {
     const char *base;
     uint64_t size, at; // `at`: the next byte to look at
     phys_t free_from;  // what lies before was taken over or given back
-    struct initrd_config *config;
-    char *config_copy; // of the last configuration found
     struct link_entry *links[LINK_BUCKETS];
     // The directory of the last member, which is most often the next one's, too.
     struct dentry *dir;
@@ -49,16 +47,19 @@ static int bad(const struct unpacker *u, const char *what, const char *name) {
 
 // --- Parsing ---
 
-static bool parse_hex(const char *s, uint32_t *value) {
-    uint32_t v = 0;
-    for (int i = 0; i < 8; i++) {
-        char c = s[i];
-        unsigned digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : 16;
-        if (digit > 15)
-            return false;
-        v = v << 4 | digit;
-    }
-    *value = v;
+// Eight hexadecimal digits, all at once: each byte becomes its nibble, and what the nibbles would be written as is compared.
+static bool parse_hex(const char *text, uint32_t *value) {
+    const uint64_t each = 0x0101010101010101ul;
+    uint64_t s;
+    memcpy(&s, text, sizeof(s));
+    uint64_t d = (s & each * 0x0f) + 9 * (s >> 6 & each);             // letters have bit 6
+    uint64_t written = d + each * '0' + 39 * ((d + each * 118) >> 7 & each); // 39: from ':' to 'a'
+    if (written != (s | each * 0x20) || ((s | s << 1) & each * 0x40) != each * 0x40 || (d & each * 0xf0))
+        return false;
+    d = __builtin_bswap64(d);
+    d = (d | d >> 4) & 0x00ff00ff00ff00fful;
+    d = (d | d >> 8) & 0x0000ffff0000fffful;
+    *value = (uint32_t)(d | d >> 16);
     return true;
 }
 
@@ -221,6 +222,9 @@ static void forget_links(struct unpacker *u) {
 // --- Members ---
 
 static void set_attributes(struct inode *inode, const struct member *m) {
+    const struct attributes all = {.valid = 0};
+    if (inode->ops->set_attributes) // a directory of the image
+        (void)inode->ops->set_attributes(inode, &all);
     inode->mode = (inode->mode & S_IFMT) | (m->mode & 07777);
     inode->uid = m->uid;
     inode->gid = m->gid;
@@ -299,25 +303,12 @@ static int unpack_member(struct unpacker *u, const struct member *m) {
         return bad(u, "a name with \"..\"", m->name);
     if (!known_type(m->mode))
         return bad(u, "an unknown type of file", m->name);
-    if (len == sizeof(CONFIG) - 1 && memcmp(name, CONFIG, len) == 0) {
-        if (m->size > CONFIG_MAX)
-            return bad(u, "the configuration is too large", NULL);
-        char *copy = kmalloc(m->size + 1ul);
-        if (!copy)
-            return -ENOMEM;
-        memcpy(copy, u->base + m->data, m->size);
-        copy[m->size] = 0;
-        kfree(u->config_copy);
-        u->config_copy = copy;
-        *u->config = (struct initrd_config){copy, m->size};
-        return 0;
-    }
     if (len == 0) { // the root itself
         if (S_ISDIR(m->mode))
             set_attributes(mount_root()->root->inode, m);
         return 0;
     }
-    if (len == 6 && memcmp(name, ".knarr", 6) == 0)
+    if (len >= 6 && memcmp(name, ".knarr", 6) == 0 && (len == 6 || name[6] == '/'))
         return 0;
 
     size_t dir_len = len;
@@ -372,7 +363,7 @@ static int unpack(struct unpacker *u) {
     return 0;
 }
 
-int initrd_unpack(phys_t start, phys_t end, struct initrd_config *config) {
+int initrd_unpack(phys_t start, phys_t end) {
     if (start >= end)
         return 0;
     struct unpacker *u = kzalloc(sizeof(*u));
@@ -381,7 +372,6 @@ int initrd_unpack(phys_t start, phys_t end, struct initrd_config *config) {
     u->start = u->free_from = start;
     u->base = phys_to_virt(start);
     u->size = end - start;
-    u->config = config;
     int err = unpack(u);
     if (err == -ENOMEM)
         log_err("no memory to unpack the initrd of %lu bytes", (unsigned long)u->size);
@@ -392,4 +382,59 @@ int initrd_unpack(phys_t start, phys_t end, struct initrd_config *config) {
         free_up_to(u, end);
     kfree(u);
     return err;
+}
+
+// --- Before anything is unpacked ---
+
+// The next member from *at on, as far as it is one: name, size and data. *at: behind it. What is wrong with it unpack() will say.
+static bool next_member(const char *base, uint64_t size, uint64_t *at, struct member *m) {
+    uint32_t name_size;
+    while (*at < size && base[*at] == 0)
+        ++*at;
+    const char *h = base + *at;
+    if (size - *at < HEADER || memcmp(h, "07070", 5) != 0 || !parse_hex(h + 54, &m->size) || !parse_hex(h + 94, &name_size))
+        return false;
+    if (name_size == 0 || name_size > NAME_LIMIT || name_size > size - *at - HEADER)
+        return false;
+    m->name = h + HEADER;
+    m->name_len = strnlen(m->name, name_size);
+    m->data = ALIGN_UP(*at + HEADER + name_size, 4);
+    if (m->name_len == name_size || m->data > size || m->size > size - m->data)
+        return false;
+    *at = MIN(ALIGN_UP(m->data + m->size, 4), size);
+    return true;
+}
+
+static bool is_named(const struct member *m, const char *name) {
+    return m->name_len == strlen(name) && memcmp(m->name, name, m->name_len) == 0;
+}
+
+void initrd_find_config(phys_t start, phys_t end, struct initrd_config *config) {
+    const char *base = phys_to_virt(start);
+    struct member m;
+    for (uint64_t at = 0; start < end && next_member(base, end - start, &at, &m);) {
+        if (is_named(&m, CONFIG)) {
+            *config = (struct initrd_config){base + m.data, m.size};
+            return;
+        }
+    }
+}
+
+#define EROFS_MAGIC 0xe0f5e1e2u
+#define EROFS_MAGIC_AT 1024
+
+phys_t initrd_find_image(phys_t start, phys_t end) {
+    const char *base = phys_to_virt(start);
+    uint64_t size = end - start, at = 0;
+    struct member m;
+    while (start < end && next_member(base, size, &at, &m)) {
+        uint64_t image = ALIGN_UP(start + at, PAGE_SIZE) - start;
+        uint32_t magic;
+        if (!is_named(&m, "TRAILER!!!") || image > size || size - image < EROFS_MAGIC_AT + sizeof(magic))
+            continue;
+        memcpy(&magic, base + image + EROFS_MAGIC_AT, sizeof(magic));
+        if (magic == EROFS_MAGIC)
+            return start + image;
+    }
+    return 0;
 }

@@ -314,14 +314,22 @@ extern uint8_t protected_symlinks, protected_hardlinks, protected_fifos, protect
 // Called for each path that was looked for and is absent (--missing-files); NULL: nobody listens.
 extern void (*vfs_missing_hook)(const char *name);
 
-// Boot: mounts tmpfs on /, devfs on /dev, procfs on /proc; unpacks the initrd into /. 0 or -errno (bad archive: -EINVAL,
-// with the reason in the log). The member .knarr/config goes to `config` (a copy) instead; without one
-// `config` is left alone.
-int vfs_init(void);
+// --- The boot: fs/init.c, fs/initrd.c. The errors' reasons are in the log ---
+// Mounts the root, devfs on /dev, procfs on /proc. `root`: "TYPE SOURCE" of the file system below an overlay, which then has the
+// usual directories, too; NULL: an empty tmpfs. 0 or -errno.
+int vfs_init(const char *root);
+// A record mount= of docs/boot-protocol.md (which is changed): 0 or -errno. *where: its DIR.
+int vfs_init_mount(char *record, const char **where);
+// Files of /etc that every system has, when there is an /etc or an image below the root. 0 or -errno.
+int vfs_init_etc(void);
+void vfs_init_read_only(void); // the root, not what is mounted on it
 struct initrd_config {
-    const char *data;
+    const char *data; // in the initrd
     size_t size;
 };
-int initrd_unpack(phys_t start, phys_t end, struct initrd_config *config);
+// The first member .knarr/config; without one `config` is left alone.
+void initrd_find_config(phys_t start, phys_t end, struct initrd_config *config);
+phys_t initrd_find_image(phys_t start, phys_t end); // of EROFS, behind the archives, up to the end. 0: none
+int initrd_unpack(phys_t start, phys_t end); // archives only. 0, -ENOMEM, -EINVAL
 
 #endif

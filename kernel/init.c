@@ -1,10 +1,11 @@
-// The first process: reads what the initrd's configuration says (docs/boot-protocol.md), opens standard input, output and
-// error, and starts the program as pid 1. What fails here ends the machine with the status that a shell would give: 127 not
+// The first process: reads what the initrd's configuration says (docs/boot-protocol.md), makes the tree of files, opens standard
+// input, output and error, and starts the program as pid 1. What fails here ends the machine with the status that a shell would give: 127 not
 // found, 126 not executable, 125 for the rest.
 #include "kernel/init.h"
 #include "fs/file.h"
 #include "fs/tty.h"
 #include "fs/vfs.h"
+#include "kernel/blockdev.h"
 #include "kernel/boot.h"
 #include "kernel/log.h"
 #include "kernel/process/process.h"
@@ -24,6 +25,10 @@ struct init_config {
     char **argv, **envp;
     unsigned argc, envc;
     const char *exec, *cwd;
+    const char *root; // "TYPE SOURCE" of what lies below the root; NULL: nothing
+    bool read_only;
+    char **mounts;
+    unsigned mount_count;
     struct stdio_config stdio;
 };
 
@@ -44,6 +49,16 @@ static const char *error_text(int err) {
     case ELOOP: return "too many symbolic links";
     case E2BIG: return "argument list too long";
     case ENAMETOOLONG: return "file name too long";
+    case EIO: return "input/output error";
+    case ENODEV: return "no such file system";
+    case ENXIO: return "no such device";
+    case EBUSY: return "in use";
+    case EINVAL: return "not understood";
+    case ENOTBLK: return "not a block device";
+    case EEXIST: return "there is something else";
+    case EROFS: return "read-only file system";
+    case ENOSPC: return "no space left";
+    case EUCLEAN: return "the file system is damaged";
     default: return "cannot be started";
     }
 }
@@ -80,6 +95,12 @@ static void parse_record(struct init_config *c, char *name) {
         c->exec = value;
     else if (strcmp(name, "cwd") == 0)
         c->cwd = value;
+    else if (strcmp(name, "root") == 0)
+        c->root = value;
+    else if (strcmp(name, "read-only") == 0)
+        c->read_only = strcmp(value, "1") == 0;
+    else if (strcmp(name, "mount") == 0)
+        c->mounts[c->mount_count++] = value;
     else if (strcmp(name, "hostname") == 0)
         uts_set_nodename(value, strlen(value));
     else if (strcmp(name, "stdin") == 0)
@@ -105,7 +126,8 @@ static bool parse_config(struct init_config *c, const char *data, size_t size) {
     c->text = kmalloc(size + 1);
     c->argv = kzalloc((records + 1) * sizeof(char *));
     c->envp = kzalloc((records + 1) * sizeof(char *));
-    if (!c->text || !c->argv || !c->envp)
+    c->mounts = kzalloc((records + 1) * sizeof(char *));
+    if (!c->text || !c->argv || !c->envp || !c->mounts)
         return false;
     memcpy(c->text, data, size);
     c->text[size] = '\0';
@@ -116,6 +138,48 @@ static bool parse_config(struct init_config *c, const char *data, size_t size) {
         record = next;
     }
     return true;
+}
+
+// --- The tree of files ---
+// Where the archives end and the image of the root begins, which becomes the device it is called by.
+static phys_t image_in_initrd(const struct init_config *c) {
+    const char *source = c->root ? strchr(c->root, ' ') : NULL;
+    if (!source || strcmp(source + 1, "initrd") != 0 || !boot_info.initrd_end)
+        return boot_info.initrd_end;
+    phys_t image = initrd_find_image(boot_info.initrd_start, boot_info.initrd_end);
+    if (!image)
+        fail(STATUS_FAILED, "root file system", "there is no image behind the initrd's archives");
+    if (!blockdev_register_memory("initrd", phys_to_virt(image), boot_info.initrd_end - image))
+        fail(STATUS_FAILED, "root file system", error_text(-ENOMEM));
+    return image;
+}
+
+static void make_files(struct init_config *c) {
+    phys_t archives_end = image_in_initrd(c);
+    int err = vfs_init(c->root);
+    struct fs_context *fs = err ? NULL : fs_context_create();
+    if (!fs) {
+        machine_message("root file system: %s: %s", c->root ? c->root : "tmpfs", error_text(err ? err : -ENOMEM));
+        machine_exit(EXIT_KNARR, STATUS_FAILED);
+    }
+    process_current()->fs = fs;
+    boot_stage("file systems");
+    if (boot_info.initrd_end && (err = initrd_unpack(boot_info.initrd_start, archives_end)) < 0)
+        fail(STATUS_FAILED, "initrd", err == -ENOMEM ? error_text(err) : "the archive is damaged");
+    if ((err = vfs_init_etc()) < 0)
+        fail(STATUS_FAILED, "/etc", error_text(err));
+    boot_stage("initrd");
+}
+
+static void mount_all(struct init_config *c) {
+    for (unsigned i = 0; i < c->mount_count; i++) {
+        const char *where;
+        int err = vfs_init_mount(c->mounts[i], &where);
+        if (!err)
+            continue;
+        machine_message("mount on %s: %s", where, error_text(err));
+        machine_exit(EXIT_KNARR, STATUS_FAILED);
+    }
 }
 
 // --- The program's surroundings ---
@@ -190,6 +254,7 @@ static NORETURN void start_program(struct init_config *c) {
     kfree(c->text);
     kfree(c->argv);
     kfree(c->envp);
+    kfree(c->mounts);
     boot_stage("program");
     context_enter_user(thread_current()->frame);
 }
@@ -218,8 +283,7 @@ static void init_main(void *unused) {
     const char *console = cmdline_get("console");
     c->stdio.framed = console && strcmp(console, "framed") == 0;
 
-    int err = boot_info.initrd_end ? initrd_unpack(boot_info.initrd_start, boot_info.initrd_end, &from_initrd) : 0;
-    boot_stage("initrd");
+    initrd_find_config(boot_info.initrd_start, boot_info.initrd_end, &from_initrd);
     bool parsed = parse_config(c, from_initrd.data, from_initrd.size);
     int console_err = console_init(&c->stdio);
     boot_stage("console");
@@ -228,8 +292,6 @@ static void init_main(void *unused) {
     const char *crash = cmdline_get("crash");
     if (crash)
         fail_for_test(crash);
-    if (err)
-        fail(STATUS_FAILED, "initrd", err == -ENOMEM ? error_text(err) : "the archive is damaged");
     if (!parsed || console_err)
         fail(STATUS_FAILED, "console", error_text(parsed ? console_err : -ENOMEM));
     if (!boot_info.initrd_end)
@@ -237,9 +299,13 @@ static void init_main(void *unused) {
     if (!c->exec)
         c->exec = c->argc ? c->argv[0] : "/init";
 
+    make_files(c);
+    mount_all(c);
     open_stdio();
     if (c->cwd)
         enter_directory(c->cwd);
+    if (c->read_only)
+        vfs_init_read_only();
     start_program(c);
 }
 
@@ -248,9 +314,8 @@ void init_run(void) {
     if (!p)
         panic("no memory for the first process");
     p->files = file_table_create();
-    p->fs = fs_context_create();
     struct thread *t = thread_create_user(p);
-    if (!p->files || !p->fs || !t)
+    if (!p->files || !t)
         panic("no memory for the first process");
     init_process = p;
     context_begin_in_kernel(t, init_main, NULL);

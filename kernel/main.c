@@ -1,6 +1,5 @@
 // The boot, as a story. boot.S brings the boot CPU here, on the boot stack and the boot page table, interrupts off.
 #include "drivers/drivers.h"
-#include "fs/vfs.h"
 #include "kernel/boot.h"
 #include "kernel/init.h"
 #include "kernel/log.h"
@@ -20,16 +19,12 @@ NORETURN void kernel_main(phys_t start_info);
 
 extern const char kernel_start[], kernel_end[];
 
-// The second half of the boot, which may sleep: devices, files, the program.
+// The second half of the boot, which may sleep: devices; files and the program are process 1's.
 static void init_thread(void *unused) {
     drivers_init(); // virtio: console, entropy
     boot_stage("devices");
-    syscall_init();       // tracing and statistics, when asked for
-    int err = vfs_init(); // /, /dev, /proc
-    if (err)
-        panic("no root file system: error %d", -err);
-    boot_stage("file systems");
-    init_run(); // unpacks the initrd, starts the program
+    syscall_init(); // tracing and statistics, when asked for
+    init_run();     // reads the configuration, makes the tree of files, starts the program
 }
 
 static void set_log_level(void) {

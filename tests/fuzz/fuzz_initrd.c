@@ -32,9 +32,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     phys_t start = fake_reserve(pages) + shift;
     memcpy(phys_to_virt(start), data, size);
     struct initrd_config config = {NULL, 0};
-    int err = initrd_unpack(start, start + size, &config);
+    initrd_find_config(start, start + size, &config);
+    ASSERT(!config.data || (config.data >= (char *)phys_to_virt(start) && config.data + config.size <= (char *)phys_to_virt(start + size)));
+    (void)initrd_find_image(start, start + size);
+    int err = initrd_unpack(start, start + size);
     ASSERT(err == 0 || (err == -EINVAL && fake_log[0]) || err == -ENOMEM);
-    kfree((void *)config.data);
     remove_all(mount_root()->root);
     ASSERT(fake_pages_used == 0);
     fake_reset_reserved();

@@ -65,7 +65,10 @@ static int unpack(size_t size) {
     memcpy(phys_to_virt(pa), image, size);
     config = (struct initrd_config){NULL, 0};
     fake_log[0] = 0;
-    int err = initrd_unpack(pa, pa + size, &config);
+    initrd_find_config(pa, pa + size, &config);
+    if (config.data)
+        config.data = memcpy(kmalloc(config.size), config.data, config.size);
+    int err = initrd_unpack(pa, pa + size);
     fake_reset_reserved();
     return err;
 }
