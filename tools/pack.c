@@ -150,6 +150,7 @@ int pack_main(int argc, char **argv) {
     struct stat status;
 
     parse(&options, argc, argv);
+    signal(SIGXFSZ, SIG_IGN); /* an error like others */
     if (options.root) {
         if (stat(options.root, &status) != 0)
             die(STATUS_FAILED, "%s: %s", options.root, strerror(errno));
