@@ -13,6 +13,7 @@
 #include <linux/poll.h>  // POLL*
 
 struct file;
+struct file_lock;
 struct inode;
 struct dentry;
 struct mount;
@@ -52,6 +53,10 @@ struct file_ops {
     int (*fsync)(struct file *f, bool data_only);                // [-EINVAL]
     int (*truncate)(struct file *f, uint64_t size);              // [through the inode]
     int (*allocate)(struct file *f, int mode, uint64_t offset, uint64_t len); // fallocate(2) [-EOPNOTSUPP]
+    // [0] A lock (F_RDLCK, F_WRLCK) that nobody in this machine objects to, or its end (F_UNLCK): what others of the file's server say.
+    // An error takes it back. `owner` as lock_set has it (fs/poll.h), flock(2) over the whole file.
+    int (*lock)(struct file *f, void *owner, int type, uint64_t start, uint64_t end, bool wait);
+    bool (*lock_test)(struct file *f, int type, struct file_lock *found); // [false] the same question: found->start, end are the range
     void (*flush)(struct file *f);                               // at each close(2) of a descriptor
     void (*release)(struct file *f);                             // the last reference is gone
 };
@@ -109,6 +114,7 @@ int64_t file_seek(struct file *f, int64_t offset, int whence);                  
 // The default for files with a size: SEEK_SET, SEEK_CUR, SEEK_END, and SEEK_DATA, SEEK_HOLE as for a file without holes.
 int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size);
 int64_t file_seek_nowhere(struct file *f, int64_t offset, int whence);              // for streams on which lseek(2) answers 0
+void file_accessed(struct file *f); // it was read: its access time follows, as mount(8) says. inode.lock held, but in memory not needed
 int file_iterate(struct file *f, struct dir_context *ctx);                          // the next entries of a directory
 uint32_t file_poll(struct file *f, struct poll_table *pt);                          // POLL* bits
 

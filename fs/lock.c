@@ -120,7 +120,7 @@ static int wait_for_change(struct lock_wait *w, const struct file_lock *in_the_w
     return err;
 }
 
-int lock_set(struct file *f, void *owner, bool flock, int type, uint64_t start, uint64_t end, bool wait) {
+static int set_here(struct file *f, void *owner, bool flock, int type, uint64_t start, uint64_t end, bool wait) {
     struct inode *inode = f->inode;
     bool ofd = !flock && owner == f;
     struct file_lock *new = kzalloc(sizeof(*new)), *spare = kzalloc(sizeof(*spare)), *in_the_way;
@@ -155,6 +155,17 @@ int lock_set(struct file *f, void *owner, bool flock, int type, uint64_t start, 
     return err;
 }
 
+// First here, then on the server of the file, when it has one.
+int lock_set(struct file *f, void *owner, bool flock, int type, uint64_t start, uint64_t end, bool wait) {
+    int err = set_here(f, owner, flock, type, start, end, wait);
+    if (likely(err < 0 || !f->ops->lock))
+        return err;
+    err = f->ops->lock(f, owner, type, start, end, wait);
+    if (err < 0 && type != F_UNLCK)
+        set_here(f, owner, flock, F_UNLCK, start, end, false);
+    return err;
+}
+
 void lock_each(void (*fn)(void *ctx, const struct file_lock *l, bool waits, int number), void *ctx) {
     struct file_lock *l, *w;
     int number = 0;
@@ -175,6 +186,10 @@ bool lock_test(struct file *f, void *owner, int type, uint64_t start, uint64_t e
     if (l)
         *found = *l;
     mutex_unlock(&locks_mutex);
+    if (!l && unlikely(f->ops->lock_test != NULL)) {
+        *found = (struct file_lock){.start = start, .end = end};
+        return f->ops->lock_test(f, type, found);
+    }
     return l;
 }
 

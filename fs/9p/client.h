@@ -43,7 +43,7 @@ struct p9_fid {
     struct p9_client *client;
     uint32_t number, refs;
     uint32_t uid;     // who it acts for
-    bool locked;      // Tlock was used on it
+    void *locker;     // whose last lock was set with Tlock: the file, or a process's table of files. NULL: nobody's
     uint8_t access;   // of an open one: 4 may be read, 2 written
     bool opened, append;
     struct p9_qid qid;

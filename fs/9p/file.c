@@ -72,6 +72,7 @@ static void file_flush(struct file *f) {
     struct page_cache *c = f->inode->cache;
     if (c && READ_ONCE(c->dirty))
         page_cache_start_sync(c, 0, ~0ul);
+    p9_locks_closed(f);
 }
 
 static int file_fsync(struct file *f, bool data_only) {
@@ -95,6 +96,8 @@ const struct file_ops p9_file_ops = {
     .seek = file_seek_op,
     .map = p9_map,
     .fsync = file_fsync,
+    .lock = p9_file_lock,
+    .lock_test = p9_file_lock_test,
     .flush = file_flush,
     .release = p9_file_release,
 };

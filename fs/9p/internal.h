@@ -86,6 +86,11 @@ struct p9_fid *p9_inode_open_fid(struct inode *inode, unsigned access);
 // --- names.c ---
 extern const struct inode_ops p9_directory_ops, p9_file_inode_ops, p9_symlink_ops;
 
+// --- lock.c ---
+int p9_file_lock(struct file *f, void *owner, int type, uint64_t start, uint64_t end, bool wait);
+bool p9_file_lock_test(struct file *f, int type, struct file_lock *found);
+void p9_locks_closed(struct file *f); // a descriptor of the current process is closed: its locks on the file go
+
 // --- file.c, io.c, dir.c, cache.c, xattr.c ---
 extern const struct file_ops p9_file_ops, p9_dir_file_ops;
 extern const struct page_cache_ops p9_cache_ops;
