@@ -1,6 +1,7 @@
 // Root, working directory and umask of a process, what a process has open as others see it, and what is released when it ends.
 // Locks: process.signal_lock protects the process's pointers to its file table, context, address space and executable against
 // those who look at another process; the process itself reads them without.
+#include "fs/mount.h"
 #include "fs/procfs.h"
 #include "fs/tty.h"
 
@@ -87,6 +88,31 @@ long fs_context_unshare(void) {
     spin_unlock_irqrestore(&p->signal_lock, flags);
     fs_context_unref(old);
     return 0;
+}
+
+// The caller holds `from`: dropping one reference of it is never the last.
+static void move(struct path *place, const struct path *from, const struct path *to) {
+    if (!path_equal(place, from))
+        return;
+    path_ref(to);
+    path_unref(place);
+    *place = *to;
+}
+
+void fs_context_move_all(const struct path *from, const struct path *to) {
+    int pid = 0;
+    for (struct process *p; (p = process_next(pid)) != NULL; process_unref(p)) {
+        pid = p->pid + 1;
+        uint64_t flags = spin_lock_irqsave(&p->signal_lock);
+        struct fs_context *fs = p->fs;
+        if (fs) {
+            spin_lock(&fs->lock);
+            move(&fs->root, from, to);
+            move(&fs->cwd, from, to);
+            spin_unlock(&fs->lock);
+        }
+        spin_unlock_irqrestore(&p->signal_lock, flags);
+    }
 }
 
 // --- Looking at other processes ---

@@ -8,6 +8,7 @@
 #include "kernel/process/signal.h"
 #include "kernel/string.h"
 #include <linux/fs.h> // SEEK_*
+#include <linux/mount.h>
 
 static struct slab_cache file_cache = SLAB_CACHE("file", sizeof(struct file), 64);
 uint64_t file_count; // for /proc/sys/fs/file-nr
@@ -48,8 +49,10 @@ void file_release(struct file *f) {
     }
     if (f->ops->release)
         f->ops->release(f);
-    if (f->counts_write)
+    if (f->counts_write) {
+        atomic_sub(&f->path.mount->writers, 1);
         inode_put_write(f->inode);
+    }
     path_unref(&f->path);
     inode_unref(f->inode);
     slab_free(&file_cache, f);
@@ -188,6 +191,24 @@ uint32_t file_poll(struct file *f, struct poll_table *pt) {
     return f->ops->poll ? f->ops->poll(f, pt) : POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 }
 
+void file_accessed(struct file *f) {
+    struct inode *inode = f->inode;
+    uint32_t mount = path_mount_flags(&f->path), never = MS_RDONLY | MS_NOATIME;
+    if (S_ISDIR(inode->mode))
+        never |= MS_NODIRATIME;
+    if ((f->flags & O_NOATIME) || (mount & never))
+        return;
+    nsec_t now = inode_now();
+    if ((mount & MS_RELATIME) && inode->atime > inode->mtime && inode->atime > inode->ctime &&
+        now - inode->atime < 86400 * NSEC_PER_SEC)
+        return;
+    struct attributes a = {.valid = ATTR_ATIME, .atime = now};
+    if (inode->ops->set_attributes && !(inode->sb->flags & SB_REVALIDATE)) // a server has seen it itself
+        inode_set_attributes(inode, &a);
+    else
+        inode->atime = now;
+}
+
 int file_iterate(struct file *f, struct dir_context *ctx) {
     if (!f->ops->iterate)
         return -ENOTDIR;
@@ -198,8 +219,7 @@ int file_iterate(struct file *f, struct dir_context *ctx) {
         ctx->pos = f->position;
         err = f->ops->iterate(f, ctx);
         f->position = ctx->pos;
-        if (f->inode->atime <= f->inode->mtime)
-            f->inode->atime = inode_now();
+        file_accessed(f);
     }
     mutex_unlock(&f->inode->lock);
     mutex_unlock(&f->position_lock);

@@ -160,8 +160,6 @@ static int unlink_locked(struct walk *w, struct inode *dir, bool directory) {
         ;
     else if (directory != is_dir || (w->trailing_slash && !is_dir))
         err = is_dir ? -EISDIR : -ENOTDIR;
-    else if (d->flags & DENTRY_MOUNTED)
-        err = -EBUSY;
     else if (!op)
         err = -EPERM;
     else {
@@ -169,7 +167,7 @@ static int unlink_locked(struct walk *w, struct inode *dir, bool directory) {
             lock_nested(); // after its parent's
             mutex_lock(&inode->lock);
         }
-        err = op(dir, d);
+        err = d->flags & DENTRY_MOUNTED ? -EBUSY : op(dir, d);
         if (err == 0) {
             dentry_remove(d);
             dentry_drop_children(d, true); // what is known to be absent from it

@@ -39,15 +39,19 @@ static struct file *open_special(struct inode *inode, unsigned flags) {
 }
 
 // A regular file that is open for writing counts as such: a program that runs is none.
-static struct file *alloc_writable(struct inode *inode, unsigned flags) {
+// And a mount with one does not become read-only: it is counted there first, and then looked at again.
+static struct file *alloc_writable(const struct path *p, struct inode *inode, unsigned flags) {
     int err = inode_get_write(inode);
     if (err < 0)
         return ERR_PTR(err);
-    struct file *f = file_alloc(inode->file_ops, inode, flags);
-    if (IS_ERR(f))
+    atomic_add(&p->mount->writers, 1);
+    struct file *f = unlikely(path_read_only(p)) ? ERR_PTR(-EROFS) : file_alloc(inode->file_ops, inode, flags);
+    if (IS_ERR(f)) {
+        atomic_sub(&p->mount->writers, 1);
         inode_put_write(inode);
-    else
+    } else {
         f->counts_write = true;
+    }
     return f;
 }
 
@@ -59,7 +63,7 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
         if ((flags & O_ACCMODE) == O_RDONLY || S_ISDIR(inode->mode))
             f = file_alloc(inode->file_ops, inode, flags);
         else
-            f = alloc_writable(inode, flags);
+            f = alloc_writable(p, inode, flags);
         if (!IS_ERR(f))
             f->lock_position = true;
     } else {

@@ -68,8 +68,11 @@ static int walk_up(struct walk *w) {
     for (;;) {
         if (WALK_JAILED(w) && path_equal(&w->path, &w->jail))
             return w->resolve & RESOLVE_BENEATH ? -EXDEV : 0;
-        if (at_root(&w->path))
+        if (at_root(&w->path)) {
+            while (unlikely(w->path.dentry->flags & DENTRY_MOUNTED) && mount_cross(&w->path))
+                ;
             return 0;
+        }
         if (w->path.dentry != w->path.mount->root)
             break;
         if (!mount_climb(&w->path))
@@ -273,6 +276,9 @@ int walk_start(struct walk *w, int at, const char *name, unsigned flags) {
     err = walk_names(w, name, flags);
     if (unlikely(err < 0))
         walk_end(w);
+    else if (unlikely(flags & LOOKUP_MOUNTED))
+        while ((w->path.dentry->flags & DENTRY_MOUNTED) && mount_cross(&w->path))
+            ;
     if (unlikely(err == -ENOENT && vfs_missing_hook))
         vfs_missing_hook(name);
     return err;

@@ -1,10 +1,17 @@
 // /proc/PID/mounts and mountinfo.
 #include "fs/procfs.h"
 #include "kernel/string.h"
+#include <linux/mount.h>
 
 static void show_options(struct seqbuf *s, uint32_t flags) {
-    seq_printf(s, "%s%s%s%s%s", flags & 1 ? "ro" : "rw", flags & 2 ? ",nosuid" : "", flags & 4 ? ",nodev" : "",
-               flags & 8 ? ",noexec" : "", flags & 1024 ? ",noatime" : ",relatime");
+    seq_printf(s, "%s%s%s%s%s%s%s", flags & MS_RDONLY ? "ro" : "rw", flags & MS_NOSUID ? ",nosuid" : "",
+               flags & MS_NODEV ? ",nodev" : "", flags & MS_NOEXEC ? ",noexec" : "", flags & MS_NOATIME ? ",noatime" : "",
+               flags & MS_NODIRATIME ? ",nodiratime" : "", flags & MS_RELATIME ? ",relatime" : "");
+}
+
+static void show_super_options(struct seqbuf *s, struct superblock *sb) {
+    if (sb->ops->show_options)
+        sb->ops->show_options(sb, s);
 }
 
 // The text of a mount's place, in a buffer of the names' size; false when the process cannot see it.
@@ -24,7 +31,8 @@ int proc_show_mounts(struct seqbuf *s, struct proc_ref *r) {
         seq_puts(s, " ");
         seq_escaped(s, buf, " \t\n\\");
         seq_printf(s, " %s ", m->sb->type->name);
-        show_options(s, m->flags);
+        show_options(s, m->flags | (m->sb->flags & SB_RDONLY ? MS_RDONLY : 0));
+        show_super_options(s, m->sb);
         seq_puts(s, " 0 0\n");
     }
     name_buffer_put(buf);
@@ -47,9 +55,17 @@ int proc_show_mountinfo(struct seqbuf *s, struct proc_ref *r) {
         seq_escaped(s, buf, " \t\n\\");
         seq_puts(s, " ");
         show_options(s, m->flags);
+        if (m->group)
+            seq_printf(s, " shared:%d", m->group);
+        if (m->master)
+            seq_printf(s, " master:%d", m->master);
+        if (m->unbindable)
+            seq_puts(s, " unbindable");
         seq_printf(s, " - %s ", m->sb->type->name);
         seq_escaped(s, m->source, " \t\n\\");
-        seq_puts(s, m->flags & 1 ? " ro\n" : " rw\n");
+        seq_puts(s, m->sb->flags & SB_RDONLY ? " ro" : " rw");
+        show_super_options(s, m->sb);
+        seq_puts(s, "\n");
     }
     name_buffer_put(buf);
     return 0;

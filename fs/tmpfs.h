@@ -74,8 +74,8 @@ static inline void tmpfs_drop_page(struct page *p) {
 
 // As relatime: once after each change.
 static inline void tmpfs_accessed(struct file *f, struct inode *inode) {
-    if (unlikely(inode->atime <= inode->mtime || inode->atime <= inode->ctime) && !(f->flags & O_NOATIME))
-        inode->atime = inode_now();
+    if (unlikely(inode->atime <= inode->mtime || inode->atime <= inode->ctime))
+        file_accessed(f);
 }
 
 #endif

@@ -177,15 +177,22 @@ struct mount {
     struct dentry *root;       // what of the file system is visible
     struct mount *parent;      // itself for the first one; NULL when detached
     struct dentry *mountpoint; // in the parent
+    struct mount *hash_next;   // by the two
+    uint32_t writers;          // files that are open for writing
+    int group;                 // MS_SHARED: the number of its group as mountinfo shows it; 0: private
+    int master;                // the group that it was a member of before MS_SLAVE; 0: none
+    bool unbindable;           // MS_UNBINDABLE
+    uint8_t expiring;          // MNT_EXPIRE was asked for: how many may still come by until it is in use again
     struct list link;          // of all mounts
     const char *source;        // as /proc/mounts shows it; kmalloc'ed
 };
 // mount(2): source may be NULL; flags MS_*. umount(2): -EBUSY while files are open in it, unless MNT_DETACH.
 int vfs_mount(const char *source, const struct path *target, const char *type, unsigned long flags, const char *options);
 int vfs_umount(const struct path *target, int flags);
+int vfs_pivot_root(const struct path *new, const struct path *old); // pivot_root(2), after the lookup and the check of rights
 // Walks over the mounts in order: NULL starts; the result is referenced, the argument's reference is dropped.
 struct mount *mount_next(struct mount *m);
-struct mount *mount_root(void); // the first one; lives for ever
+struct mount *mount_root(void); // what "/" is outside all processes; not referenced
 
 // --- Inodes ---
 // Fills in what all file systems need (number, times, owner from the current credentials, refs 1, nlink 1).
@@ -248,6 +255,7 @@ void name_buffer_put(char *buf);
 #define LOOKUP_DIRECTORY 2   // must be a directory
 #define LOOKUP_PARENT 4      // stop before the last component
 #define LOOKUP_EMPTY 8       // "" means `at` itself (AT_EMPTY_PATH)
+#define LOOKUP_MOUNTED 16    // and onto what is mounted there, also for "." and the like (umount, mount)
 int path_lookup(int at, const char *name, unsigned flags, struct path *out); // 0 or -errno; out is referenced
 void path_ref(const struct path *p);
 void path_unref(const struct path *p);

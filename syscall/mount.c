@@ -1,7 +1,8 @@
-// mount(2), umount2(2).
+// mount(2), umount2(2), pivot_root(2).
 #include "kernel/string.h"
 #include "syscall/path.h"
 #include "syscall/syscall.h"
+#include <linux/capability.h>
 #include <linux/mount.h>
 
 #define UMOUNT_NOFOLLOW 8
@@ -33,7 +34,7 @@ long sys_mount(uint64_t source, uint64_t target, uint64_t type, uint64_t flags, 
         err = string_get(addr[i], &text[i]);
     struct path p;
     if (err == 0)
-        err = user_path_lookup(AT_FDCWD, target, LOOKUP_FOLLOW, &p);
+        err = user_path_lookup(AT_FDCWD, target, LOOKUP_FOLLOW | LOOKUP_MOUNTED, &p);
     if (err == 0) {
         err = vfs_mount(text[0], &p, text[1], flags, text[2]);
         path_unref(&p);
@@ -46,10 +47,28 @@ long sys_mount(uint64_t source, uint64_t target, uint64_t type, uint64_t flags, 
 
 long sys_umount2(uint64_t target, uint64_t flags) {
     struct path p;
-    long err = user_path_lookup(AT_FDCWD, target, flags & UMOUNT_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &p);
+    if ((unsigned)flags & ~15u)
+        return -EINVAL;
+    long err = user_path_lookup(AT_FDCWD, target, LOOKUP_MOUNTED | (flags & UMOUNT_NOFOLLOW ? 0 : LOOKUP_FOLLOW), &p);
     if (err < 0)
         return err;
-    err = vfs_umount(&p, flags);
+    err = vfs_umount(&p, (int)flags);
     path_unref(&p);
+    return err;
+}
+
+long sys_pivot_root(uint64_t new_root, uint64_t put_old) {
+    struct path new, old;
+    if (!capable(CAP_SYS_ADMIN))
+        return -EPERM;
+    long err = user_path_lookup(AT_FDCWD, new_root, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &new);
+    if (err < 0)
+        return err;
+    err = user_path_lookup(AT_FDCWD, put_old, LOOKUP_FOLLOW | LOOKUP_DIRECTORY | LOOKUP_MOUNTED, &old);
+    if (err == 0) {
+        err = vfs_pivot_root(&new, &old);
+        path_unref(&old);
+    }
+    path_unref(&new);
     return err;
 }

@@ -4,6 +4,10 @@
 #include "syscall/syscall.h"
 #include <asm/stat.h>
 #include <asm/statfs.h>
+#include <linux/mount.h>
+
+#define ST_VALID 0x20
+#define ST_RELATIME 0x1000
 
 _Static_assert(sizeof(struct stat) == 144, "ABI");
 _Static_assert(sizeof(struct statx) == 256, "ABI");
@@ -152,7 +156,8 @@ static long statfs_out(struct superblock *sb, unsigned mount_flags, uaddr_t out)
         .f_fsid = {{(int)sb->dev, 0}},
         .f_namelen = s.name_max,
         .f_frsize = s.block_size,
-        .f_flags = (mount_flags & 15) | 0x20, // ST_VALID
+        .f_flags = (mount_flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME)) |
+                   (mount_flags & MS_RELATIME ? ST_RELATIME : 0) | ST_VALID,
     };
     return copy_out_obj(out, &st);
 }
@@ -162,7 +167,7 @@ long sys_statfs(uint64_t name, uint64_t out) {
     long err = user_path_lookup(AT_FDCWD, name, LOOKUP_FOLLOW, &p);
     if (err < 0)
         return err;
-    err = statfs_out(path_inode(&p)->sb, p.mount->flags, out);
+    err = statfs_out(path_inode(&p)->sb, path_mount_flags(&p), out);
     path_unref(&p);
     return err;
 }
@@ -171,7 +176,7 @@ long sys_fstatfs(uint64_t fd, uint64_t out) {
     struct file *f = fd_get_path(fd);
     if (!f)
         return -EBADF;
-    long err = statfs_out(f->inode->sb, f->path.mount ? f->path.mount->flags : 0, out);
+    long err = statfs_out(f->inode->sb, path_mount_flags(&f->path), out);
     file_unref(f);
     return err;
 }

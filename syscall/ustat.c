@@ -1,4 +1,4 @@
-// ustat(2), vhangup(2), pivot_root(2): old calls about file systems and terminals.
+// ustat(2), vhangup(2): old calls about file systems and terminals.
 #include "fs/tty.h"
 #include "kernel/memory/usercopy.h"
 #include "syscall/path.h"
@@ -34,18 +34,4 @@ long sys_vhangup(void) {
         tty_unref(t);
     }
     return 0;
-}
-
-long sys_pivot_root(uint64_t new_root, uint64_t put_old) {
-    if (!capable(CAP_SYS_ADMIN))
-        return -EPERM;
-    const uaddr_t names[2] = {new_root, put_old};
-    for (int i = 0; i < 2; i++) {
-        struct path p;
-        long err = user_path_lookup(AT_FDCWD, names[i], LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &p);
-        if (err < 0)
-            return err;
-        path_unref(&p);
-    }
-    return -EINVAL; // the root is an unpacked initrd, which Linux does not move either
 }

@@ -276,6 +276,9 @@ void process_set_hooks(const struct process_hooks *hooks) {}
 
 void tty_process_exit(struct process *p) {}
 struct process *process_find(int pid) { return NULL; }
+__attribute__((weak)) struct process *process_next(int pid) { return NULL; }
+__attribute__((weak)) void vfs_sync_last(void) {}
+__attribute__((weak)) int superblock_sync(struct superblock *sb) { return 0; }
 struct thread *thread_find(int tid) { return NULL; }
 void process_unref(struct process *p) {}
 void thread_unref(struct thread *t) {}
@@ -284,6 +287,7 @@ int process_group_signal(int pgid, int sig, const siginfo_t *info) { return -ESR
 const struct fs_type proc_type = {.name = "proc"}, devfs_type = {.name = "devtmpfs"},
                      devpts_type = {.name = "devpts"}, mqueue_type = {.name = "mqueue"};
 const struct fs_type erofs_type __attribute__((weak)) = {.name = "erofs"}; /* where the test does not bring the real one */
+const struct fs_type p9_type __attribute__((weak)) = {.name = "9p"};
 
 bool pty_is_slave(const struct inode *inode) { return false; }
 struct file *pty_open_slave(struct inode *inode, unsigned flags) { return ERR_PTR(-EIO); }
