@@ -10,6 +10,7 @@
 #include "kernel/log.h"
 #include "kernel/string.h"
 #include "kernel/threads/thread.h"
+#include <linux/fs.h>
 #include <linux/mman.h>
 #include <linux/mount.h>
 
@@ -329,8 +330,13 @@ static int64_t device_write(struct file *f, struct uio *u, uint64_t *pos) {
     return n;
 }
 
+// Not beyond the end, and holes are not asked for.
 static int64_t device_seek(struct file *f, int64_t offset, int whence) {
-    return file_seek_sized(f, offset, whence, (uint64_t)blockdev_size(blockdev_file(f)->dev));
+    int64_t size = blockdev_size(blockdev_file(f)->dev);
+    int64_t from = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? (int64_t)f->position : size, to;
+    if (whence < SEEK_SET || whence > SEEK_END || __builtin_add_overflow(from, offset, &to) || to < 0 || to > size)
+        return -EINVAL;
+    return (int64_t)(f->position = (uint64_t)to);
 }
 
 static struct backing *device_map(struct file *f, unsigned prot, unsigned flags) {
