@@ -1,13 +1,17 @@
-# `make fuzz`: libFuzzer on what parses files of others: the loader and the initrd. What it finds worth keeping goes into the kept
+# `make fuzz`: libFuzzer on what parses files of others: the loader, the initrd, EROFS images. What it finds worth keeping goes into the kept
 # corpus by hand:  build/fuzz/elf -merge=1 tests/fuzz/corpus/elf build/fuzz/corpus/elf
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := elf initrd
+FUZZ_TARGETS := elf initrd erofs
 FUZZ_SRC_elf := tests/fuzz/fuzz_elf.c tests/fuzz/program_case.c loader/elf.c loader/script.c
 FUZZ_SRC_initrd := tests/fuzz/fuzz_initrd.c $(shell sed -n '1,10s,^// link: *,,p' tests/unit/test_initrd.c)
 FUZZ_FLAGS_initrd := -D_GNU_SOURCE -D__KERNEL__
+FUZZ_SRC_erofs := tests/fuzz/fuzz_erofs.c $(filter-out tests/unit/erofs_host.c,$(shell sed -n '1,10s,^// link: *,,p' tests/unit/test_erofs.c))
+FUZZ_FLAGS_erofs := -D_GNU_SOURCE -D__KERNEL__
+FUZZ_LEN := 8192
+FUZZ_LEN_erofs := 40960
 
 define fuzz_rule
-$(BUILD)/fuzz/$(1): $(FUZZ_SRC_$(1)) $(wildcard loader/*.h fs/*.h tests/fuzz/*.h tests/unit/fs_fakes.h)
+$(BUILD)/fuzz/$(1): $(FUZZ_SRC_$(1)) $(wildcard loader/*.h fs/*.h fs/*/*.h tests/fuzz/*.h tests/unit/*.h)
 	@mkdir -p $$(@D)
 	$$(call say,FUZZ,$$@)
 	$$(Q)clang-14 -std=gnu11 -O1 -g -I. -DKNARR_UNIT_TEST=1 $(FUZZ_FLAGS_$(1)) -Wno-unused-parameter \
@@ -16,9 +20,9 @@ endef
 $(foreach t,$(FUZZ_TARGETS),$(eval $(call fuzz_rule,$(t))))
 
 .PHONY: fuzz
-fuzz: ## fuzz the loader and the initrd, FUZZ_SECONDS each
+fuzz: ## fuzz the loader, the initrd and EROFS, FUZZ_SECONDS each
 	@scripts/deps.sh fuzz
 	@$(MAKE) --no-print-directory $(addprefix $(BUILD)/fuzz/,$(FUZZ_TARGETS))
-	@for t in $(FUZZ_TARGETS); do mkdir -p $(BUILD)/fuzz/corpus/$$t; \
-	    $(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=1024 -print_final_stats=1 \
-	        $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
+	@$(foreach t,$(FUZZ_TARGETS),mkdir -p $(BUILD)/fuzz/corpus/$(t) && \
+	    $(BUILD)/fuzz/$(t) -max_total_time=$(FUZZ_SECONDS) -max_len=$(or $(FUZZ_LEN_$(t)),$(FUZZ_LEN)) -rss_limit_mb=1024 \
+	        -print_final_stats=1 $(BUILD)/fuzz/corpus/$(t) tests/fuzz/corpus/$(t) &&) true
