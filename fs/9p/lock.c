@@ -65,6 +65,8 @@ bool p9_file_lock_test(struct file *f, int type, struct file_lock *found) {
 void p9_locks_closed(struct file *f) {
     struct p9_inode *p = p9_inode_of(f->inode);
     const void *owner = process_current()->files;
+    if (!owner)
+        return;
     for (;;) {
         struct p9_fid *fid = NULL, *i;
         spin_lock(&f->inode->spin);
