@@ -143,7 +143,7 @@ int xattrs_copy(struct inode *to, struct inode *from);
 int xattr_drop_capabilities(struct inode *inode); // inode.lock held. 0, also when there are none
 
 // --- tmpfs.c ---
-extern const struct fs_type tmpfs_type, proc_type, devfs_type, devpts_type, mqueue_type, erofs_type;
+extern const struct fs_type tmpfs_type, proc_type, devfs_type, devpts_type, mqueue_type, erofs_type, p9_type;
 // Without permission checks, for the boot: names in a tmpfs directory (not there yet). Referenced entry or ERR_PTR.
 struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev,
                           const char *target);
@@ -152,11 +152,11 @@ int tmpfs_remove(struct dentry *d);                                         // -
 int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page); // takes over the reference
 // Empty superblock with a root directory of this mode; refs 1. ERR_PTR.
 struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode);
-void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st);
 // --- overlay/ ---
 // A tmpfs above a file system, whose reference stays the caller's; refs 1. ERR_PTR(-ENOMEM, -EIO).
 struct superblock *overlay_superblock(struct superblock *lower);
 
+void tmpfs_statistics(struct superblock *sb, struct fs_statistics *st);
 bool tmpfs_owns(const struct inode *inode);
 
 // --- pathname.c ---
