@@ -72,7 +72,10 @@ def sqlite3():
 @test("debian/gcc")
 def gcc():
     prints(r"\Acompiled by 12\.\d+ with argument x\n3\n", "sh", "-c", r"""
-        cd /root; printf '#include <stdio.h>\nint main(int c, char **v){printf("compiled by %s with argument %s\\n", __VERSION__, v[1]);return c+1;}\n' > a.c
+        cd /root; cat > a.c <<'END'
+        #include <stdio.h>
+        int main(int c, char **v) { printf("compiled by %s with argument %s\n", __VERSION__, v[1]); return c + 1; }
+END
         gcc -O2 -Wall -g a.c -o a && ./a x; echo $?""", memory="256M")
 
 

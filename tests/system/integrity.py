@@ -48,6 +48,7 @@ def lower(directory):
     """An image with a file and trees that the programs go on with."""
     root = pathlib.Path(directory, "root")
     (root / "data").mkdir(parents=True)
+    (root / "new").mkdir()
     (root / "data" / "file").write_bytes(os.urandom(500000))
     made = execute([compiled("fsstress"), "--keep", root / "data", OPERATIONS, SEED, 3, 0]) # /dev/shm has no attributes
     check(made.status == 0, tail(made.stdout))
@@ -62,7 +63,7 @@ def overlay(memory, name):
     def function():
         with scratch() as directory:
             image = lower(directory)
-            both("/data", "--root", image, memory=memory)
+            both("/new", "--root", image, memory=memory)
             timeout = 90 + 20 * SECONDS
             right(knarr("--root", image, "-m", memory, compiled("fsx"), "/data/file", SECONDS, SEED, timeout=timeout), "every byte was right")
             right(knarr("--root", image, "-m", memory, "--cpus", "2", compiled("fsstress"), "--more", "/data", OPERATIONS, SEED, 3, 0, timeout=timeout),
