@@ -8,6 +8,7 @@
 #include "kernel/x86/cpu.h"
 
 #define PVH_MAGIC 0x336ec578
+#define INITRD_OVERLAP_MAX 0x100000u // no firmware takes more there
 #define PVH_MEMMAP_MAX 512 // entries; more are nonsense
 
 struct pvh_start_info {
@@ -84,6 +85,20 @@ void boot_set_memory_map(struct boot_info *b, const struct boot_memory_range *ma
     b->ram_count = n;
 }
 
+// The loader puts the initrd at the end of what it thinks is RAM; a firmware with many devices may have taken the last of it for
+// itself (SeaBIOS does, and has no need of it any more). What the initrd lies in is RAM.
+void boot_cover_initrd(struct boot_info *b) {
+    for (unsigned i = 0; i < b->ram_count; i++) {
+        struct ram_range *r = &b->ram[i];
+        phys_t end = ALIGN_UP(b->initrd_end, PAGE_SIZE);
+        if (b->initrd_start < r->start || b->initrd_start >= r->end || b->initrd_end <= r->end || end < b->initrd_end)
+            continue;
+        if (i + 1 < b->ram_count)
+            end = MIN(end, b->ram[i + 1].start);
+        r->end = MIN(end, r->end + INITRD_OVERLAP_MAX);
+    }
+}
+
 // --- PVH ---
 void boot_parse(phys_t start_info) {
     const struct pvh_start_info *si = boot_memory(start_info, sizeof(*si));
@@ -110,6 +125,7 @@ void boot_parse(phys_t start_info) {
         boot_set_memory_map(b, map, count, boot_memory_limit());
     else
         boot_probe_memory(b);
+    boot_cover_initrd(b);
 }
 
 // --- Command line ---

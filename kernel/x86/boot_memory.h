@@ -17,6 +17,8 @@ _Static_assert(sizeof(struct boot_memory_range) == 24, "struct hvm_memmap_table_
 void boot_parse(phys_t start_info); // fills in boot_info
 // RAM below `limit`, sorted, without overlaps, in whole pages; what is also described as something else is not RAM.
 void boot_set_memory_map(struct boot_info *b, const struct boot_memory_range *map, unsigned count, uint64_t limit);
+// The range of RAM that the initrd begins in reaches to its end, whatever the map says.
+void boot_cover_initrd(struct boot_info *b);
 void boot_probe_memory(struct boot_info *b); // without a memory map: what the CMOS says
 uint64_t boot_memory_limit(void);            // physical addresses that the processor and the direct map can have
 void boot_clear_bss(void);                   // should the loader have left dirt in it

@@ -75,6 +75,27 @@ static void nonsense(void **state) {
     assert_int_equal(b.ram_count, BOOT_MAX_RANGES);
 }
 
+static void the_initrd_is_ram(void **state) {
+    static struct boot_info b;
+    struct boot_memory_range map[] = {{0x100000, 0x3ed1000, RAM, 0}, {0x3fd1000, 0x2f000, 2, 0}, {0x10000000, 0x1000, RAM, 0}};
+    boot_set_memory_map(&b, map, 3, LIMIT);
+    b.initrd_start = 0x3df2000, b.initrd_end = 0x3fd7100;
+    boot_cover_initrd(&b);
+    assert_int_equal(b.ram[0].end, 0x3fd8000);
+    boot_cover_initrd(&b);
+    assert_int_equal(b.ram[0].end, 0x3fd8000);
+    b.initrd_end = ~0ul; /* nonsense stays small */
+    boot_cover_initrd(&b);
+    assert_int_equal(b.ram[0].end, 0x3fd8000);
+    b.initrd_end = 0x20000000;
+    boot_cover_initrd(&b);
+    assert_int_equal(b.ram[0].end, 0x40d8000);
+    b.initrd_start = 0x50000000, b.initrd_end = 0x50001000; /* nowhere */
+    boot_cover_initrd(&b);
+    assert_int_equal(b.ram_count, 2);
+    assert_int_equal(b.ram[1].end, 0x10001000);
+}
+
 static unsigned devices;
 static void count_device(const char *value) {
     static const char *const want[] = {"512@0xfeb00e00:12", "512@0xfeb00c00:11"};
@@ -113,7 +134,7 @@ static void empty_and_overlong_lines(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_ordinary_map), cmocka_unit_test(unsorted_and_adjacent), cmocka_unit_test(overlaps_lose),
-        cmocka_unit_test(nonsense),        cmocka_unit_test(words),                 cmocka_unit_test(empty_and_overlong_lines),
+        cmocka_unit_test(nonsense), cmocka_unit_test(the_initrd_is_ram),        cmocka_unit_test(words),                 cmocka_unit_test(empty_and_overlong_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
