@@ -125,37 +125,42 @@ static unsigned pages_in_row(struct erofs_inode *e, const struct erofs_extent *x
     return (unsigned)pages;
 }
 
+// One page for itself. 0 or -errno.
+static int read_alone(struct erofs_inode *e, struct erofs_view *v, uint64_t offset, const struct erofs_extent *x,
+                      struct page *p) {
+    struct erofs_image *im = erofs_image_of(&e->inode);
+    if (!x->hole && (x->pos > im->size || MIN(x->len, PAGE_SIZE) > im->size - x->pos))
+        return erofs_trouble(im, EROFS_BAD_POSITION, -EIO, e->inode.ino, "its data lies outside of the image");
+    return copy_page(e, v, offset, p);
+}
+
 // Takes the pages of the front, at least one, into the run or on their way. How many.
 static unsigned read_some(struct run *r, struct erofs_view *v, uint64_t index, struct page **pages, unsigned count) {
     struct erofs_inode *e = erofs_of(r->cache->host);
     struct erofs_image *im = erofs_image_of(r->cache->host);
     uint64_t offset = index << PAGE_SHIFT;
-    struct erofs_extent x;
-    int err = 0;
-    if (offset >= e->inode.size) {
-        memset(page_to_virt(pages[0]), 0, PAGE_SIZE);
-    } else if ((err = erofs_map(e, v, offset, &x)) == 0) {
-        unsigned n = pages_in_row(e, &x, offset, count);
-        uint64_t len = MIN(x.len, (uint64_t)n << PAGE_SHIFT);
-        if (n && x.pos <= im->size && len <= im->size - x.pos) {
-            if (r->count && (r->pos + r->len != x.pos || r->len & (PAGE_SIZE - 1)))
-                send(r, index);
-            if (!r->count)
-                *r = (struct run){r->cache, pages, 0, x.pos, 0};
-            r->count += n;
-            r->len += len;
-            return n;
-        }
+    struct erofs_extent x = {.hole = true};
+    int err = offset < e->inode.size ? erofs_map(e, v, offset, &x) : 0;
+    unsigned n = err ? 0 : pages_in_row(e, &x, offset, count);
+    uint64_t len = MIN(x.len, (uint64_t)n << PAGE_SHIFT);
+    if (n > 1 && (x.pos > im->size || len > im->size - x.pos)) // the image ends among them
+        return read_some(r, v, index, pages, 1);
+    bool row = n && x.pos <= im->size && len <= im->size - x.pos;
+    if (!row || r->pos + r->len != x.pos || r->len & (PAGE_SIZE - 1))
         send(r, index); // before somebody waits
-        if (n == 1 || (!x.hole && (x.pos > im->size || MIN(x.len, PAGE_SIZE) > im->size - x.pos)))
-            err = erofs_trouble(im, EROFS_BAD_POSITION, -EIO, e->inode.ino, "its data lies outside of the image");
-        else if (n > 1) // the image ends among them
-            return read_some(r, v, index, pages, 1);
-        else
-            err = copy_page(e, v, offset, pages[0]);
+    if (!row) {
+        if (offset >= e->inode.size)
+            memset(page_to_virt(pages[0]), 0, PAGE_SIZE);
+        else if (err == 0)
+            err = read_alone(e, v, offset, &x, pages[0]);
+        page_cache_read_done(r->cache, pages[0], err);
+        return 1;
     }
-    page_cache_read_done(r->cache, pages[0], err);
-    return 1;
+    if (!r->count)
+        *r = (struct run){r->cache, pages, 0, x.pos, 0};
+    r->count += n;
+    r->len += len;
+    return n;
 }
 
 static void erofs_read_pages(struct page_cache *c, uint64_t index, struct page **pages, unsigned count) {
