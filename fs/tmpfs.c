@@ -226,6 +226,8 @@ struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint
     struct dentry *d = entry_for(dir, name, len);
     if (!d)
         return ERR_PTR(-ENOMEM);
+    if (dir->sb->flags & SB_COMPLETE) // programs may not be allowed to make names here (devpts)
+        return made(d, tmpfs_make_inode(inode, d, mode, rdev, target));
     return made(d, S_ISDIR(mode)   ? inode->ops->mkdir(inode, d, mode)
                    : S_ISLNK(mode) ? inode->ops->symlink(inode, d, target)
                                    : inode->ops->create(inode, d, mode, rdev));
@@ -233,7 +235,8 @@ struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint
 
 int tmpfs_remove(struct dentry *d) {
     struct inode *dir = d->parent->inode;
-    int err = S_ISDIR(d->inode->mode) ? dir->ops->rmdir(dir, d) : dir->ops->unlink(dir, d);
+    const struct inode_ops *ops = d->sb->flags & SB_COMPLETE ? &tmpfs_directory_ops : dir->ops;
+    int err = S_ISDIR(d->inode->mode) ? ops->rmdir(dir, d) : ops->unlink(dir, d);
     if (err == 0) {
         dentry_remove(d);
         dentry_drop_children(d, false);
