@@ -110,6 +110,11 @@ int64_t file_read(struct file *f, struct uio *u, uint64_t *pos) {
     return read_otherwise(f, u, pos);
 }
 
+int64_t file_write_sync(struct file *f, int64_t n, bool data_only) {
+    int err = n > 0 && f->ops->fsync ? f->ops->fsync(f, data_only) : 0;
+    return err < 0 ? err : n;
+}
+
 static int64_t write_otherwise(struct file *f, struct uio *u, uint64_t *pos) {
     int64_t n;
     if (unlikely(!f->writable))

@@ -103,6 +103,9 @@ static inline void file_unref(struct file *f)
 // Read and write with Linux's common checks (mode, position lock, stream or not). `pos` NULL: the file's own.
 int64_t file_read(struct file *f, struct uio *u, uint64_t *pos);
 int64_t file_write(struct file *f, struct uio *u, uint64_t *pos);
+// RWF_SYNC, RWF_DSYNC (O_SYNC is the write functions' business): what a write of n bytes (or -errno) has left behind goes to the medium.
+// n or -errno.
+int64_t file_write_sync(struct file *f, int64_t n, bool data_only);
 #define FILE_STREAM   0x1u // of file.access, as the bools lie
 #define FILE_READABLE 0x100u
 #define FILE_WRITABLE 0x10000u

@@ -6,10 +6,6 @@
 #include "kernel/threads/thread.h"
 #include "kernel/time.h"
 
-// Without a page cache in the kernel nothing is dirty.
-__attribute__((weak)) void page_cache_sync_all(struct superblock *sb) {}
-__attribute__((weak)) void page_cache_statistics(struct cache_statistics *out) { *out = (struct cache_statistics){0}; }
-
 #define LAST_SYNC_MAX (30 * NSEC_PER_SEC) // how long the end of the machine waits for its disks
 
 int superblock_sync(struct superblock *sb) {

@@ -1,4 +1,5 @@
 // read(2), write(2) and their family, lseek(2).
+#include "fs/cache/pagecache.h"
 #include "fs/file.h"
 #include "fs/splice.h"
 #include "fs/vfs.h"
@@ -136,6 +137,34 @@ void vectors_put(struct vectors *v) {
         kfree(v->vec);
 }
 
+// RWF_NOWAIT: no more is asked for than is in memory from the position on. -EAGAIN: nothing is.
+static long cut_to_cached(struct file *f, struct uio *u, const uint64_t *pos) {
+    struct page_cache *c = page_cache_of(f->inode);
+    if (!c)
+        return -EOPNOTSUPP;
+    uint64_t at = pos ? *pos : f->position, end = at;
+    struct page *p;
+    while (end - at < u->left && end < f->inode->size && (p = page_cache_peek(c, end >> PAGE_SHIFT)) != NULL) {
+        page_unref(p);
+        end = (end | ~PAGE_MASK) + 1;
+        sched_point();
+    }
+    if (end == at && u->left && at < f->inode->size)
+        return -EAGAIN;
+    u->left = MIN(u->left, MAX(end - at, 1ul)); // 1: behind the end, where reading says so
+    return 0;
+}
+
+// 0, -EOPNOTSUPP, -EAGAIN.
+static long vector_flags(struct file *f, struct uio *u, const uint64_t *pos, unsigned flags, bool write) {
+    if (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOWAIT))
+        return -EOPNOTSUPP;
+    u->append = flags & RWF_APPEND;
+    if (!(flags & RWF_NOWAIT))
+        return 0;
+    return write || !S_ISREG(f->inode->mode) ? -EOPNOTSUPP : cut_to_cached(f, u, pos);
+}
+
 static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos, unsigned flags, bool write) {
     struct file *f = fd_get(fd);
     if (!f)
@@ -143,11 +172,11 @@ static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos,
     struct vectors v;
     long n = !(write ? f->writable : f->readable) ? -EBADF : vectors_get(&v, addr, count);
     if (n == 0) {
-        if (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)) {
-            n = -EOPNOTSUPP; // RWF_NOWAIT among them
-        } else {
-            v.uio.append = flags & RWF_APPEND;
+        n = flags ? vector_flags(f, &v.uio, pos, flags, write) : 0;
+        if (n == 0) {
             n = write ? file_write(f, &v.uio, pos) : file_read(f, &v.uio, pos);
+            if (write && (flags & (RWF_DSYNC | RWF_SYNC)))
+                n = file_write_sync(f, n, !(flags & RWF_SYNC));
         }
         vectors_put(&v);
     }

@@ -123,14 +123,14 @@ static long copy(struct side *in, struct side *out, uint64_t count) {
 }
 
 static long copy_between(int in_fd, uaddr_t in_off, int out_fd, uaddr_t out_off, uint64_t count,
-                         long (*check)(struct side *in, struct side *out)) {
+                         long (*check)(struct side *in, struct side *out, uint64_t count)) {
     struct side in, out;
     long n = side_get(&in, in_fd, in_off, false);
     if (n < 0)
         return n;
     n = side_get(&out, out_fd, out_off, true);
     if (n == 0) {
-        n = check(&in, &out);
+        n = check(&in, &out, count);
         if (n == 0)
             n = copy(&in, &out, count);
         n = side_put(&out, n);
@@ -138,7 +138,9 @@ static long copy_between(int in_fd, uaddr_t in_off, int out_fd, uaddr_t out_off,
     return side_put(&in, n);
 }
 
-static long check_sendfile(struct side *in, struct side *out) {
+static long check_sendfile(struct side *in, struct side *out, uint64_t count) {
+    if (in->offset_addr && (int64_t)(in->offset + MIN(count, COPY_MAX)) < 0)
+        return -EINVAL;
     if (!S_ISREG(in->file->inode->mode) && !S_ISCHR(in->file->inode->mode) && !S_ISBLK(in->file->inode->mode))
         return -EINVAL; // only what can be mapped
     return out->file->flags & O_APPEND ? -EINVAL : 0;
@@ -148,21 +150,58 @@ long sys_sendfile(uint64_t out_fd, uint64_t in_fd, uint64_t offset, uint64_t cou
     return copy_between(in_fd, offset, out_fd, 0, count, check_sendfile);
 }
 
-static long check_copy_range(struct side *in, struct side *out) {
-    if (S_ISDIR(in->file->inode->mode) || S_ISDIR(out->file->inode->mode))
+static long copy_place(struct side *s, int fd, uaddr_t offset_addr) {
+    *s = (struct side){.file = fd_get(fd), .offset_addr = offset_addr};
+    return s->file ? 0 : -EBADF;
+}
+
+static long copy_offset(struct side *s) {
+    s->offset = s->file->position;
+    return s->offset_addr ? copy_in_obj(&s->offset, s->offset_addr) : 0;
+}
+
+// 0: there is nothing to copy; else *count, shortened to the source's end. In Linux' order.
+static long check_copy_range(const struct side *in, const struct side *out, uint64_t *count) {
+    const struct inode *from = in->file->inode, *to = out->file->inode;
+    uint64_t in_end, out_end;
+    if (S_ISDIR(from->mode) || S_ISDIR(to->mode))
         return -EISDIR;
-    if (!S_ISREG(in->file->inode->mode) || !S_ISREG(out->file->inode->mode))
+    if (!S_ISREG(from->mode) || !S_ISREG(to->mode))
         return -EINVAL;
-    if (out->file->flags & O_APPEND)
+    if (!in->file->readable || !out->file->writable || (out->file->flags & O_APPEND))
         return -EBADF;
+    if (from->sb != to->sb)
+        return -EXDEV;
+    if (__builtin_add_overflow(in->offset, *count, &in_end) || __builtin_add_overflow(out->offset, *count, &out_end))
+        return -EOVERFLOW;
+    if ((int64_t)in->offset < 0 || (int64_t)out->offset < 0)
+        return -EINVAL;
+    *count = in->offset < from->size ? MIN(*count, from->size - in->offset) : 0;
+    if (*count && out->offset == INT64_MAX)
+        return -EFBIG;
+    if (from == to && out->offset + *count > in->offset && out->offset < in->offset + *count)
+        return -EINVAL;
     return 0;
 }
 
 long sys_copy_file_range(uint64_t in_fd, uint64_t in_off, uint64_t out_fd, uint64_t out_off, uint64_t count,
                          uint64_t flags) {
-    if (flags)
-        return -EINVAL;
-    return copy_between(in_fd, in_off, out_fd, out_off, count, check_copy_range);
+    struct side in, out;
+    long n = copy_place(&in, in_fd, in_off);
+    if (n < 0)
+        return n;
+    n = copy_place(&out, out_fd, out_off);
+    if (n == 0) {
+        n = copy_offset(&in);
+        if (n == 0)
+            n = copy_offset(&out);
+        if (n == 0)
+            n = (unsigned)flags ? -EINVAL : check_copy_range(&in, &out, &count);
+        if (n == 0 && count)
+            n = copy(&in, &out, count);
+        n = side_put(&out, n);
+    }
+    return side_put(&in, n);
 }
 
 // --- splice, tee ---

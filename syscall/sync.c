@@ -1,7 +1,9 @@
 // sync(2), fsync(2) and their family, and the advice about files that needs no action.
+#include "fs/cache/pagecache.h"
 #include "fs/file.h"
 #include "fs/vfs.h"
 #include "syscall/syscall.h"
+#include <linux/fs.h>
 
 static long sync_fd(int fd, bool data_only) {
     struct file *f = fd_get(fd);
@@ -30,13 +32,25 @@ long sys_syncfs(uint64_t fd) {
     return err;
 }
 
+// Data alone, nothing that describes it: sync_file_range(2). What lies in memory has nothing to be written.
+static long sync_range(struct page_cache *c, uint64_t offset, uint64_t len, unsigned flags) {
+    uint64_t first = offset >> PAGE_SHIFT, count = len ? ((offset + len - 1) >> PAGE_SHIFT) - first + 1 : ~0UL;
+    if (!c || !flags)
+        return 0;
+    if (flags & (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER))
+        return page_cache_sync(c, first, count);
+    return page_cache_start_sync(c, first, count);
+}
+
 long sys_sync_file_range(uint64_t fd, uint64_t offset, uint64_t len, uint64_t flags) {
     if ((flags & ~7UL) || (int64_t)offset < 0 || (int64_t)(offset + len) < 0)
         return -EINVAL;
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
-    long err = f->stream ? -ESPIPE : 0;
+    const struct inode *inode = f->inode;
+    bool has_range = S_ISREG(inode->mode) || S_ISDIR(inode->mode) || S_ISBLK(inode->mode) || S_ISLNK(inode->mode);
+    long err = has_range ? sync_range(page_cache_of(f->inode), offset, len, (unsigned)flags) : -ESPIPE;
     file_unref(f);
     return err;
 }
