@@ -259,4 +259,6 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile $(wildcard tests/*/rules.mk) | expand -t 12
 	@echo "  BUILD=DIR builds elsewhere, V=1 shows the commands, ARGS=... are the arguments of make debug"
 
+# A source that is gone is still named by what was made from it: make that again.
+%.c: ;
 -include $(KERNEL_OBJ:.o=.d) $(VDSO_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(BUILD)/unit/*.d)
