@@ -172,10 +172,7 @@ int initrd_build(const struct run_options *options, const struct root *root, con
     tree_node(&initrd.tree, "")->mode = S_IFDIR | 0755;
 
     if (root->kind == ROOT_CPIO) {
-        if (root->fd < 0)
-            root_from_directory(&initrd, options->root);
-        else
-            root_from_archive(&initrd, root->fd, options->root);
+        root_from_archive(&initrd, root->fd, options->root);
     } else if (root->kind == ROOT_NONE) { /* nothing but the program: the one directory that any program may count on */
         struct cpio_member tmp = {.path = "tmp", .mode = S_IFDIR | 01777, .nlink = 2};
         initrd_begin(&initrd, &tmp, NULL);

@@ -41,9 +41,6 @@ void initrd_hardlink(struct initrd *initrd, const char *path, struct node *targe
 /* Raises the count of names in the header that a file was written with: only then the guest expects more of them. */
 void initrd_one_more_link(struct initrd *initrd, struct node *target);
 
-/* rootdir.c: fills the root from a directory. */
-void root_from_directory(struct initrd *initrd, const char *directory);
-
 /* rootarchive.c: fills the root from an archive (tools/archive.h); file is its name in messages. */
 void root_from_archive(struct initrd *initrd, int fd, const char *file);
 

@@ -57,10 +57,6 @@ struct root root_open(const struct run_options *options) {
         return root;
     if (stat(options->root, &status) != 0)
         die(STATUS_FAILED, "--root %s: %s", options->root, strerror(errno));
-    if (S_ISDIR(status.st_mode) && !getenv("KNARR_EROFS")) {
-        root.kind = ROOT_CPIO;
-        return root;
-    }
     if (S_ISDIR(status.st_mode)) {
         pack(&root, options, true);
         return root;
@@ -80,7 +76,7 @@ struct root root_open(const struct run_options *options) {
         close(root.fd);
     }
     root.fd = archive_open_input(options->root);
-    if (!getenv("KNARR_EROFS") || archive_is_cpio(root.fd, options->root))
+    if (archive_is_cpio(root.fd, options->root))
         root.kind = ROOT_CPIO;
     else
         pack(&root, options, false);

@@ -152,4 +152,4 @@ def bash():
         (pathlib.Path(root) / "tmp").mkdir()
         place(root, "/bin/bash", "/bin/ls", "/usr/bin/sort", "/usr/bin/head")
         got = knarr("--root", root, "-e", "PATH=/usr/bin:/bin", "/bin/bash", "-c", script)
-        check(got.status == 0 and got.stdout == b"42\nc\nb\na\nbin\ndev\nlib\nmatch\n/usr/bin /bin\n", f"{got.status} {got.stdout!r} {tail(got.stderr)}")
+        check(got.status == 0 and got.stdout == b"42\nc\nb\na\nbin\ndev\netc\nmatch\n/usr/bin /bin\n", f"{got.status} {got.stdout!r} {tail(got.stderr)}")
