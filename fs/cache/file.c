@@ -92,26 +92,24 @@ static int64_t write_fresh(struct page_cache *c, struct uio *u, uint64_t at, siz
     if (!p)
         return -ENOMEM;
     char *data = page_to_virt(p);
-    bool whole = false;
     uint64_t index = at >> PAGE_SHIFT;
     size_t done = uio_get(u, data, n);
-    if (likely(done == n)) {
-        memset(data + n, 0, PAGE_SIZE - n);
-        int err = c->ops->prepare ? c->ops->prepare(c, index, 0, n, false, &whole) : 0;
-        if (err < 0) {
-            page_unref(p);
-            return err;
-        }
-        err = cache_insert(c, index, p, CACHE_VALID, false);
-        if (err == 0) {
+    int64_t r = 0;
+    memset(data + n, 0, PAGE_SIZE - n);
+    if (likely(done == n) && cache_insert(c, index, p, CACHE_LOCKED, false) == 0) {
+        bool whole;
+        r = c->ops->prepare ? c->ops->prepare(c, index, 0, n, false, &whole) : 0;
+        if (likely(r == 0)) {
+            atomic_or(&p->private, CACHE_VALID);
             // The size first: what is written back is what lies before the end.
             grow_to(c->host, at + n);
             page_cache_dirty(c, p);
-            page_unref(p);
-            return n;
+            r = n;
         }
+        cache_unlock(p); // not valid: whoever wants it reads it
+    } else if (done) {
+        r = write_copied(c, at, data, done);
     }
-    int64_t r = done ? write_copied(c, at, data, done) : 0;
     page_unref(p);
     return r;
 }
@@ -158,7 +156,8 @@ static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
     if (allowed < 0)
         return allowed;
     uint64_t end = at + allowed;
-    if (unlikely(at > inode->size))
+    err = inode_drop_privileges(inode);
+    if (unlikely(err == 0 && at > inode->size))
         err = cache_zero_tail(c, inode->size, at);
     while (err == 0 && at < end) {
         size_t n = MIN(PAGE_SIZE - (at & ~PAGE_MASK), end - at);
@@ -180,7 +179,6 @@ static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
     if (at == start)
         return err;
     inode_touch_change(inode);
-    inode_drop_privileges(inode);
     if (c->ops->changed)
         c->ops->changed(c, false);
     *pos = at;

@@ -29,6 +29,11 @@ void cache_wait_bits(struct page *p, uint64_t bits); // until none of them is se
 
 static inline bool thread_is_killed(void) { return thread_signal_pending() && READ_ONCE(process_current()->exiting); }
 
+static inline void cache_unlock(struct page *p) {
+    atomic_and(&p->private, ~(uint64_t)CACHE_LOCKED);
+    cache_wake(p);
+}
+
 // --- pagecache.c ---
 // What is in the tree (or provided), with a reference, in whatever state; NULL.
 struct page *cache_find(struct page_cache *c, uint64_t index);
@@ -46,7 +51,6 @@ struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, uns
 #define READ_AROUND 1     // the neighbours on both sides, too: a mapping's fault
 #define READ_RANDOM 2     // what is asked for, no more: POSIX_FADV_RANDOM
 #define READ_SEQUENTIAL 4 // at once as much as there may be: POSIX_FADV_SEQUENTIAL
-struct page *cache_get_write(struct page_cache *c, uint64_t index, unsigned from, unsigned to, bool fault, bool *slept);
 // The rest of the last page behind `size` becomes zero up to `to`: the file grows. inode.lock held. 0 or -errno.
 int cache_zero_tail(struct page_cache *c, uint64_t size, uint64_t to);
 
@@ -63,7 +67,8 @@ void cache_became_dirty(void);             // a cache has its first change. No s
 void cache_settle(struct page_cache *c);   // gives the inode's reference back when nothing is left to write; c may be gone then
 // Starts writing at most `max` of the dirty pages in [index, end). How many.
 uint64_t cache_write_some(struct page_cache *c, uint64_t index, uint64_t end, uint64_t max, bool wait);
-void cache_balance(struct page_cache *c);  // the caller has made a page dirty: waits when there are too many
+// The caller has made a page of `c` dirty (NULL: is about to, somewhere): when there are too many, writes and waits.
+void cache_balance(struct page_cache *c);
 uint64_t cache_write_oldest(uint64_t max); // of all caches: for the reclaimer. How many were started
 void cache_written(void);                  // some write ended: any context
 extern struct waitq cache_progress;        // woken then

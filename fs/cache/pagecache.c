@@ -239,12 +239,10 @@ struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, uns
             }
             // An earlier read failed: perhaps it works now.
             if (page_try_lock(p)) {
-                if (page_bits(p) & CACHE_VALID) {
-                    atomic_and(&p->private, ~(uint64_t)CACHE_LOCKED);
-                    cache_wake(p);
-                } else {
+                if (page_bits(p) & CACHE_VALID)
+                    cache_unlock(p);
+                else
                     cache_read_again(c, p);
-                }
             }
         }
         *slept = waited = true;
@@ -276,68 +274,99 @@ struct page *page_cache_peek(struct page_cache *c, uint64_t index) {
     return p;
 }
 
-// A page that need not be read, of zeroes. NULL: there is one already; or ERR_PTR.
-static struct page *make_zero_page(struct page_cache *c, uint64_t index, bool within) {
-    struct page *p = cache_page_alloc();
-    if (!p)
-        return ERR_PTR(-ENOMEM);
-    memset(page_to_virt(p), 0, PAGE_SIZE);
-    int err = cache_insert(c, index, p, CACHE_VALID, within);
-    if (err == 0)
-        return p;
-    page_unref(p);
-    return err == -EEXIST ? NULL : ERR_PTR(err);
+// The lock of a page that is to be filled, waited for; false: it has become valid instead.
+static bool lock_to_fill(struct page *p) {
+    while (!page_try_lock(p)) {
+        cache_wait_bits(p, CACHE_LOCKED);
+        if (is_valid(p))
+            return false;
+    }
+    if (!is_valid(p))
+        return true;
+    cache_unlock(p);
+    return false;
 }
 
-// A failed read's page, which is about to be overwritten: zeroes will do.
-static void make_valid(struct page *p) {
-    if (is_valid(p) || !page_try_lock(p))
-        return;
-    if (!is_valid(p)) {
+// The page at `index` for a write(2): valid (*locked false), or locked, and to be filled. ERR_PTR(-ENOMEM).
+static struct page *find_to_fill(struct page_cache *c, uint64_t index, bool *locked) {
+    for (;;) {
+        struct page *p = cache_find(c, index);
+        *locked = false;
+        if (p) {
+            *locked = !is_valid(p) && lock_to_fill(p);
+            return p;
+        }
+        p = cache_page_alloc();
+        if (!p)
+            return ERR_PTR(-ENOMEM);
+        int err = cache_insert(c, index, p, CACHE_LOCKED, false);
+        *locked = true;
+        if (err == 0)
+            return p;
+        page_unref(p);
+        if (err == -ENOMEM && !cache_make_room())
+            return ERR_PTR(err);
+    }
+}
+
+static int prepare(struct page_cache *c, uint64_t index, unsigned from, unsigned to, bool fault, bool *whole) {
+    *whole = !fault && ((from == 0 && to == PAGE_SIZE) || index >= page_count_of(READ_ONCE(c->host->size)));
+    bool fresh = false;
+    int err = c->ops->prepare ? c->ops->prepare(c, index, from, to, fault, &fresh) : 0;
+    *whole |= fresh;
+    return err;
+}
+
+// A page is locked while its place on the medium is made: nobody reads from there what was there before.
+static struct page *get_to_write(struct page_cache *c, uint64_t index, unsigned from, unsigned to) {
+    bool locked, whole;
+    struct page *p = find_to_fill(c, index, &locked);
+    if (IS_ERR(p))
+        return p;
+    int err = prepare(c, index, from, to, false, &whole);
+    if (locked && err < 0) {
+        cache_unlock(p);
+    } else if (locked && whole) {
         memset(page_to_virt(p), 0, PAGE_SIZE);
         atomic_or(&p->private, CACHE_VALID);
+        cache_unlock(p);
+    } else if (locked) {
+        cache_read_again(c, p);
+        cache_wait_bits(p, CACHE_LOCKED);
+        err = is_valid(p) ? 0 : -EIO;
     }
-    atomic_and(&p->private, ~(uint64_t)(CACHE_LOCKED | CACHE_FAILED));
-    cache_wake(p);
-}
-
-struct page *cache_get_write(struct page_cache *c, uint64_t index, unsigned from, unsigned to, bool fault, bool *slept) {
-    if (!c->ops->write)
-        return ERR_PTR(-EROFS);
-    for (;;) {
-        bool whole = false;
-        int err = c->ops->prepare ? c->ops->prepare(c, index, from, to, fault, &whole) : 0;
-        if (err < 0)
-            return ERR_PTR(err);
-        whole |= !fault && ((from == 0 && to == PAGE_SIZE) || index >= page_count_of(READ_ONCE(c->host->size)));
-        struct page *p = NULL;
-        if (whole) {
-            p = cache_find(c, index);
-            if (p)
-                make_valid(p);
-            else
-                p = make_zero_page(c, index, fault);
-            if (!p)
-                continue;
-            if (!IS_ERR(p) && !is_valid(p)) { // somebody else's read
-                page_unref(p);
-                p = NULL;
-            }
-        }
-        if (!p)
-            p = cache_get(c, index, 1, fault ? READ_AROUND : 0, slept);
-        if (IS_ERR(p))
-            return p;
-        // A place on the medium that was never written to has to be; a fault tells nobody later.
-        if (!(whole || fault) || cache_mark_dirty(c, p))
-            return p;
-        page_unref(p); // dropped meanwhile
+    if (err < 0) {
+        page_unref(p);
+        return ERR_PTR(err);
     }
+    if (whole) // what is new on the medium has to be written in any case
+        page_cache_dirty(c, p);
+    return p;
 }
 
 struct page *page_cache_get_write(struct page_cache *c, uint64_t index, unsigned from, unsigned to) {
-    bool slept;
-    return cache_get_write(c, index, from, to, false, &slept);
+    return c->ops->write ? get_to_write(c, index, from, to) : ERR_PTR(-EROFS);
+}
+
+// The same for a store through a mapping: the page is valid before, so that a new place's old contents are never looked at; and
+// dirty afterwards, as the store tells nobody.
+static struct page *get_for_store(struct page_cache *c, uint64_t index, unsigned to, bool *slept) {
+    if (!c->ops->write)
+        return ERR_PTR(-EROFS);
+    for (;;) {
+        bool whole;
+        struct page *p = cache_get(c, index, 1, READ_AROUND, slept);
+        if (IS_ERR(p))
+            return p;
+        int err = prepare(c, index, 0, to, true, &whole);
+        if (to < PAGE_SIZE)
+            c->tail_stored = true;
+        if (err == 0 && cache_mark_dirty(c, p))
+            return p;
+        page_unref(p);
+        if (err < 0)
+            return ERR_PTR(err);
+    }
 }
 
 void page_cache_prefetch(struct page_cache *c, uint64_t index, uint64_t count) {
@@ -353,8 +382,7 @@ void page_cache_read_done(struct page_cache *c, struct page *p, int error) {
         atomic_or(&p->private, CACHE_FAILED);
     else
         atomic_or(&p->private, CACHE_VALID);
-    atomic_and(&p->private, ~(uint64_t)CACHE_LOCKED);
-    cache_wake(p);
+    cache_unlock(p);
     page_unref(p);
     if (atomic_sub(&c->reading, 1) == 1)
         cache_wake(c); // by its address alone: it may be gone
@@ -434,25 +462,16 @@ uint64_t page_cache_invalidate(struct page_cache *c, uint64_t index, uint64_t co
     return dropped;
 }
 
-static bool all_zero(const char *p, size_t n) {
-    while (n && !*p)
-        p++, n--;
-    return n == 0;
-}
-
 int cache_zero_tail(struct page_cache *c, uint64_t size, uint64_t to) {
     unsigned from = size & ~PAGE_MASK;
-    if (!from || to <= size)
+    if (!from || to <= size || (c->ops->zero_tails && !c->tail_stored))
         return 0;
     struct page *p = page_cache_get(c, size >> PAGE_SHIFT);
     if (IS_ERR(p))
         return PTR_ERR(p);
-    size_t n = MIN(PAGE_SIZE - from, to - size);
-    char *data = (char *)page_to_virt(p) + from;
-    if (!all_zero(data, n)) { // stores through a mapping, or what the disk has there
-        memset(data, 0, n);
-        page_cache_dirty(c, p);
-    }
+    // Whatever is shown there (stores through a mapping), and whatever the medium has there.
+    memset((char *)page_to_virt(p) + from, 0, MIN(PAGE_SIZE - from, to - size));
+    page_cache_dirty(c, p);
     page_unref(p);
     return 0;
 }
@@ -506,12 +525,12 @@ static struct page *backing_get_page(struct backing *b, uint64_t index, bool wri
         return ERR_PTR(-EFAULT);
     if (write) {
         uint64_t rest = size - (index << PAGE_SHIFT);
-        p = cache_get_write(c, index, 0, MIN(rest, PAGE_SIZE), true, &slept);
+        cache_balance(NULL); // not afterwards, nor this file first: it would write this page, and the fault would begin again
+        p = get_for_store(c, index, MIN(rest, PAGE_SIZE), &slept);
         if (!IS_ERR(p)) {
             inode_touch_change(c->host);
             if (c->ops->changed)
                 c->ops->changed(c, true);
-            cache_balance(c);
         }
     } else {
         p = cache_get(c, index, 1, READ_AROUND, &slept);

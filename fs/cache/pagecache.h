@@ -29,7 +29,8 @@ struct page_cache_ops {
     // now or later, in any order. What lies behind the file's end within a page is zeroed by it. May sleep; must not take inode.lock.
     void (*read)(struct page_cache *c, uint64_t index, struct page **pages, unsigned count);
     // Starts writing the pages [index, index + count), CACHE_WRITEBACK and no longer dirty. page_cache_write_done() for each.
-    // May sleep; must not take inode.lock. NULL: nothing is ever dirty.
+    // Where the medium has no place and `prepare` was not called there are zeroes (behind the old end of a file that grew): they need
+    // none. May sleep; must not take inode.lock. NULL: nothing is ever dirty.
     void (*write)(struct page_cache *c, uint64_t index, struct page **pages, unsigned count);
     // Bytes [from, to) of the page `index` are about to change, by write(2) (inode.lock held, inode.size still the old one) or by
     // the first store through a shared mapping (`fault`: inode.lock not held): makes sure that the change can be written later.
@@ -42,6 +43,7 @@ struct page_cache_ops {
     // The inode's size or times changed by a write (inode.lock held) or by a store through a mapping or a read's atime (`lockless`):
     // they are to be written some day. NULL: nobody keeps them.
     void (*changed)(struct page_cache *c, bool lockless);
+    bool zero_tails; // the file system makes sure that the medium has zeroes behind a file's end, in its last page
 };
 
 struct page_cache {
@@ -52,6 +54,7 @@ struct page_cache {
     struct list link;        // of all caches with pages: cache_list, under cache_lock
     struct list dirty_link;  // of those with changes, oldest first, under cache_lock; each holds a reference of the inode
     bool listed, held;       // in these lists
+    bool tail_stored;        // a mapping's store may have gone behind the file's end
     uint32_t dirty;          // pages
     uint32_t reading;        // pages on their way
     uint32_t writing;        // pages on their way

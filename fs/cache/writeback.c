@@ -10,6 +10,7 @@
 
 #define BATCH 16                         // inodes that are written at a time
 #define CENTISECOND (10 * NSEC_PER_MSEC) // what the settings count in
+#define LEAST_LIMIT 8 // pages
 #define LEAST_PAUSE (10 * NSEC_PER_MSEC)
 
 struct dirty_settings dirty_settings = {.background_ratio = 10, .ratio = 20, .expire = 500, .interval = 500};
@@ -32,12 +33,10 @@ void cache_written(void) {
 static uint64_t limit_pages(uint64_t bytes, uint32_t ratio) {
     if (bytes)
         return DIV_ROUND_UP(bytes, PAGE_SIZE);
-    return (page_free_count() + READ_ONCE(cache_pages)) * ratio / 100;
+    return MAX((page_free_count() + READ_ONCE(cache_pages)) * ratio / 100, LEAST_LIMIT);
 }
 
-static bool above_background(void) {
-    return READ_ONCE(cache_dirty) > limit_pages(dirty_settings.background_bytes, dirty_settings.background_ratio);
-}
+static uint64_t background(void) { return limit_pages(dirty_settings.background_bytes, dirty_settings.background_ratio); }
 
 static bool above_limit(void) {
     return READ_ONCE(cache_dirty) + READ_ONCE(cache_writing) > limit_pages(dirty_settings.bytes, dirty_settings.ratio);
@@ -293,10 +292,10 @@ static nsec_t write_batch(nsec_t until) {
 static void write_loop(void *arg) {
     for (;;) {
         nsec_t expire = dirty_settings.expire * CENTISECOND, now = time_monotonic(), oldest;
-        bool all = above_background();
+        bool all = READ_ONCE(cache_dirty) > background();
         do {
             oldest = write_batch(all ? NSEC_MAX : dirty_settings.interval ? now - expire : -1);
-            all = all && above_background();
+            all = all && READ_ONCE(cache_dirty) > background();
         } while (oldest == 0);
         nsec_t deadline = NSEC_MAX;
         if (oldest != NSEC_MAX && dirty_settings.interval)
@@ -338,14 +337,14 @@ void cache_became_dirty(void) {
 static void balance_slow(struct page_cache *c) {
     cache_wake_writer();
     while (above_limit()) {
-        if (!cache_write_some(c, 0, ~0ul, WRITE_RUN, false) && !cache_write_oldest(WRITE_RUN) && !READ_ONCE(cache_writing))
+        if (!(c && cache_write_some(c, 0, ~0ul, WRITE_RUN, false)) && !cache_write_oldest(WRITE_RUN) && !READ_ONCE(cache_writing))
             return;
         (void)wait_event_until(&cache_progress, !above_limit(), time_monotonic() + 20 * NSEC_PER_MSEC, false);
     }
 }
 
 void cache_balance(struct page_cache *c) {
-    if (unlikely(above_background()))
+    if (unlikely(READ_ONCE(cache_dirty) + READ_ONCE(cache_writing) > background()))
         balance_slow(c);
 }
 
