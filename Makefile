@@ -183,7 +183,7 @@ define unit_rule
 $(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_directive,link,tests/unit/$(1).c)
 	@mkdir -p $$(@D)
 	$$(call say,UNIT,$(1))
-	$$(Q)for f in $$(filter %.c,$$^); do o=$$@.$$$$(echo $$$$f | tr / _).o; \
+	$$(Q)for f in $$(wildcard $$(filter %.c,$$^)); do o=$$@.$$$$(echo $$$$f | tr / _).o; \
 	    $(CC) $(UNIT_CFLAGS) $(call unit_directive,flags,tests/unit/$(1).c) -MMD -MP -MT $$@ -c $$$$f -o $$$$o || exit 1; \
 	    set -- "$$$$@" $$$$o; done; \
 	    $(CC) -fsanitize=address,undefined "$$$$@" -lcmocka $(call unit_directive,libs,tests/unit/$(1).c) -o $$@
