@@ -260,5 +260,5 @@ help: ## list the targets
 	@echo "  BUILD=DIR builds elsewhere, V=1 shows the commands, ARGS=... are the arguments of make debug"
 
 # A source that is gone is still named by what was made from it: make that again.
-%.c: ;
+kernel/%.c drivers/%.c fs/%.c net/%.c loader/%.c syscall/%.c tools/%.c tests/%.c: ;
 -include $(KERNEL_OBJ:.o=.d) $(VDSO_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(BUILD)/unit/*.d)
