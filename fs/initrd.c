@@ -47,11 +47,25 @@ static int bad(const struct unpacker *u, const char *what, const char *name) {
 
 // --- Parsing ---
 
+struct word {
+    uint64_t value;
+} __attribute__((packed, may_alias)); // at any address
+
+// NULs may lie between members, up to a page of them so that the next one's data begins a page.
+static uint64_t skip_nuls(const char *base, uint64_t at, uint64_t size) {
+    for (; at + 8 <= size; at += 8) {
+        uint64_t word = ((const struct word *)(base + at))->value;
+        if (word)
+            return at + (unsigned)__builtin_ctzl(word) / 8;
+    }
+    while (at < size && base[at] == 0)
+        at++;
+    return at;
+}
+
 // Eight hexadecimal digits, all at once: each byte becomes its nibble, and what the nibbles would be written as is compared.
 static bool parse_hex(const char *text, uint32_t *value) {
-    const uint64_t each = 0x0101010101010101ul;
-    uint64_t s;
-    memcpy(&s, text, sizeof(s));
+    const uint64_t each = 0x0101010101010101ul, s = ((const struct word *)text)->value;
     uint64_t d = (s & each * 0x0f) + 9 * (s >> 6 & each);             // letters have bit 6
     uint64_t written = d + each * '0' + 39 * ((d + each * 118) >> 7 & each); // 39: from ':' to 'a'
     if (written != (s | each * 0x20) || ((s | s << 1) & each * 0x40) != each * 0x40 || (d & each * 0xf0))
@@ -344,10 +358,9 @@ static int unpack_member(struct unpacker *u, const struct member *m) {
 
 static int unpack(struct unpacker *u) {
     while (u->at < u->size) {
-        if (u->base[u->at] == 0) { // between archives
-            u->at++;
-            continue;
-        }
+        u->at = skip_nuls(u->base, u->at, u->size);
+        if (u->at == u->size)
+            break;
         if (!IS_ALIGNED(u->at, 4))
             return bad(u, "a header that is not aligned", NULL);
         struct member m;
@@ -389,8 +402,7 @@ int initrd_unpack(phys_t start, phys_t end) {
 // The next member from *at on, as far as it is one: name, size and data. *at: behind it. What is wrong with it unpack() will say.
 static bool next_member(const char *base, uint64_t size, uint64_t *at, struct member *m) {
     uint32_t name_size;
-    while (*at < size && base[*at] == 0)
-        ++*at;
+    *at = skip_nuls(base, *at, size);
     const char *h = base + *at;
     if (size - *at < HEADER || memcmp(h, "07070", 5) != 0 || !parse_hex(h + 54, &m->size) || !parse_hex(h + 94, &name_size))
         return false;

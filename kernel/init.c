@@ -120,15 +120,13 @@ static const char default_config[] = "exec=/init\0arg=/init\0env=HOME=/\0env=TER
 
 // Every string ends in a NUL, also when the last record does not. False: no memory.
 static bool parse_config(struct init_config *c, const char *data, size_t size) {
-    size_t records = 1;
-    for (size_t i = 0; i < size; i++)
-        records += data[i] == '\0';
+    size_t most = size / sizeof("env=") + 2; // of one kind, with the NULL behind the last
     c->text = kmalloc(size + 1);
-    c->argv = kzalloc((records + 1) * sizeof(char *));
-    c->envp = kzalloc((records + 1) * sizeof(char *));
-    c->mounts = kzalloc((records + 1) * sizeof(char *));
-    if (!c->text || !c->argv || !c->envp || !c->mounts)
+    c->argv = kzalloc(3 * most * sizeof(char *));
+    if (!c->text || !c->argv)
         return false;
+    c->envp = c->argv + most;
+    c->mounts = c->envp + most;
     memcpy(c->text, data, size);
     c->text[size] = '\0';
     for (char *record = c->text; record < c->text + size;) {
@@ -252,9 +250,7 @@ static NORETURN void start_program(struct init_config *c) {
     loader_commit(image);
     kfree(image);
     kfree(c->text);
-    kfree(c->argv);
-    kfree(c->envp);
-    kfree(c->mounts);
+    kfree(c->argv); // and envp, mounts
     boot_stage("program");
     context_enter_user(thread_current()->frame);
 }
