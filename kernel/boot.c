@@ -86,16 +86,23 @@ void boot_set_memory_map(struct boot_info *b, const struct boot_memory_range *ma
 }
 
 // The loader puts the initrd at the end of what it thinks is RAM; a firmware with many devices may have taken the last of it for
-// itself (SeaBIOS does, and has no need of it any more). What the initrd lies in is RAM.
+// itself (SeaBIOS does, and has no need of it any more). What the initrd lies in is RAM; what lies before it stays the firmware's.
 void boot_cover_initrd(struct boot_info *b) {
-    for (unsigned i = 0; i < b->ram_count; i++) {
-        struct ram_range *r = &b->ram[i];
-        phys_t end = ALIGN_UP(b->initrd_end, PAGE_SIZE);
-        if (b->initrd_start < r->start || b->initrd_start >= r->end || b->initrd_end <= r->end || end < b->initrd_end)
-            continue;
-        if (i + 1 < b->ram_count)
-            end = MIN(end, b->ram[i + 1].start);
-        r->end = MIN(end, r->end + INITRD_OVERLAP_MAX);
+    phys_t start = ALIGN_DOWN(b->initrd_start, PAGE_SIZE), end = ALIGN_UP(b->initrd_end, PAGE_SIZE);
+    unsigned i = b->ram_count;
+    while (i > 0 && b->ram[i - 1].start > start)
+        i--;
+    if (i == 0 || end <= start || end <= b->ram[i - 1].end)
+        return;
+    struct ram_range *r = &b->ram[i - 1];
+    end = MIN(end, r->end + INITRD_OVERLAP_MAX);
+    if (i < b->ram_count)
+        end = MIN(end, b->ram[i].start);
+    if (start <= r->end) {
+        r->end = end;
+    } else if (start < end && b->ram_count < BOOT_MAX_RANGES) {
+        memmove(r + 2, r + 1, (b->ram_count++ - i) * sizeof(*r));
+        r[1] = (struct ram_range){start, end};
     }
 }
 

@@ -94,6 +94,15 @@ static void the_initrd_is_ram(void **state) {
     boot_cover_initrd(&b);
     assert_int_equal(b.ram_count, 2);
     assert_int_equal(b.ram[1].end, 0x10001000);
+    b.ram[0].end = 0x3fd1000; /* a small one lies behind the last RAM as a whole */
+    b.initrd_start = 0x3fd7000, b.initrd_end = 0x3fd7264;
+    boot_cover_initrd(&b);
+    boot_cover_initrd(&b);
+    assert_int_equal(b.ram_count, 3);
+    assert_int_equal(b.ram[0].end, 0x3fd1000);
+    assert_int_equal(b.ram[1].start, 0x3fd7000);
+    assert_int_equal(b.ram[1].end, 0x3fd8000);
+    assert_int_equal(b.ram[2].end, 0x10001000);
 }
 
 static unsigned devices;
