@@ -3,9 +3,11 @@
 #include "fs/procfs.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/process/core.h"
 #include "kernel/random.h"
 #include "kernel/string.h"
+#include "kernel/threads/thread.h"
 #include "kernel/uts.h"
 
 #define NUMBER(fn, value)                                                                                              \
@@ -224,7 +226,18 @@ static long store_pipe_hard(struct proc_ref *r, const char *text, size_t len) {
     return parse_number(text, len, &pipe_user_pages_hard);
 }
 
+// 1: pages of files, 2: names, 3: both. Here both go each time; dirty pages stay, as on Linux.
+static long store_drop_caches(struct proc_ref *r, const char *text, size_t len) {
+    uint64_t value;
+    if (parse_number(text, len, &value) < 0 || value < 1 || value > 4)
+        return -EINVAL;
+    while (value != 4 && reclaim_pages(INT64_MAX, false))
+        sched_point();
+    return 0;
+}
+
 static const struct proc_entry vm_entries[] = {
+    {.name = "drop_caches", .mode = S_IFREG | 0200, .store = store_drop_caches},
     PROC_FILE("max_map_count", show_max_map_count),
     PROC_FILE("mmap_min_addr", show_mmap_min_addr),
     PROC_FILE("nr_hugepages", show_nr_hugepages),

@@ -1,9 +1,12 @@
-// sync(2), fsync(2) and their family, and the advice about files that needs no action.
+// sync(2), fsync(2) and their family, and advice about files.
 #include "fs/cache/pagecache.h"
 #include "fs/file.h"
 #include "fs/vfs.h"
 #include "syscall/syscall.h"
+#include <linux/fadvise.h>
 #include <linux/fs.h>
+
+#define READ_AHEAD_MAX 2048UL // pages that are read for advice
 
 static long sync_fd(int fd, bool data_only) {
     struct file *f = fd_get(fd);
@@ -55,12 +58,29 @@ long sys_sync_file_range(uint64_t fd, uint64_t offset, uint64_t len, uint64_t fl
     return err;
 }
 
-// Advice may be ignored; what is wrong with it is still said.
+// What is worth reading beforehand, or not worth keeping.
+static void advise(struct page_cache *c, uint64_t offset, uint64_t len, unsigned advice) {
+    uint64_t first = offset >> PAGE_SHIFT, end = len && len < ~0UL - offset ? offset + len : ~0UL;
+    if (advice == POSIX_FADV_WILLNEED) {
+        page_cache_prefetch(c, first, MIN((end >> PAGE_SHIFT) + 1 - first, READ_AHEAD_MAX));
+    } else if (advice == POSIX_FADV_DONTNEED) { // whole pages
+        page_cache_start_sync(c, first, ~0UL);
+        first = DIV_ROUND_UP(offset, PAGE_SIZE);
+        if (end >= c->host->size)
+            end = ~0UL;
+        if (end >> PAGE_SHIFT > first)
+            page_cache_invalidate(c, first, end == ~0UL ? ~0UL : (end >> PAGE_SHIFT) - first);
+    }
+}
+
+// Other advice is ignored; what is wrong with it is still said.
 long sys_fadvise64(uint64_t fd, uint64_t offset, uint64_t len, uint64_t advice) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
     long err = S_ISFIFO(f->inode->mode) ? -ESPIPE : (int64_t)len < 0 || (unsigned)advice > 5 ? -EINVAL : 0;
+    if (err == 0 && page_cache_of(f->inode))
+        advise(page_cache_of(f->inode), offset, len, (unsigned)advice);
     file_unref(f);
     return err;
 }
@@ -70,6 +90,8 @@ long sys_readahead(uint64_t fd, uint64_t offset, uint64_t count) {
     if (!f)
         return -EBADF;
     long err = !f->readable ? -EBADF : !S_ISREG(f->inode->mode) ? -EINVAL : 0;
+    if (err == 0 && page_cache_of(f->inode))
+        advise(page_cache_of(f->inode), offset, count, POSIX_FADV_WILLNEED);
     file_unref(f);
     return err;
 }
