@@ -46,16 +46,38 @@ static int load_block(struct inode *dir, struct erofs_view *v, uint64_t number, 
     return 0;
 }
 
-// The name's length, or -errno.
+// The name's length, or -errno. The last name of a block may end before it.
 static int name_at(struct inode *dir, const struct block *b, uint32_t i, const char **name) {
-    uint32_t start = offset_at(b, i), end = i + 1 < b->count ? offset_at(b, i + 1) : b->size;
+    bool last = i + 1 == b->count;
+    uint32_t start = offset_at(b, i), end = last ? b->size : offset_at(b, i + 1);
     if (start < b->count * sizeof(struct erofs_dirent) || start >= end || end > b->size)
         return corrupt(dir, "a name outside of its directory's block");
     *name = (const char *)b->data + start;
-    size_t len = strnlen(*name, end - start);
+    size_t len = unlikely(last) ? strnlen(*name, end - start) : end - start;
     if (len == 0 || len > EROFS_NAME_MAX)
         return corrupt(dir, "an entry of a directory has no name, or too long a one");
     return (int)len;
+}
+
+#define BYTES(c) (0x0101010101010101ul * (c))
+// Is one of the eight bytes zero?
+static inline bool any_zero(uint64_t w) { return (w - BYTES(1)) & ~w & BYTES(0x80); }
+
+// Without slashes and NULs; eight bytes at a time, the last ones once more.
+static bool name_is_proper(const char *name, int len) {
+    uint64_t w;
+    if (len < 8) {
+        for (int i = 0; i < len; i++)
+            if (name[i] == '/' || name[i] == 0)
+                return false;
+        return true;
+    }
+    for (int i = 0; i < len; i += 8) {
+        memcpy(&w, name + MIN(i, len - 8), sizeof(w));
+        if (any_zero(w) || any_zero(w ^ BYTES('/')))
+            return false;
+    }
+    return true;
 }
 
 // How `name` stands to the one of entry i: < 0 before, 0 the same, > 0 behind.
@@ -162,8 +184,8 @@ static int emit_block(struct inode *dir, const struct block *b, struct dir_conte
         int len = name_at(dir, b, i, &name);
         if (len < 0)
             return len;
-        if (memchr(name, '/', (size_t)len))
-            return corrupt(dir, "a name with a slash in it");
+        if (!name_is_proper(name, len))
+            return corrupt(dir, "a name with a slash or a NUL in it");
         int64_t next = (int64_t)(b->start + (i + 1 < b->count ? (i + 1) * step : b->size));
         if (!ctx->emit(ctx, name, (size_t)len, e.nid, type_of(e.type), next))
             return 1;
