@@ -54,7 +54,7 @@ KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size
 
 # What runs seldom is made small, the rest fast. Not in the checked kernel, whose reports name the callers of inline functions.
 ifndef CHECKED
-KERNEL_SMALL := $(wildcard fs/procfs*.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/inotify*.c kernel/ipc/*.c kernel/debug/*.c \
+KERNEL_SMALL := $(wildcard fs/procfs*.c fs/sysfs.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/inotify*.c kernel/ipc/*.c kernel/debug/*.c \
                            loader/core*.c syscall/trace*.c syscall/ipc_*.c) \
     $(addprefix fs/,blockdev_ioctl.c frame.c init.c mount.c mount_calls.c pty.c rename.c seqbuf.c superblock.c sync.c xattr.c) \
     $(addprefix kernel/,boot.c chardev.c init.c ksyms.c log.c main.c panic.c partition.c printf.c time_adjust.c uts.c) \

@@ -45,6 +45,41 @@ static int mount_in(struct mount *parent, const char *name, const struct fs_type
     return err;
 }
 
+// --- /sys ---
+
+static int mount_sysfs(struct dentry *place) {
+    struct superblock *sb = sysfs_type.mount(&sysfs_type, NULL, 0, "");
+    if (IS_ERR(sb))
+        return PTR_ERR(sb);
+    struct path p = {mount_root(), place};
+    int err = mount_attach(sb, "sysfs", &p, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME);
+    superblock_unref(sb);
+    return err;
+}
+
+// Without an image: when somebody looks for a name in the root that is not there, or lists it.
+static int root_populate(struct dentry *root) {
+    struct dentry *d = dentry_find(root, "sys", 3, name_hash("sys", 3));
+    if (!d)
+        d = tmpfs_make(root, "sys", 3, S_IFDIR | 0755, 0, NULL);
+    if (IS_ERR(d))
+        return PTR_ERR(d);
+    int err = S_ISDIR(d->inode->mode) ? mount_sysfs(d) : 0;
+    dentry_unref(d);
+    return err;
+}
+
+static const struct superblock_ops root_sb_ops = {.statistics = tmpfs_statistics, .populate = root_populate};
+
+static struct superblock *empty_root(void) {
+    struct superblock *sb = tmpfs_superblock(&tmpfs_type, 0755);
+    if (!IS_ERR(sb)) {
+        sb->ops = &root_sb_ops;
+        sb->root->flags |= DENTRY_LAZY;
+    }
+    return sb;
+}
+
 // --- The root ---
 
 static struct superblock *image_root(const char *root) {
@@ -74,8 +109,12 @@ static int image_directories(void) {
         struct dentry *d = directory(mount_root()->root, wanted[i].name, wanted[i].mode);
         if (IS_ERR(d) && d != ERR_PTR(-ENOTDIR))
             return PTR_ERR(d);
-        if (!IS_ERR(d))
-            dentry_unref(d);
+        if (IS_ERR(d))
+            continue;
+        int err = i == 0 ? mount_sysfs(d) : 0;
+        dentry_unref(d);
+        if (err < 0)
+            return err;
     }
     return 0;
 }
@@ -83,7 +122,7 @@ static int image_directories(void) {
 int vfs_init(const char *root) {
     struct mount *dev = NULL, *m;
     fs_set_hooks();
-    struct superblock *sb = root ? image_root(root) : tmpfs_superblock(&tmpfs_type, 0755);
+    struct superblock *sb = root ? image_root(root) : empty_root();
     if (IS_ERR(sb))
         return PTR_ERR(sb);
     int err = mount_create_root(sb);

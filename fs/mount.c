@@ -194,7 +194,7 @@ void mount_detach_below(struct dentry *d) {
 }
 
 int mount_create_root(struct superblock *sb) {
-    struct mount *m = mount_alloc(sb, sb->root, sb->type->name, 0);
+    struct mount *m = mount_alloc(sb, sb->root, sb->type->name, MS_RELATIME);
     if (!m)
         return -ENOMEM;
     m->parent = m;
@@ -213,7 +213,7 @@ void mount_set_root(struct mount *m) {
 }
 
 int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags) {
-    struct mount *m = mount_alloc(sb, sb->root, source, flags);
+    struct mount *m = mount_alloc(sb, sb->root, source, flags & MS_NOATIME ? flags : flags | MS_RELATIME);
     if (!m)
         return -ENOMEM;
     spin_lock(&mount_lock);

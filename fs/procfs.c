@@ -15,6 +15,8 @@ static const struct file_ops proc_file_ops, proc_directory_ops;
 static const struct proc_entry root_entry = {
     .name = "/", .mode = S_IFDIR | 0555, .children = proc_root_entries, .numbers = &proc_processes};
 
+#define MEMBER_NAME_MAX 32
+
 static struct proc_item *item_of(struct inode *i) { return container_of(i, struct proc_item, inode); }
 
 // --- The process behind an item ---
@@ -80,6 +82,8 @@ static struct inode *item_new(struct superblock *sb, const struct proc_entry *e,
     inode_init(&it->inode, sb, ops, e->mode);
     it->inode.uid = it->inode.gid = 0;
     it->inode.ino = item_number(e, pid, tid, fd);
+    if (sb->type == &sysfs_type && S_ISREG(e->mode))
+        it->inode.size = PAGE_SIZE;
     it->inode.file_ops = S_ISDIR(e->mode) ? &proc_directory_ops : S_ISREG(e->mode) ? &proc_file_ops : NULL;
     if (S_ISDIR(e->mode))
         it->inode.nlink = 2;
@@ -128,18 +132,56 @@ static int parse_number(const char *name) {
     return n;
 }
 
-static int lookup_number(struct proc_item *dir, int n, struct dentry *d) {
+// What member n of a directory is about.
+struct about {
+    int pid, tid, fd;
+};
+static struct about member(const struct proc_item *dir, int n) {
+    struct about a = {dir->pid, dir->tid, dir->fd};
+    switch (dir->entry->numbers->kind) {
+    case NUMBER_PID: a.pid = n; break;
+    case NUMBER_TID: a.tid = n; break;
+    case NUMBER_FD: a.fd = n; break;
+    case NUMBER_INNER: a.fd = dir->fd + (n + 1) * 0x10000; break;
+    }
+    return a;
+}
+
+static size_t print_member(const struct proc_numbers *numbers, int n, char *name, size_t size) {
+    if (numbers->print) {
+        numbers->print(n, name, size);
+        return strlen(name);
+    }
+    return (size_t)snprintf(name, size, "%s%d", numbers->prefix ? numbers->prefix : "", n);
+}
+
+// The number that a name stands for; -1: none.
+static int member_number(const struct proc_numbers *numbers, struct proc_ref *r, const char *name) {
+    char text[MEMBER_NAME_MAX];
+    if (!numbers->prefix)
+        return *name ? parse_number(name) : -1;
+    int n = numbers->next(r, 0);
+    for (; n >= 0; n = numbers->next(r, n + 1)) {
+        print_member(numbers, n, text, sizeof(text));
+        if (strcmp(text, name) == 0)
+            break;
+    }
+    return n;
+}
+
+static int lookup_number(struct proc_item *dir, struct dentry *d) {
     const struct proc_numbers *numbers = dir->entry->numbers;
     struct proc_ref r;
     int err = ref_get(dir, &r);
     if (err < 0)
         return err == -ESRCH ? -ENOENT : err;
-    bool exists = numbers->next(&r, n) == n;
+    int n = member_number(numbers, &r, d->name);
+    bool exists = n >= 0 && numbers->next(&r, n) == n;
     ref_put(&r);
     if (!exists)
         return 0;
-    int pid = numbers->kind == NUMBER_PID ? n : dir->pid, tid = numbers->kind == NUMBER_TID ? n : dir->tid;
-    struct inode *inode = item_new(dir->inode.sb, numbers->member, pid, tid, numbers->kind == NUMBER_FD ? n : -1);
+    struct about a = member(dir, n);
+    struct inode *inode = item_new(dir->inode.sb, numbers->member, a.pid, a.tid, a.fd);
     if (!inode)
         return -ENOMEM;
     if (dir->born)
@@ -155,7 +197,7 @@ static int proc_lookup(struct inode *dir, struct dentry *d) {
         return item->entry == proc_processes.member ? -ESRCH : -ENOENT;
     for (const struct proc_entry *e = item->entry->children; e && e->name; e++) {
         if (strcmp(e->name, d->name) == 0) {
-            struct inode *inode = item_new(dir->sb, e, item->pid, item->tid, -1);
+            struct inode *inode = item_new(dir->sb, e, item->pid, item->tid, item->fd);
             if (!inode)
                 return -ENOMEM;
             item_of(inode)->born = item->born;
@@ -163,8 +205,7 @@ static int proc_lookup(struct inode *dir, struct dentry *d) {
             return 0;
         }
     }
-    int n = item->entry->numbers && *d->name ? parse_number(d->name) : -1;
-    return n >= 0 ? lookup_number(item, n, d) : 0;
+    return item->entry->numbers ? lookup_number(item, d) : 0;
 }
 
 #define NUMBERS_START 0x10000 // positions from here on are numbers + 1
@@ -189,7 +230,7 @@ static int iterate_entries(struct proc_item *dir, struct dentry *d, struct dir_c
     for (const struct proc_entry *e = dir->entry->children; e && e->name; e++, i++) {
         if (ctx->pos > i)
             continue;
-        uint64_t ino = item_number(e, dir->pid, dir->tid, -1);
+        uint64_t ino = item_number(e, dir->pid, dir->tid, dir->fd);
         if (!ctx->emit(ctx, e->name, strlen(e->name), ino, (e->mode & S_IFMT) >> 12, i + 1))
             return 1;
         ctx->pos = i + 1;
@@ -209,10 +250,10 @@ static int proc_iterate(struct file *f, struct dir_context *ctx) {
         return err == -ESRCH ? -ENOENT : err;
     int from = ctx->pos < NUMBERS_START ? 0 : (int)(ctx->pos - NUMBERS_START);
     for (int n; (n = numbers->next(&r, from)) >= 0; from = n + 1) {
-        char name[12];
-        int len = snprintf(name, sizeof(name), "%d", n);
-        int pid = numbers->kind == NUMBER_PID ? n : dir->pid, tid = numbers->kind == NUMBER_TID ? n : dir->tid;
-        uint64_t ino = item_number(numbers->member, pid, tid, numbers->kind == NUMBER_FD ? n : -1);
+        char name[MEMBER_NAME_MAX];
+        size_t len = print_member(numbers, n, name, sizeof(name));
+        struct about a = member(dir, n);
+        uint64_t ino = item_number(numbers->member, a.pid, a.tid, a.fd);
         if (!ctx->emit(ctx, name, len, ino, (numbers->member->mode & S_IFMT) >> 12, NUMBERS_START + n + 1L))
             break;
         ctx->pos = NUMBERS_START + n + 1L;
@@ -342,15 +383,15 @@ static const struct inode_ops proc_magic_ops = {
 // --- The file system ---
 
 static void proc_statistics(struct superblock *sb, struct fs_statistics *st) {
-    *st = (struct fs_statistics){.magic = PROC_SUPER_MAGIC, .block_size = PAGE_SIZE, .name_max = NAME_MAX};
+    *st = (struct fs_statistics){.magic = sb->type == &sysfs_type ? SYSFS_MAGIC : PROC_SUPER_MAGIC, .block_size = PAGE_SIZE, .name_max = NAME_MAX};
 }
 static const struct superblock_ops proc_sb_ops = {.statistics = proc_statistics};
 
-static struct superblock *proc_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
+struct superblock *procfs_superblock(const struct fs_type *type, const struct proc_entry *root) {
     struct superblock *sb = superblock_alloc(&proc_sb_ops, type, SB_UNCACHED);
     if (!sb)
         return ERR_PTR(-ENOMEM);
-    struct inode *inode = item_new(sb, &root_entry, 0, 0, -1);
+    struct inode *inode = item_new(sb, root, 0, 0, -1);
     if (inode && !(sb->root = dentry_alloc_root(sb, inode)))
         inode_unref(inode);
     if (!sb->root) {
@@ -359,6 +400,10 @@ static struct superblock *proc_mount(const struct fs_type *type, const char *sou
     }
     inode->ino = 1;
     return sb;
+}
+
+static struct superblock *proc_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
+    return procfs_superblock(type, &root_entry);
 }
 
 const struct fs_type proc_type = {.name = "proc", .nodev = true, .mount = proc_mount};

@@ -28,7 +28,10 @@ struct proc_ref {
 struct proc_numbers {
     int (*next)(struct proc_ref *dir, int from); // the first number >= from; -1: no more
     const struct proc_entry *member;
-    enum { NUMBER_PID, NUMBER_TID, NUMBER_FD } kind;
+    // What the number becomes: a process, a thread, or the item's fd, which what is below has, too; INNER: above the directory's.
+    enum { NUMBER_PID, NUMBER_TID, NUMBER_FD, NUMBER_INNER } kind;
+    const char *prefix;                              // NULL: the names are the numbers alone
+    void (*print)(int n, char *buf, size_t size);    // with a prefix: the names are something else altogether. May be NULL
 };
 
 struct proc_entry {
@@ -59,6 +62,8 @@ long proc_store_limit(struct proc_ref *r, const char *text, size_t len);
     { .name = (nm), .mode = S_IFREG | 0644, .show = proc_show_limit, .store = proc_store_limit }
 extern const struct proc_entry proc_mqueue_entries[], proc_inotify_entries[], proc_sysvipc_entries[];
 
+// A file system of such entries; refs 1. ERR_PTR(-ENOMEM).
+struct superblock *procfs_superblock(const struct fs_type *type, const struct proc_entry *root);
 extern const struct proc_entry proc_root_entries[], proc_sys_entries[], proc_net_entries[], proc_pid_entries[], proc_task_entries[];
 extern const struct proc_numbers proc_processes, proc_fds, proc_fdinfos;
 int proc_show_mounts(struct seqbuf *s, struct proc_ref *r);

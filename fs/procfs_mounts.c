@@ -20,10 +20,18 @@ static bool mount_place(struct mount *m, char *buf) {
     return path_name(&p, buf, NAME_BUFFER_SIZE) > 0 && *buf == '/';
 }
 
+// /sys is mounted when it is first looked for (init.c): a list of mounts is a look.
+static void complete(void) {
+    struct dentry *root = mount_root()->root;
+    if (root->flags & DENTRY_LAZY)
+        dentry_populate(root, false);
+}
+
 int proc_show_mounts(struct seqbuf *s, struct proc_ref *r) {
     char *buf = name_buffer_get();
     if (!buf)
         return -ENOMEM;
+    complete();
     for (struct mount *m = mount_next(NULL); m; m = mount_next(m)) {
         if (!mount_place(m, buf))
             continue;
@@ -43,6 +51,7 @@ int proc_show_mountinfo(struct seqbuf *s, struct proc_ref *r) {
     char *buf = name_buffer_get();
     if (!buf)
         return -ENOMEM;
+    complete();
     for (struct mount *m = mount_next(NULL); m; m = mount_next(m)) {
         if (!mount_place(m, buf))
             continue;

@@ -8,7 +8,7 @@ static struct spinlock superblock_lock = SPINLOCK_INIT;
 static struct list superblocks = LIST_INIT(superblocks); // with a medium
 static uint32_t next_dev = 16;
 
-static const struct fs_type *const types[] = {&tmpfs_type, &proc_type, &devfs_type, &devpts_type, &mqueue_type, &erofs_type,
+static const struct fs_type *const types[] = {&tmpfs_type, &proc_type, &sysfs_type, &devfs_type, &devpts_type, &mqueue_type, &erofs_type,
                                              &p9_type};
 
 const struct fs_type *fs_type_at(unsigned index) { return index < ARRAY_SIZE(types) ? types[index] : NULL; }

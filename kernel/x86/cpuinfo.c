@@ -137,3 +137,20 @@ void cpu_identity(struct cpu_identity *out) {
     str_copy(out->vendor, cpu_features.vendor, sizeof(out->vendor));
     cpu_brand(out->brand);
 }
+
+// Intel's leaf, or AMD's of the same form.
+bool cpu_cache(unsigned i, struct cpu_cache *out) {
+    uint32_t leaf = cpu_features.max_extended_leaf >= 0x8000001d && cpuid(0x8000001d, 0).eax ? 0x8000001d : 4;
+    if ((leaf == 4 && cpu_features.max_leaf < 4) || i > 16)
+        return false;
+    struct cpuid c = cpuid(leaf, i);
+    *out = (struct cpu_cache){
+        .level = c.eax >> 5 & 7,
+        .type = c.eax & 31,
+        .line = (c.ebx & 0xfff) + 1,
+        .sets = c.ecx + 1,
+        .ways = (c.ebx >> 22) + 1,
+    };
+    out->size = out->line * out->sets * out->ways * ((c.ebx >> 12 & 0x3ff) + 1);
+    return out->type;
+}

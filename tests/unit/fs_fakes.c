@@ -288,6 +288,7 @@ const struct fs_type proc_type = {.name = "proc"}, devfs_type = {.name = "devtmp
                      devpts_type = {.name = "devpts"}, mqueue_type = {.name = "mqueue"};
 const struct fs_type erofs_type __attribute__((weak)) = {.name = "erofs"}; /* where the test does not bring the real one */
 const struct fs_type p9_type __attribute__((weak)) = {.name = "9p"};
+const struct fs_type sysfs_type __attribute__((weak)) = {.name = "sysfs"};
 
 bool pty_is_slave(const struct inode *inode) { return false; }
 struct file *pty_open_slave(struct inode *inode, unsigned flags) { return ERR_PTR(-EIO); }
