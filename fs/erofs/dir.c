@@ -73,7 +73,7 @@ static bool name_is_proper(const char *name, int len) {
         return true;
     }
     for (int i = 0; i < len; i += 8) {
-        memcpy(&w, name + MIN(i, len - 8), sizeof(w));
+        __builtin_memcpy(&w, name + MIN(i, len - 8), sizeof(w));
         if (any_zero(w) || any_zero(w ^ BYTES('/')))
             return false;
     }
