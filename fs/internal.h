@@ -143,7 +143,7 @@ int xattrs_copy(struct inode *to, struct inode *from);
 int xattr_drop_capabilities(struct inode *inode); // inode.lock held. 0, also when there are none
 
 // --- tmpfs.c ---
-extern const struct fs_type tmpfs_type, proc_type, sysfs_type, devfs_type, devpts_type, mqueue_type, erofs_type, p9_type;
+extern const struct fs_type tmpfs_type, proc_type, sysfs_type, devfs_type, devpts_type, mqueue_type, erofs_type, p9_type, ext4_type, ext3_type, ext2_type;
 // Without permission checks, for the boot: names in a tmpfs directory (not there yet). Referenced entry or ERR_PTR.
 struct dentry *tmpfs_make(struct dentry *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev,
                           const char *target);

@@ -9,7 +9,7 @@ static struct list superblocks = LIST_INIT(superblocks); // with a medium
 static uint32_t next_dev = 16;
 
 static const struct fs_type *const types[] = {&tmpfs_type, &proc_type, &sysfs_type, &devfs_type, &devpts_type, &mqueue_type, &erofs_type,
-                                             &p9_type};
+                                             &p9_type, &ext4_type, &ext3_type, &ext2_type};
 
 const struct fs_type *fs_type_at(unsigned index) { return index < ARRAY_SIZE(types) ? types[index] : NULL; }
 

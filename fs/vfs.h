@@ -118,6 +118,7 @@ struct dentry {
 
 struct fs_statistics {
     uint64_t magic, block_size, blocks, blocks_free, files, files_free, name_max;
+    uint64_t blocks_kept; // of blocks_free: not for everybody
 };
 struct superblock_ops {
     void (*statistics)(struct superblock *sb, struct fs_statistics *st);

@@ -150,7 +150,7 @@ static long statfs_out(struct superblock *sb, unsigned mount_flags, uaddr_t out)
         .f_bsize = s.block_size,
         .f_blocks = s.blocks,
         .f_bfree = s.blocks_free,
-        .f_bavail = s.blocks_free,
+        .f_bavail = s.blocks_free - s.blocks_kept,
         .f_files = s.files,
         .f_ffree = s.files_free,
         .f_fsid = {{(int)sb->dev, 0}},
