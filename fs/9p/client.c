@@ -200,7 +200,8 @@ struct p9_fid *p9_fid_new(struct p9_client *c, uint32_t uid) {
     for (;;) {
         uint64_t flags = spin_lock_irqsave(&c->lock);
         if (grown && room > c->free_room) {
-            memcpy(grown, c->free_fids, c->free_count * sizeof(uint32_t));
+            if (c->free_count)
+                memcpy(grown, c->free_fids, c->free_count * sizeof(uint32_t));
             uint32_t *old = c->free_fids;
             c->free_fids = grown;
             c->free_room = room;

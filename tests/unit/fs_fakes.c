@@ -4,6 +4,8 @@
 #include <sanitizer/asan_interface.h>
 
 #include "fs/blockdev.h"
+#include "fs/cache/dentry_lru.h"
+#include "kernel/memory/reclaim.h"
 #include "fs/internal.h"
 #include "fs/tty.h"
 #include "kernel/log.h"
@@ -264,6 +266,9 @@ nsec_t time_monotonic(void) { return fake_now++; }
 
 __attribute__((weak)) void page_cache_abandon(struct inode *inode) {}
 __attribute__((weak)) uint32_t page_cache_sample_error(struct page_cache *c) { return 0; }
+__attribute__((weak)) void dentry_lru_start(void) {}
+__attribute__((weak)) void dentry_lru_add(struct dentry *d) {}
+__attribute__((weak)) void dentry_lru_remove(struct dentry *d) {}
 __attribute__((weak)) bool reclaim_until(uint64_t free) { return false; }
 
 /* --- Others --- */
