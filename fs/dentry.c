@@ -1,6 +1,7 @@
 // Directory entries: a hash table and an ordered list of children for each directory.
 // A lookup takes the directory's spinlock for the few instructions of one hash chain, so there is no global lock. Changes hold
 // the directory's inode lock and take the spinlock on top. tree_lock guards `parent` and `name` against walks upwards.
+#include "fs/cache/dentry_lru.h"
 #include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/log.h"
@@ -52,6 +53,7 @@ static struct dentry *dentry_new(struct superblock *sb, const char *name, size_t
     d->node.cookie = 0;
     list_init(&d->node.link);
     list_init(&d->alias_link);
+    list_init(&d->lru_link);
     return d;
 }
 
@@ -144,8 +146,10 @@ struct dentry *dentry_find(struct dentry *dir, const char *name, size_t len, uin
     struct dentry *d = c->table[hash & c->mask];
     while (d && (d->hash != hash || d->name_len != len || memcmp(d->name, name, len) != 0))
         d = d->hash_next;
-    if (d)
+    if (d) {
         dentry_ref(d);
+        d->used = true;
+    }
     spin_unlock(&dir->lock);
     return d;
 }
@@ -262,10 +266,12 @@ static void table_add(struct dentry *d) {
     c->count++;
     d->node.cookie = c->next_cookie++;
     list_push_back(&c->list, &d->node.link);
+    if (!(d->sb->flags & SB_COMPLETE))
+        dentry_lru_add(d);
     atomic_or(&d->flags, DENTRY_HASHED); // each bit has a lock of its own
 }
 
-static void table_take(struct dentry *d) {
+void dentry_unhash(struct dentry *d) {
     struct dentry_children *c = d->parent->children;
     struct dentry **slot = &c->table[d->hash & c->mask];
     while (*slot != d)
@@ -273,6 +279,8 @@ static void table_take(struct dentry *d) {
     *slot = d->hash_next;
     c->count--;
     list_remove(&d->node.link);
+    if (!list_empty(&d->lru_link))
+        dentry_lru_remove(d);
     atomic_and(&d->flags, (uint8_t)~DENTRY_HASHED);
 }
 
@@ -281,6 +289,8 @@ void dentry_insert(struct dentry *d) {
     spin_lock(&d->parent->lock);
     table_add(d);
     spin_unlock(&d->parent->lock);
+    if (!(d->sb->flags & SB_COMPLETE))
+        dentry_lru_start();
 }
 
 void dentry_insert_behind(struct dentry *d) {
@@ -298,7 +308,7 @@ void dentry_insert_behind(struct dentry *d) {
 
 void dentry_remove(struct dentry *d) {
     spin_lock(&d->parent->lock);
-    table_take(d);
+    dentry_unhash(d);
     spin_unlock(&d->parent->lock);
     dentry_unref(d);
 }
@@ -331,9 +341,9 @@ void dentry_move(struct dentry *from, struct dentry *to, char *long_name) {
     bool replaced = to->flags & DENTRY_HASHED;
 
     lock_two(old_parent, new_parent);
-    table_take(from);
+    dentry_unhash(from);
     if (replaced)
-        table_take(to);
+        dentry_unhash(to);
     spin_lock(&tree_lock);
     from->name = long_name ? long_name : from->short_name;
     memcpy(from->name, to->name, to->name_len + 1u);
@@ -353,8 +363,8 @@ void dentry_move(struct dentry *from, struct dentry *to, char *long_name) {
 void dentry_exchange(struct dentry *a, struct dentry *b) {
     struct dentry *a_parent = a->parent, *b_parent = b->parent;
     lock_two(a_parent, b_parent);
-    table_take(a);
-    table_take(b);
+    dentry_unhash(a);
+    dentry_unhash(b);
     spin_lock(&tree_lock);
     bool a_short = a->name == a->short_name, b_short = b->name == b->short_name;
     char short_name[sizeof(a->short_name)];

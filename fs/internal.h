@@ -50,6 +50,7 @@ void dentry_attach(struct dentry *d, struct inode *inode);                    //
 void dentry_insert(struct dentry *d);
 void dentry_insert_behind(struct dentry *d); // the same, of a name that has an entry: it is found when that one goes
 void dentry_remove(struct dentry *d);
+void dentry_unhash(struct dentry *d); // the same, for who holds the parent's dentry.lock; the table's reference is the caller's
 // Renames: `from` becomes `to`'s name and place. An entry `to` that is in the table is removed. Both directories locked.
 // What may fail comes first: memory for a long name (0 or -ENOMEM), which dentry_move takes over.
 int dentry_move_prepare(const struct dentry *to, char **long_name);

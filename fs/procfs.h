@@ -1,5 +1,6 @@
 // The parts of procfs: procfs.c turns tables of entries into a file system, procfs_pid.c, procfs_status.c, procfs_memory.c and
-// procfs_mounts.c have those of processes, procfs_fd.c of their descriptors, procfs_system.c those of the machine, procfs_sysctl.c /proc/sys.
+// procfs_mounts.c have those of processes, procfs_fd.c of their descriptors, procfs_system.c and procfs_vm.c those of the machine,
+// procfs_sysctl.c /proc/sys.
 #ifndef FS_PROCFS_H
 #define FS_PROCFS_H
 
@@ -68,6 +69,10 @@ extern const struct proc_entry proc_root_entries[], proc_sys_entries[], proc_net
 extern const struct proc_numbers proc_processes, proc_fds, proc_fdinfos;
 int proc_show_mounts(struct seqbuf *s, struct proc_ref *r);
 int proc_show_mountinfo(struct seqbuf *s, struct proc_ref *r);
+// procfs_vm.c
+extern const struct proc_entry proc_vm_entries[];
+int proc_show_meminfo(struct seqbuf *s, struct proc_ref *r);
+int proc_show_vmstat(struct seqbuf *s, struct proc_ref *r);
 // procfs_memory.c
 int proc_show_maps(struct seqbuf *s, struct proc_ref *r);
 int proc_show_smaps(struct seqbuf *s, struct proc_ref *r);

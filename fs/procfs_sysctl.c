@@ -3,7 +3,6 @@
 #include "fs/procfs.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
-#include "kernel/memory/reclaim.h"
 #include "kernel/process/core.h"
 #include "kernel/random.h"
 #include "kernel/string.h"
@@ -21,11 +20,6 @@ extern uint64_t file_count;
 NUMBER(show_pid_max, 32768)
 NUMBER(show_threads_max, page_total() / 8)
 NUMBER(show_cap_last_cap, CAP_LAST_CAP)
-NUMBER(show_overcommit, 0)
-NUMBER(show_swappiness, 60)
-NUMBER(show_max_map_count, 65530)
-NUMBER(show_mmap_min_addr, 65536)
-NUMBER(show_nr_hugepages, 0)
 NUMBER(show_file_max, INT64_MAX)
 NUMBER(show_nr_open, 1 << 20)
 NUMBER(show_pipe_max_size, pipe_max_size)
@@ -226,27 +220,6 @@ static long store_pipe_hard(struct proc_ref *r, const char *text, size_t len) {
     return parse_number(text, len, &pipe_user_pages_hard);
 }
 
-// 1: pages of files, 2: names, 3: both. Here both go each time; dirty pages stay, as on Linux.
-static long store_drop_caches(struct proc_ref *r, const char *text, size_t len) {
-    uint64_t value;
-    if (parse_number(text, len, &value) < 0 || value < 1 || value > 4)
-        return -EINVAL;
-    while (value != 4 && reclaim_pages(INT64_MAX, false))
-        sched_point();
-    return 0;
-}
-
-static const struct proc_entry vm_entries[] = {
-    {.name = "drop_caches", .mode = S_IFREG | 0200, .store = store_drop_caches},
-    PROC_FILE("max_map_count", show_max_map_count),
-    PROC_FILE("mmap_min_addr", show_mmap_min_addr),
-    PROC_FILE("nr_hugepages", show_nr_hugepages),
-    PROC_FILE("overcommit_memory", show_overcommit),
-    PROC_FILE("overcommit_ratio", show_zero),
-    PROC_FILE("swappiness", show_swappiness),
-    {.name = NULL},
-};
-
 static const struct proc_entry fs_entries[] = {
     PROC_FILE("file-max", show_file_max),
     PROC_FILE("file-nr", show_file_nr),
@@ -288,6 +261,6 @@ const struct proc_entry proc_sys_entries[] = {
     PROC_DIR("fs", fs_entries),
     PROC_DIR("kernel", kernel_entries),
     PROC_DIR("net", net_entries),
-    PROC_DIR("vm", vm_entries),
+    PROC_DIR("vm", proc_vm_entries),
     {.name = NULL},
 };

@@ -39,55 +39,6 @@ static int show_cpuinfo(struct seqbuf *s, struct proc_ref *r) {
     return 0;
 }
 
-static int show_meminfo(struct seqbuf *s, struct proc_ref *r) {
-    struct page_stats ps;
-    page_stats(&ps);
-    const struct {
-        const char *name;
-        uint64_t pages;
-    } lines[] = {
-        {"MemTotal:", ps.total},
-        {"MemFree:", ps.free},
-        {"MemAvailable:", ps.free},
-        {"Buffers:", 0},
-        {"Cached:", ps.cache},
-        {"SwapCached:", 0},
-        {"Active:", ps.anon},
-        {"Inactive:", ps.cache},
-        {"Active(anon):", ps.anon},
-        {"Inactive(anon):", 0},
-        {"Active(file):", 0},
-        {"Inactive(file):", ps.cache},
-        {"Unevictable:", 0},
-        {"Mlocked:", 0},
-        {"SwapTotal:", 0},
-        {"SwapFree:", 0},
-        {"Dirty:", 0},
-        {"Writeback:", 0},
-        {"AnonPages:", ps.anon},
-        {"Mapped:", 0},
-        {"Shmem:", ps.cache},
-        {"KReclaimable:", 0},
-        {"Slab:", ps.slab},
-        {"SReclaimable:", 0},
-        {"SUnreclaim:", ps.slab},
-        {"KernelStack:", 0},
-        {"PageTables:", ps.page_tables},
-        {"NFS_Unstable:", 0},
-        {"Bounce:", 0},
-        {"WritebackTmp:", 0},
-        {"CommitLimit:", ps.total},
-        {"Committed_AS:", ps.anon},
-        {"VmallocTotal:", 0x7ffffffff},
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)
-        seq_printf(s, "%-15s %8lu kB\n", lines[i].name, (unsigned long)lines[i].pages * (PAGE_SIZE / 1024));
-    seq_puts(s,
-             "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n"
-             "Hugepagesize:       2048 kB\nHugetlb:               0 kB\n");
-    return 0;
-}
-
 // What all CPUs together have done.
 static void machine_stat(struct cpu_stat *sum) {
     struct cpu_stat one;
@@ -251,7 +202,7 @@ const struct proc_entry proc_root_entries[] = {
     PROC_FILE("filesystems", show_filesystems),
     PROC_FILE("loadavg", show_loadavg),
     PROC_FILE("locks", show_locks),
-    PROC_FILE("meminfo", show_meminfo),
+    PROC_FILE("meminfo", proc_show_meminfo),
     {.name = "mounts", .mode = S_IFLNK | 0777, .readlink = mounts_readlink},
     {.name = "net", .mode = S_IFLNK | 0777, .readlink = net_readlink},
     {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
@@ -263,5 +214,6 @@ const struct proc_entry proc_root_entries[] = {
     {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
     PROC_FILE("uptime", show_uptime),
     PROC_FILE("version", show_version),
+    PROC_FILE("vmstat", proc_show_vmstat),
     {.name = NULL},
 };

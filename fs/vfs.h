@@ -97,6 +97,7 @@ struct dentry {
     uint32_t hash, refs;
     uint16_t name_len;
     uint8_t flags;            // DENTRY_*
+    bool used;                // looked up since fs/cache/dentry_lru.c looked
     struct spinlock lock;     // the table of children
     struct dentry *parent;    // itself for a root
     struct inode *inode;      // NULL: negative. Does not change from one inode to another
@@ -105,6 +106,7 @@ struct dentry {
     char *name;               // NUL-terminated; short_name when it fits
     struct dir_node node;     // in the parent's listing
     struct list alias_link;   // inode.aliases
+    struct list lru_link;     // fs/cache/dentry_lru.h: of entries in a table that are a cache
     char short_name[32];
 };
 #define DENTRY_HASHED 1  // in its parent's table
@@ -149,6 +151,7 @@ struct superblock {
     uint64_t dev;        // st_dev
     uint64_t next_ino;
     struct list link;    // of those with a medium: mount.c
+    struct tmpfs_limits *limits; // fs/tmpfs.h, or NULL
     struct inode_table *inodes; // fs/cache/inode_table.h, or NULL
     void *data;
 };

@@ -13,11 +13,11 @@
 
 // --- read ---
 
-static void accessed_slow(struct file *f, struct inode *inode, nsec_t now) {
+static void accessed_slow(struct file *f, struct inode *inode) {
     const struct mount *m = f->path.mount;
     if ((f->flags & O_NOATIME) || (inode->sb->flags & SB_RDONLY) || (m && (m->flags & (MS_RDONLY | MS_NOATIME))))
         return;
-    inode->atime = now;
+    inode->atime = inode_now();
     if (inode->cache->ops->changed)
         inode->cache->ops->changed(inode->cache, true);
 }
@@ -25,7 +25,7 @@ static void accessed_slow(struct file *f, struct inode *inode, nsec_t now) {
 // As relatime: once after each change, and once a day.
 static inline void accessed(struct file *f, struct inode *inode) {
     if (unlikely(inode->atime <= inode->mtime || inode->atime <= inode->ctime))
-        accessed_slow(f, inode, inode_now());
+        accessed_slow(f, inode);
 }
 
 static unsigned how_to_read(const struct file *f) {
@@ -171,7 +171,7 @@ static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
             err = -EFAULT;
             break;
         }
-        cache_balance(c);
+        page_cache_balance(c);
         sched_point();
         if (unlikely(thread_is_killed()))
             break;

@@ -67,8 +67,6 @@ void cache_became_dirty(void);             // a cache has its first change. No s
 void cache_settle(struct page_cache *c);   // gives the inode's reference back when nothing is left to write; c may be gone then
 // Starts writing at most `max` of the dirty pages in [index, end). How many.
 uint64_t cache_write_some(struct page_cache *c, uint64_t index, uint64_t end, uint64_t max, bool wait);
-// The caller has made a page of `c` dirty (NULL: is about to, somewhere): when there are too many, writes and waits.
-void cache_balance(struct page_cache *c);
 uint64_t cache_write_oldest(uint64_t max); // of all caches: for the reclaimer. How many were started
 void cache_written(void);                  // some write ended: any context
 extern struct waitq cache_progress;        // woken then

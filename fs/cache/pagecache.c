@@ -525,7 +525,7 @@ static struct page *backing_get_page(struct backing *b, uint64_t index, bool wri
         return ERR_PTR(-EFAULT);
     if (write) {
         uint64_t rest = size - (index << PAGE_SHIFT);
-        cache_balance(NULL); // not afterwards, nor this file first: it would write this page, and the fault would begin again
+        page_cache_balance(NULL); // not afterwards, nor this file first: it would write this page, and the fault would begin again
         p = get_for_store(c, index, MIN(rest, PAGE_SIZE), &slept);
         if (!IS_ERR(p)) {
             inode_touch_change(c->host);

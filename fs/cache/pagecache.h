@@ -116,10 +116,15 @@ int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos); // 
 struct backing *page_cache_map(struct file *f, unsigned prot, unsigned flags);
 int page_cache_fsync(struct file *f, bool data_only); // the data alone: the file system adds its own part
 
+// Whoever makes pages dirty at the wish of a program calls it now and then: when there are too many it writes some, and waits.
+// inode.lock may be held, and nothing that ops->write takes. `c`: preferably its pages; NULL: any.
+void page_cache_balance(struct page_cache *c);
+
 // --- The whole cache ---
 // Gives back clean pages, least recently used first, at least `pages` when it can. May sleep when `wait` (then dirty pages are
 // written, too). How many went. Called by whoever finds no memory in a context that may sleep, and by the reclaimer's thread.
 uint64_t page_cache_reclaim(uint64_t pages, bool wait);
+void page_cache_drop_clean(void); // all clean pages: /proc/sys/vm/drop_caches
 void page_cache_sync_all(struct superblock *sb); // sync(2), syncfs(2): starts and waits. NULL: all
 struct cache_statistics {
     uint64_t pages, dirty, writing, read_ahead, evicted; // for /proc/meminfo and /proc/vmstat

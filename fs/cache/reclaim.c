@@ -9,7 +9,12 @@
 #define TURN_MAX 1024 // pages of a cache a turn
 #define ROUNDS 24     // looks at all caches (an eighth each) before it gives up
 
-static struct shrinker shrinker = {.name = "files", .reclaim = page_cache_reclaim};
+static uint64_t clean_pages(void) {
+    uint64_t kept = READ_ONCE(cache_dirty) + READ_ONCE(cache_writing), all = READ_ONCE(cache_pages);
+    return all > kept ? all - kept : 0;
+}
+
+static struct shrinker shrinker = {.name = "files", .reclaim = page_cache_reclaim, .count = clean_pages};
 
 void cache_first_page(void) { reclaim_register(&shrinker); }
 
@@ -114,8 +119,8 @@ uint64_t page_cache_reclaim(uint64_t pages, bool wait) {
         put_cache(c);
         if (got >= pages || turn >= (uint64_t)caches * ROUNDS)
             break;
-        if (wait && turn % (caches + 1) == caches && READ_ONCE(cache_dirty)) {
-            // A look at all of them was not enough.
+        if (wait && turn % ((uint64_t)caches * 8) == (uint64_t)caches * 8 - 1 && READ_ONCE(cache_dirty)) {
+            // A look at all pages was not enough.
             uint64_t started = cache_write_oldest(WRITE_RUN), before = READ_ONCE(cache_writing);
             if (started)
                 (void)wait_event_until(&cache_progress, READ_ONCE(cache_writing) < before || !READ_ONCE(cache_writing),
@@ -126,4 +131,14 @@ uint64_t page_cache_reclaim(uint64_t pages, bool wait) {
         c = next_cache(NULL);
     }
     return got;
+}
+
+void page_cache_drop_clean(void) {
+    uint32_t caches = 0;
+    struct page_cache *c = next_cache(&caches);
+    for (uint32_t i = 1; c; i++) {
+        page_cache_invalidate(c, 0, ~0ul);
+        put_cache(c);
+        c = i < caches ? next_cache(NULL) : NULL;
+    }
 }

@@ -1,6 +1,6 @@
 // Writing back. A cache with changes is in cache_dirty_list, and holds a reference of its inode until all is written. A thread, made for
 // the first change ever, writes what is old enough, and everything while more than the background limit is dirty; above the limit
-// writers write themselves (cache_balance). An inode that was deleted and that only write-back holds is not written but dropped.
+// writers write themselves (page_cache_balance). An inode that was deleted and that only write-back holds is not written but dropped.
 // What runs of pages are written together: neighbours, up to WRITE_RUN.
 // Locks: none is held while ops->write runs. sync_lock: one page_cache_sync_all at a time.
 #include "fs/cache/internal.h"
@@ -343,7 +343,7 @@ static void balance_slow(struct page_cache *c) {
     }
 }
 
-void cache_balance(struct page_cache *c) {
+void page_cache_balance(struct page_cache *c) {
     if (unlikely(READ_ONCE(cache_dirty) + READ_ONCE(cache_writing) > background()))
         balance_slow(c);
 }

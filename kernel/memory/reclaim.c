@@ -16,8 +16,10 @@ static struct spinlock lock = SPINLOCK_INIT;
 static struct shrinker *shrinkers;
 static struct thread *reclaimer;
 static bool made; // the thread, or somebody is at it
-static bool wanted;              // the thread is to look
-static uint32_t rounds, gained;  // of the thread: finished, and those that gave something
+static bool wanted;  // the thread is to look
+static bool asked;   // somebody waits for a round, however much is free
+static bool resting; // there is nothing to be had: page_alloc() does not wake the thread
+static uint32_t begun, finished, gained; // rounds of the thread; those that gave something
 static struct waitq round_wait = WAITQ_INIT(round_wait);
 bool reclaim_is_current(void) { return thread_current()->reclaims; }
 
@@ -26,39 +28,48 @@ uint64_t reclaim_pages(uint64_t pages, bool wait) {
     if (reclaim_is_current()) // it is at it already, and its memory ran out
         return 0;
     thread_current()->reclaims = true;
-    for (struct shrinker *s = load_acquire(&shrinkers); s && got < pages; s = s->next)
-        got += s->reclaim(pages - got, wait);
+    for (struct shrinker *s = load_acquire(&shrinkers); s; s = s->next)
+        got += s->reclaim(pages, wait);
     thread_current()->reclaims = false;
     return got;
 }
 
-void reclaim_wake(void) {
+static void wake(void) {
     struct thread *t = load_acquire(&reclaimer);
     if (t && !atomic_xchg(&wanted, true))
         thread_wake(t);
 }
 
+void reclaim_wake(void) {
+    if (!READ_ONCE(resting))
+        wake();
+}
+
+// One round. Did it give something?
+static bool round_of_work(void) {
+    atomic_add(&begun, 1);
+    bool won = reclaim_pages(4 * BATCH, true) > 0;
+    if (won)
+        atomic_add(&gained, 1);
+    store_release(&finished, begun);
+    waitq_wake_all(&round_wait);
+    return won;
+}
+
 static void work(void *arg) {
+    bool more = true;
     for (;;) {
+        WRITE_ONCE(resting, !more);
         thread_prepare_sleep(false);
         if (!READ_ONCE(wanted))
-            (void)thread_sleep_until(NSEC_MAX);
+            (void)thread_sleep_until(more ? NSEC_MAX : time_monotonic() + PAUSE);
         else
             thread_cancel_sleep();
         WRITE_ONCE(wanted, false);
-        bool more = true;
-        while (more && page_free_count() < reclaim_high) {
-            more = reclaim_pages(4 * BATCH, false) > 0 || reclaim_pages(4 * BATCH, true) > 0;
-            atomic_add(&gained, more);
-            atomic_add(&rounds, 1);
-            waitq_wake_all(&round_wait);
+        more = true;
+        while (more && (atomic_xchg(&asked, false) || page_free_count() < reclaim_high)) {
+            more = round_of_work();
             sched_point();
-        }
-        atomic_add(&rounds, 1);
-        waitq_wake_all(&round_wait);
-        if (!more) { // not again at once
-            thread_prepare_sleep(false);
-            (void)thread_sleep_until(time_monotonic() + PAUSE);
         }
     }
 }
@@ -95,9 +106,10 @@ bool reclaim_make_room(void) {
     if (reclaim_pages(BATCH, false))
         return true;
     // What is left must be written first, perhaps with a lock that the caller holds: the thread does it, and is not waited for too long.
-    uint32_t seen = READ_ONCE(rounds), won = READ_ONCE(gained);
-    reclaim_wake();
-    (void)wait_event_until(&round_wait, READ_ONCE(rounds) - seen >= 2, time_monotonic() + PATIENCE, false);
+    uint32_t round = READ_ONCE(begun) + 1, won = READ_ONCE(gained);
+    WRITE_ONCE(asked, true);
+    wake();
+    (void)wait_event_until(&round_wait, (int32_t)(load_acquire(&finished) - round) >= 0, time_monotonic() + PATIENCE, false);
     return READ_ONCE(gained) != won;
 }
 
@@ -105,6 +117,20 @@ bool reclaim_make_room_now(void) {
     if (!load_acquire(&shrinkers) || reclaim_is_current())
         return false;
     return reclaim_pages(BATCH, false) || reclaim_pages(BATCH, true);
+}
+
+bool reclaim_until(uint64_t free) {
+    while (page_free_count() < free)
+        if (!reclaim_make_room())
+            return false;
+    return true;
+}
+
+uint64_t reclaim_count(void) {
+    uint64_t pages = 0;
+    for (const struct shrinker *s = load_acquire(&shrinkers); s; s = s->next)
+        pages += s->count ? s->count() : 0;
+    return pages;
 }
 
 void reclaim_expect(uint64_t pages) {

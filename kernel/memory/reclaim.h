@@ -11,6 +11,7 @@ struct shrinker {
     const char *name;
     // Gives back about `pages` pages. `wait`: may sleep, and write what must be written first. How many it gave back; 0: it has none.
     uint64_t (*reclaim)(uint64_t pages, bool wait);
+    uint64_t (*count)(void); // pages that it could give back soon, about; for /proc/meminfo. May be NULL
     struct shrinker *next;
 };
 // For good. The first one makes the thread, so thread context, no spinlock held. Again for the same one: nothing happens.
@@ -22,6 +23,9 @@ uint64_t reclaim_pages(uint64_t pages, bool wait);
 bool reclaim_make_room(void);
 // The same for those who hold no such lock: they do the work.
 bool reclaim_make_room_now(void);
+// The same until so many pages are free. False: that many cannot be had.
+bool reclaim_until(uint64_t free);
+uint64_t reclaim_count(void); // pages that could be given back
 // So many pages are about to be allocated for a cache: when few are free, as many go first. Does not sleep.
 void reclaim_expect(uint64_t pages);
 
