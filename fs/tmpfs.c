@@ -16,9 +16,15 @@ static const struct tmpfs_kind plain = {&tmpfs_directory_ops, &directory_ops};
 bool tmpfs_owns(const struct inode *inode) { return inode->sb->flags & SB_TMPFS; }
 
 struct tmpfs_inode *tmpfs_inode_alloc(struct superblock *sb, const struct inode_ops *ops, uint32_t mode) {
-    struct tmpfs_inode *t = slab_alloc(&inode_cache);
-    if (!t)
+    struct tmpfs_limits *l = sb->limits;
+    if (unlikely(l != NULL) && !tmpfs_take_inode(l))
         return NULL;
+    struct tmpfs_inode *t = slab_alloc(&inode_cache);
+    if (!t) {
+        if (l)
+            atomic_sub(&l->inodes_used, 1);
+        return NULL;
+    }
     inode_init(&t->inode, sb, ops, mode);
     backing_init(&t->backing, &tmpfs_backing_ops);
     t->pages = (struct pagetree){0};
@@ -50,6 +56,8 @@ void tmpfs_inode_free(struct inode *inode) {
         tmpfs_drop_pages(t, 0, ~0UL);
     if (t->target != t->short_target)
         kfree(t->target);
+    if (unlikely(inode->sb->limits != NULL))
+        atomic_sub(&inode->sb->limits->inodes_used, 1);
     slab_free(&inode_cache, t);
 }
 
@@ -278,31 +286,6 @@ struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode) {
     }
     return sb;
 }
-
-// Options: mode=OCTAL, uid=N, gid=N. Others (size=, nr_inodes=) are accepted: the limit is the machine's memory.
-static struct superblock *tmpfs_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
-    uint32_t mode = 01777, uid = 0, gid = 0;
-    for (const char *o = options; o && *o; o = strchr(o, ',') ? strchr(o, ',') + 1 : NULL) {
-        uint32_t *value = strncmp(o, "mode=", 5) == 0  ? &mode
-                          : strncmp(o, "uid=", 4) == 0 ? &uid
-                          : strncmp(o, "gid=", 4) == 0 ? &gid
-                                                       : NULL;
-        if (!value)
-            continue;
-        unsigned base = value == &mode ? 8 : 10;
-        *value = 0;
-        for (const char *s = strchr(o, '=') + 1; *s >= '0' && *s < (char)('0' + base); s++)
-            *value = *value * base + (*s - '0');
-    }
-    struct superblock *sb = tmpfs_superblock(type, mode & 07777);
-    if (!IS_ERR(sb)) {
-        sb->root->inode->uid = uid;
-        sb->root->inode->gid = gid;
-    }
-    return sb;
-}
-
-const struct fs_type tmpfs_type = {.name = "tmpfs", .nodev = true, .mount = tmpfs_mount};
 
 // --- memfd_create(2): files of a tmpfs that is mounted nowhere ---
 

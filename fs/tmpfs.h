@@ -32,6 +32,17 @@ struct tmpfs_kind {
     const struct file_ops *directory_file_ops;
 };
 
+// What a mounted tmpfs may take (superblock.limits); 0: no limit. The root, and others that the kernel makes for itself, have none.
+struct tmpfs_limits {
+    uint64_t pages, pages_used, inodes, inodes_used;
+    uint32_t mode, uid, gid; // as the mount's options said
+};
+
+// --- tmpfs_mount.c: one page, one inode more. False: there may be no more. ---
+bool tmpfs_take_page(struct tmpfs_limits *l);
+bool tmpfs_take_inode(struct tmpfs_limits *l);
+bool tmpfs_full(const struct tmpfs_limits *l);
+
 // --- tmpfs.c ---
 struct tmpfs_inode *tmpfs_inode_alloc(struct superblock *sb, const struct inode_ops *ops, uint32_t mode); // refs 1. NULL: no memory
 void tmpfs_inode_free(struct inode *inode);

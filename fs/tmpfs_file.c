@@ -36,6 +36,9 @@ struct page *tmpfs_new_page(bool zero) { return budget_take() ? page_alloc(0, ze
 // Adds a page, taking over its reference; when there is one already, -EEXIST and the reference stays the caller's.
 int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page) {
     struct tmpfs_inode *t = tmpfs_of(inode);
+    struct tmpfs_limits *l = inode->sb->limits;
+    if (unlikely(l != NULL) && !tmpfs_take_page(l))
+        return -ENOSPC;
     page->flags |= PAGE_CACHE;
     page->owner = t;
     page->index = index;
@@ -46,6 +49,8 @@ int tmpfs_add_page(struct inode *inode, uint64_t index, struct page *page) {
     spin_unlock(&inode->spin);
     if (err == 0)
         page_count(PAGE_CACHE, 1);
+    else if (l)
+        atomic_sub(&l->pages_used, 1);
     return err;
 }
 
@@ -90,6 +95,8 @@ void tmpfs_drop_pages(struct tmpfs_inode *t, uint64_t first, uint64_t end) {
     }
     if (dropped)
         page_count(PAGE_CACHE, -dropped);
+    if (unlikely(t->inode.sb->limits != NULL))
+        atomic_sub(&t->inode.sb->limits->pages_used, (uint64_t)dropped);
 }
 
 static void zero_in_page(struct tmpfs_inode *t, uint64_t from, uint64_t to) {
@@ -358,7 +365,10 @@ static struct page *backing_get_page(struct backing *b, uint64_t index, bool wri
     if (unlikely(write && (READ_ONCE(t->seals) & F_SEAL_WRITE)) && sealed(t))
         return ERR_PTR(-EFAULT);
     struct page *p = get_page(t, index);
-    return p ? p : ERR_PTR(-ENOMEM);
+    if (likely(p))
+        return p;
+    const struct tmpfs_limits *l = t->inode.sb->limits;
+    return ERR_PTR(l && tmpfs_full(l) ? -EFAULT : -ENOMEM); // a full file system is the program's business: SIGBUS
 }
 
 static void backing_ref(struct backing *b) { inode_pin(&backing_inode(b)->inode); }

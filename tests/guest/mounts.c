@@ -280,6 +280,62 @@ static void wrong(void)
     waitpid(pid, NULL, 0);
 }
 
+static void fill(const char *name, long size)
+{
+    char *block = calloc(1, 4096);
+    int fd = open(name, O_CREAT | O_WRONLY, 0644);
+    long n, total = 0;
+    while ((n = write(fd, block, 4096)) > 0)
+        total += n;
+    printf("%s: %ld bytes, then %s\n", name, total, errno_name(errno));
+    SHOW(ftruncate(fd, size));
+    close(fd);
+    free(block);
+}
+
+static void limits(void)
+{
+    struct statfs s;
+    struct stat st;
+    char name[32];
+    SHOW(mount("l", "f", "tmpfs", 0, "size=65536,nr_inodes=10,mode=700,uid=5,gid=6"));
+    stat("f", &st);
+    printf("mode %o uid %u gid %u\n", st.st_mode & 07777, st.st_uid, st.st_gid);
+    statfs("f", &s);
+    printf("%ld of %ld blocks free, %ld of %ld inodes\n", (long)s.f_bfree, (long)s.f_blocks, (long)s.f_ffree, (long)s.f_files);
+    fill("f/big", 8192);
+    statfs("f", &s);
+    printf("%ld of %ld blocks free\n", (long)s.f_bfree, (long)s.f_blocks);
+    fill("f/more", 0);
+    for (int i = 0; i < 12; i++) {
+        snprintf(name, sizeof name, "f/n%d", i);
+        if (make(name) < 0) {
+            printf("%s: %s\n", name, errno_name(errno));
+            break;
+        }
+    }
+    SHOW(mkdir("f/d", 0755));
+    SHOW(symlink("x", "f/s"));
+    SHOW(unlink("f/n0"));
+    SHOW(mkdir("f/d", 0755));
+    SHOW(mount(NULL, "f", NULL, MS_REMOUNT, "size=4096"));
+    SHOW(mount(NULL, "f", NULL, MS_REMOUNT, "size=128k"));
+    SHOW(mount(NULL, "f", NULL, MS_REMOUNT, "nr_inodes=2"));
+    fill("f/big", 0);
+    int fd = open("f/big", O_RDWR);
+    SHOW(fallocate(fd, 0, 0, 1 << 20));
+    SHOW(ftruncate(fd, 1 << 20));
+    close(fd);
+    SHOW(umount("f"));
+    SHOW(mount("l", "f", "tmpfs", 0, "size=12x"));
+    SHOW(mount("l", "f", "tmpfs", 0, "mode=9"));
+    SHOW(mount("l", "f", "tmpfs", 0, "nonsense=1"));
+    SHOW(mount("l", "f", "tmpfs", 0, "size=1m,nr_inodes=1k,mode=1777"));
+    statfs("f", &s);
+    printf("%ld blocks, %ld inodes\n", (long)s.f_blocks, (long)s.f_files);
+    SHOW(umount("f"));
+}
+
 static void roots(void)
 {
     char name[256];
@@ -357,6 +413,7 @@ int main(void)
     unmounting();
     propagation();
     wrong();
+    limits();
     roots();
     return 0;
 }

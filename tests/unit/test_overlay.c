@@ -1,5 +1,5 @@
 // link: tests/unit/fs_fakes.c fs/dentry.c fs/directory.c fs/inode.c fs/cache/inode_table.c fs/xattr.c fs/mount.c fs/superblock.c fs/path.c
-// link: fs/pathname.c fs/names.c fs/rename.c fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/pagetree.c
+// link: fs/pathname.c fs/names.c fs/rename.c fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/tmpfs_mount.c fs/pagetree.c
 // link: fs/pipe.c fs/pipe_open.c fs/lock.c fs/poll.c fs/epoll.c fs/inotify.c kernel/memory/uio.c kernel/threads/wait.c
 // link: fs/overlay/super.c fs/overlay/lower.c fs/overlay/names.c fs/overlay/directory.c fs/overlay/file.c
 // flags: -D__KERNEL__
