@@ -28,27 +28,20 @@ static inline void accessed(struct file *f, struct inode *inode) {
         accessed_slow(f, inode);
 }
 
-static unsigned how_to_read(const struct file *f) {
-    return f->advice == POSIX_FADV_RANDOM ? READ_RANDOM : f->advice == POSIX_FADV_SEQUENTIAL ? READ_SEQUENTIAL : 0;
-}
-
-int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos) {
-    struct inode *inode = f->inode;
-    struct page_cache *c = inode->cache;
-    uint64_t start = *pos, size = READ_ONCE(inode->size);
+int64_t page_cache_read(struct page_cache *c, struct uio *u, uint64_t *pos, unsigned advice) {
+    unsigned how = advice == POSIX_FADV_RANDOM ? READ_RANDOM : advice == POSIX_FADV_SEQUENTIAL ? READ_SEQUENTIAL : 0;
+    uint64_t start = *pos, size = READ_ONCE(c->host->size);
     if (start >= size || !u->left)
         return 0;
     size_t total = MIN(u->left, size - start), left = total;
+    int64_t err = 0;
     bool slept;
     do {
         size_t offset = *pos & ~PAGE_MASK, n = MIN(PAGE_SIZE - offset, left);
         uint64_t pages = (offset + left + PAGE_SIZE - 1) >> PAGE_SHIFT;
-        struct page *p = cache_get(c, *pos >> PAGE_SHIFT, pages, how_to_read(f), &slept);
+        struct page *p = cache_get(c, *pos >> PAGE_SHIFT, pages, how, &slept);
         if (IS_ERR(p)) {
-            if (PTR_ERR(p) == -EFAULT) // the file was cut meanwhile
-                break;
-            if (left == total)
-                return PTR_ERR(p);
+            err = PTR_ERR(p) == -EFAULT ? 0 : PTR_ERR(p); // -EFAULT: the file was cut meanwhile
             break;
         }
         size_t done = uio_put(u, (char *)page_to_virt(p) + offset, n);
@@ -56,14 +49,19 @@ int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos) {
         *pos += done;
         left -= done;
         if (unlikely(done < n)) {
-            if (left == total)
-                return -EFAULT;
+            err = -EFAULT;
             break;
         }
         sched_point();
     } while (unlikely(left) && !thread_is_killed());
-    accessed(f, inode);
-    return total - left;
+    return left < total ? (int64_t)(total - left) : err;
+}
+
+int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos) {
+    int64_t n = page_cache_read(f->inode->cache, u, pos, f->advice);
+    if (n > 0)
+        accessed(f, f->inode);
+    return n;
 }
 
 // --- write ---
@@ -136,6 +134,24 @@ static int64_t write_page(struct page_cache *c, struct uio *u, uint64_t at, size
     return done;
 }
 
+int64_t page_cache_write(struct page_cache *c, struct uio *u, uint64_t *pos, uint64_t end) {
+    uint64_t start = *pos;
+    int64_t err = 0;
+    while (err == 0 && *pos < end) {
+        size_t n = MIN(PAGE_SIZE - (*pos & ~PAGE_MASK), end - *pos);
+        int64_t done = write_page(c, u, *pos, n);
+        if (unlikely(done < (int64_t)n))
+            err = done < 0 ? done : -EFAULT;
+        if (done > 0)
+            *pos += done;
+        page_cache_balance(c);
+        sched_point();
+        if (unlikely(thread_is_killed()))
+            break;
+    }
+    return *pos > start ? (int64_t)(*pos - start) : err;
+}
+
 static int64_t check_limits(uint64_t at, size_t n) {
     struct process *p = process_current();
     uint64_t limit = p == &kernel_process ? ~0ul : p->limits[RLIMIT_FSIZE].rlim_cur;
@@ -151,38 +167,23 @@ static int64_t check_limits(uint64_t at, size_t n) {
 static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
     struct inode *inode = f->inode;
     struct page_cache *c = inode->cache;
-    uint64_t at = (f->flags & O_APPEND) || u->append ? inode->size : *pos, start = at;
-    int64_t allowed = check_limits(at, u->left), err = 0;
+    uint64_t at = (f->flags & O_APPEND) || u->append ? inode->size : *pos;
+    int64_t allowed = check_limits(at, u->left), err;
     if (allowed < 0)
         return allowed;
-    uint64_t end = at + allowed;
     err = inode_drop_privileges(inode);
     if (unlikely(err == 0 && at > inode->size))
         err = cache_zero_tail(c, inode->size, at);
-    while (err == 0 && at < end) {
-        size_t n = MIN(PAGE_SIZE - (at & ~PAGE_MASK), end - at);
-        int64_t done = write_page(c, u, at, n);
-        if (unlikely(done < 0)) {
-            err = done;
-            break;
-        }
-        at += done;
-        if (unlikely((size_t)done < n)) {
-            err = -EFAULT;
-            break;
-        }
-        page_cache_balance(c);
-        sched_point();
-        if (unlikely(thread_is_killed()))
-            break;
-    }
-    if (at == start)
+    if (err < 0)
         return err;
+    int64_t n = page_cache_write(c, u, &at, at + allowed);
+    if (n <= 0)
+        return n;
     inode_touch_change(inode);
     if (c->ops->changed)
         c->ops->changed(c, false);
     *pos = at;
-    return at - start;
+    return n;
 }
 
 int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos) {

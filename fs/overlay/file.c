@@ -4,6 +4,7 @@
 // short gives up what lies behind for good (lower_end), and copies the page that the end is in.
 // Locks: as in tmpfs_file.c. lower_end shrinks under inode.lock and inode.spin, and a page that was copied without inode.lock (by a
 // fault) is put into the tree only if it lies before lower_end still.
+#include "fs/cache/pagecache.h"
 #include "fs/overlay/overlay.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
@@ -64,7 +65,7 @@ static int put_page(struct tmpfs_inode *t, uint64_t index, struct page *page, bo
 static int fill_from_lower(struct tmpfs_inode *t, uint64_t index, struct page *page) {
     struct uio_vec one;
     struct uio u = uio_one(&one, (uint64_t)(uintptr_t)page_to_virt(page), PAGE_SIZE, false);
-    int64_t n = lower_read(t->lower, &u, index << PAGE_SHIFT, PAGE_SIZE);
+    int64_t n = lower_read(t->lower, &u, index << PAGE_SHIFT, PAGE_SIZE, 0);
     return n == PAGE_SIZE ? 0 : n < 0 ? (int)n : -EIO;
 }
 
@@ -144,13 +145,22 @@ static uint64_t lower_run(struct tmpfs_inode *t, uint64_t index) {
     return end - index;
 }
 
-static size_t read_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n) {
-    struct page *p = tmpfs_find_page(t, at >> PAGE_SHIFT);
+// Bytes of one page, whosever it is. As many as n, fewer after a fault, or -errno.
+static inline int64_t read_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n) {
+    uint64_t index = at >> PAGE_SHIFT;
+    struct page *p = READ_ONCE(t->pages.count) ? tmpfs_find_page(t, index) : NULL;
+    if (!p && index < READ_ONCE(t->lower_end)) {
+        if (!t->lower->cache)
+            return lower_read(t->lower, u, at, n, 0);
+        p = page_cache_get(t->lower->cache, index);
+        if (unlikely(IS_ERR(p)))
+            return PTR_ERR(p);
+    }
     if (!p)
-        return uio_put_zero(u, n);
+        return (int64_t)uio_put_zero(u, n);
     size_t done = uio_put(u, (char *)page_to_virt(p) + (at & ~PAGE_MASK), n);
-    tmpfs_drop_page(p);
-    return done;
+    page_unref(p);
+    return (int64_t)done;
 }
 
 static int64_t overlay_read(struct file *f, struct uio *u, uint64_t *pos) {
@@ -161,9 +171,14 @@ static int64_t overlay_read(struct file *f, struct uio *u, uint64_t *pos) {
     size_t total = MIN(u->left, size - start), left = total;
     int64_t done = 0;
     while (left) {
-        uint64_t run = lower_run(t, *pos >> PAGE_SHIFT);
-        size_t n = MIN(((run ? run : 1) << PAGE_SHIFT) - (*pos & ~PAGE_MASK), left);
-        done = run ? lower_read(t->lower, u, *pos, n) : (int64_t)read_page(t, u, *pos, n);
+        size_t offset = *pos & ~PAGE_MASK, n = MIN(PAGE_SIZE - offset, left);
+        uint64_t run = n < left ? lower_run(t, *pos >> PAGE_SHIFT) : 0;
+        if (run > 1) { // as many pages at once as the lower file has in a row: it reads them at once, too
+            n = MIN((run << PAGE_SHIFT) - offset, left);
+            done = lower_read(t->lower, u, *pos, n, f->advice);
+        } else {
+            done = read_page(t, u, *pos, n);
+        }
         if (unlikely(done < 0))
             break;
         *pos += (uint64_t)done;

@@ -62,11 +62,12 @@ void lower_close(struct file *f) {
         dentry_unref(f->path.dentry);
 }
 
-int64_t lower_read(struct inode *below, struct uio *u, uint64_t at, size_t n) {
+int64_t lower_read(struct inode *below, struct uio *u, uint64_t at, size_t n, unsigned advice) {
     struct file f;
     size_t before = u->left, total = 0;
     int64_t done = 0;
     lower_open(&f, below);
+    f.advice = advice;
     while (total < n) {
         uint64_t pos = at + total;
         u->left = n - total;

@@ -35,7 +35,8 @@ int lower_lookup(struct inode *dir, const char *name, size_t len, uint32_t hash,
 void lower_open(struct file *f, struct inode *below);
 void lower_close(struct file *f);
 // Bytes of a file; zeroes behind its end. As many as n, fewer after a fault, -errno when there are none.
-int64_t lower_read(struct inode *below, struct uio *u, uint64_t at, size_t n);
+// `advice`: as file.advice.
+int64_t lower_read(struct inode *below, struct uio *u, uint64_t at, size_t n, unsigned advice);
 
 // --- names.c, directory.c, file.c ---
 extern const struct inode_ops overlay_directory_ops, overlay_inode_ops;

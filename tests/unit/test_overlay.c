@@ -1,5 +1,5 @@
 // link: tests/unit/fs_fakes.c fs/dentry.c fs/directory.c fs/inode.c fs/cache/inode_table.c fs/xattr.c fs/mount.c fs/superblock.c fs/path.c
-// link: fs/pathname.c fs/names.c fs/rename.c fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/tmpfs_mount.c fs/pagetree.c
+// link: fs/pathname.c fs/names.c fs/rename.c fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/tmpfs_mount.c fs/seqbuf.c fs/pagetree.c
 // link: fs/pipe.c fs/pipe_open.c fs/lock.c fs/poll.c fs/epoll.c fs/inotify.c kernel/memory/uio.c kernel/threads/wait.c
 // link: fs/overlay/super.c fs/overlay/lower.c fs/overlay/names.c fs/overlay/directory.c fs/overlay/file.c
 // flags: -D__KERNEL__
@@ -13,9 +13,13 @@
 
 #include <cmocka.h>
 
+#include "fs/cache/pagecache.h"
 #include "fs/overlay/overlay.h"
 #include "kernel/log.h"
 #include "tests/unit/fs_model.h"
+
+/* A tmpfs has no page cache. */
+struct page *page_cache_get(struct page_cache *c, uint64_t index) { return ERR_PTR(-EIO); }
 
 static struct superblock *low, *over;
 
