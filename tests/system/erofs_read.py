@@ -130,6 +130,17 @@ def tree_checked():
     compared("microvm", "--preserve-mtime", kernel=checked.kernel(), memory="128M")
 
 
+@test("erofs/tree/memory")
+def tree_memory():
+    """As the root, an image in the initrd, where whole pages are shown in place."""
+    with room() as directory:
+        top = root(directory)
+        data = make_tree(top, small=True)
+        got = knarr("-v", "-m", "64M", "--kernel", checked.kernel(), "--root", top, "/program", "/tree")
+        checked.silent(got)
+        compare(execute([compiled(*TREE), data]), got)
+
+
 @test("erofs/corrupt")
 def corrupt():
     """A few disks in one machine, each with an image damaged in its own way."""
