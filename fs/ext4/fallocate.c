@@ -30,6 +30,21 @@ static int zero_bytes(struct inode *inode, uint64_t from, uint64_t to) {
     return 0;
 }
 
+// Pages at the end that are dropped are never written: the size on the disk would not grow with them.
+static int update_disk_size(struct ext4_inode *i) {
+    struct ext4_handle h;
+    int err = i->disk_size < i->vfs.size ? ext4_begin(&h, EXT4_FS(i->vfs.sb), 2) : 1;
+    if (err)
+        return MIN(err, 0);
+    rwmutex_write_lock(&i->map);
+    i->disk_size = i->vfs.size;
+    WRITE_ONCE(i->data_seq, h.t->seq);
+    err = ext4_inode_write(&h, i);
+    rwmutex_write_unlock(&i->map);
+    ext4_end(&h);
+    return err;
+}
+
 static int punch_hole(struct inode *inode, uint64_t offset, uint64_t end) {
     struct ext4_inode *i = ext4_i(inode);
     struct ext4_fs *fs = EXT4_FS(inode->sb);
@@ -44,6 +59,8 @@ static int punch_hole(struct inode *inode, uint64_t offset, uint64_t end) {
     int err = zero_bytes(inode, offset, MIN(first << PAGE_SHIFT, MIN(end, size)));
     if (err == 0)
         err = zero_bytes(inode, last << PAGE_SHIFT, MIN(end, size));
+    if (err == 0 && first < last)
+        err = update_disk_size(i);
     if (err < 0 || first >= last)
         return err;
     uint32_t shift = PAGE_SHIFT - fs->block_shift;

@@ -458,6 +458,7 @@ struct inode *ext4_inode_new(struct ext4_handle *h, struct inode *dir, uint32_t 
     if (fs->has_extents && (S_ISREG(mode) || S_ISDIR(mode)))
         ext4_extent_init(i);
     set_seed(i);
+    i->data_seq = h->t->seq;
     err = write_inode(h, i, true);
     if (err < 0) {
         (void)ext4_inode_number_free(h, ino, S_ISDIR(mode));
