@@ -231,58 +231,11 @@ void blockdev_release(struct block_device *dev, const void *holder) {
 
 static int64_t cached_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct blockdev_file *b = blockdev_file(f);
-    struct page_cache *c = b->inode->cache;
-    uint64_t start = *pos, size = (uint64_t)blockdev_size(b->dev);
-    if (start >= size || !u->left)
+    if (*pos >= (uint64_t)blockdev_size(b->dev) || !u->left)
         return 0;
     if (f->flags & O_DIRECT)
         return blockdev_direct(f, BLOCK_READ, u, pos);
-    uint64_t end = start + MIN(u->left, size - start);
-    int64_t err = 0;
-    while (*pos < end && !err) {
-        struct page *p = page_cache_get(c, *pos >> PAGE_SHIFT);
-        if (IS_ERR(p)) {
-            err = PTR_ERR(p);
-            break;
-        }
-        size_t n = MIN(PAGE_SIZE - (*pos & ~PAGE_MASK), end - *pos);
-        size_t done = uio_put(u, (char *)page_to_virt(p) + (*pos & ~PAGE_MASK), n);
-        page_unref(p);
-        *pos += done;
-        if (done < n)
-            err = -EFAULT;
-        sched_point();
-    }
-    return *pos > start ? (int64_t)(*pos - start) : err;
-}
-
-// A page that was to be overwritten as a whole, and therefore not read, got only its first bytes: the rest comes from the device.
-static void read_rest(struct block_device *dev, struct page *p, uint64_t at, size_t done) {
-    struct page *old = page_alloc(0, 0);
-    uint32_t len = page_bytes(dev, at >> PAGE_SHIFT);
-    if (old && block_io(dev, BLOCK_READ, at / SECTOR_SIZE, page_to_virt(old), len) == 0)
-        memcpy((char *)page_to_virt(p) + done, (char *)page_to_virt(old) + done, len - done);
-    if (old)
-        page_unref(old);
-}
-
-// One page's piece. Bytes, or -errno.
-static int64_t write_page(struct blockdev_file *b, struct uio *u, uint64_t at, size_t n) {
-    struct page_cache *c = b->inode->cache;
-    unsigned from = at & ~PAGE_MASK;
-    struct page *there = n == PAGE_SIZE ? page_cache_peek(c, at >> PAGE_SHIFT) : NULL;
-    struct page *p = page_cache_get_write(c, at >> PAGE_SHIFT, from, from + (unsigned)n);
-    if (!IS_ERR(p)) {
-        size_t done = uio_get(u, (char *)page_to_virt(p) + from, n);
-        if (unlikely(done < n) && n == PAGE_SIZE && !there)
-            read_rest(b->dev, p, at, done);
-        page_cache_dirty(c, p);
-        page_unref(p);
-        n = done;
-    }
-    if (there)
-        page_unref(there);
-    return IS_ERR(p) ? PTR_ERR(p) : n ? (int64_t)n : -EFAULT;
+    return page_cache_read(b->inode->cache, u, pos, f->advice);
 }
 
 static int64_t cached_write(struct file *f, struct uio *u, uint64_t *pos) {
@@ -296,20 +249,10 @@ static int64_t cached_write(struct file *f, struct uio *u, uint64_t *pos) {
         return -ENOSPC;
     if (f->flags & O_DIRECT)
         return blockdev_direct(f, BLOCK_WRITE, u, pos);
-    uint64_t end = start + MIN(u->left, size - start);
-    int64_t err = 0;
     mutex_lock(&b->inode->lock);
-    while (*pos < end && err >= 0) {
-        size_t n = MIN(PAGE_SIZE - (*pos & ~PAGE_MASK), end - *pos);
-        err = write_page(b, u, *pos, n);
-        if (err > 0)
-            *pos += (uint64_t)err;
-        if (err < (int64_t)n)
-            break;
-        sched_point();
-    }
+    int64_t n = page_cache_write(b->inode->cache, u, pos, start + MIN(u->left, size - start));
     mutex_unlock(&b->inode->lock);
-    return *pos > start ? (int64_t)(*pos - start) : err;
+    return n;
 }
 
 static int device_sync(struct file *f, bool data_only) {

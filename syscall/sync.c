@@ -73,7 +73,7 @@ static void advise(struct page_cache *c, uint64_t offset, uint64_t len, unsigned
     }
 }
 
-// Other advice is ignored; what is wrong with it is still said.
+// POSIX_FADV_NOREUSE is ignored, as on Linux for long; what is wrong with advice is said in any case.
 long sys_fadvise64(uint64_t fd, uint64_t offset, uint64_t len, uint64_t advice) {
     struct file *f = fd_get(fd);
     if (!f)
@@ -81,6 +81,8 @@ long sys_fadvise64(uint64_t fd, uint64_t offset, uint64_t len, uint64_t advice) 
     long err = S_ISFIFO(f->inode->mode) ? -ESPIPE : (int64_t)len < 0 || (unsigned)advice > 5 ? -EINVAL : 0;
     if (err == 0 && page_cache_of(f->inode))
         advise(page_cache_of(f->inode), offset, len, (unsigned)advice);
+    if (err == 0 && advice <= POSIX_FADV_SEQUENTIAL)
+        f->advice = (uint8_t)advice;
     file_unref(f);
     return err;
 }

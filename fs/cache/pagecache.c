@@ -15,6 +15,7 @@
 #include "kernel/string.h"
 
 #define WAITQS 32
+#define PREFETCH_MAX 2048 // pages of one madvise(2)
 
 struct spinlock cache_lock = SPINLOCK_INIT;
 struct list cache_list = LIST_INIT(cache_list), cache_dirty_list = LIST_INIT(cache_dirty_list);
@@ -573,7 +574,12 @@ static int backing_sync(struct backing *b, uint64_t index, uint64_t count) {
     return page_cache_sync(backing_cache(b), index, count);
 }
 
+static void backing_prefetch(struct backing *b, uint64_t first, uint64_t count) {
+    page_cache_prefetch(backing_cache(b), first, MIN(count, PREFETCH_MAX));
+}
+
 static const struct backing_ops cache_backing_ops = {
+    .prefetch = backing_prefetch,
     .get_page = backing_get_page,
     .ref = backing_ref,
     .unref = backing_unref,

@@ -113,6 +113,10 @@ void page_cache_abandon(struct inode *inode);
 struct page_cache *page_cache_of(struct inode *inode); // inode->cache: NULL for others
 int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos);
 int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos); // takes inode.lock, O_APPEND, limits, times, set-ID bits
+// The parts of the two without a file: bytes, or -errno when there are none. The first reads up to host->size (`advice`: POSIX_FADV_*), the
+// second writes up to `end`, with inode.lock held, and grows host->size; limits and times are the caller's business.
+int64_t page_cache_read(struct page_cache *c, struct uio *u, uint64_t *pos, unsigned advice);
+int64_t page_cache_write(struct page_cache *c, struct uio *u, uint64_t *pos, uint64_t end);
 struct backing *page_cache_map(struct file *f, unsigned prot, unsigned flags);
 int page_cache_fsync(struct file *f, bool data_only); // the data alone: the file system adds its own part
 

@@ -96,7 +96,7 @@ static uint64_t scan_piece(struct page_cache *c, uint64_t *looked, uint64_t limi
     }
     spin_unlock(&c->host->spin);
     if (w.mapped_end)
-        backing_unshow(&c->backing, w.mapped_first, w.mapped_end - w.mapped_first);
+        backing_unshow_idle(&c->backing, w.mapped_first, w.mapped_end - w.mapped_first);
     for (unsigned i = 0; i < w.count; i++)
         page_unref(w.gone[i]);
     return w.count;

@@ -34,6 +34,8 @@ struct backing_ops {
     void (*mapped)(struct backing *b, int change);
     // MADV_REMOVE: makes the pages a hole that reads as zeroes. May be NULL (-EOPNOTSUPP).
     int (*punch)(struct backing *b, uint64_t first, uint64_t count);
+    // MADV_WILLNEED: starts to get the pages, without waiting for them. May be NULL.
+    void (*prefetch)(struct backing *b, uint64_t first, uint64_t count);
 };
 // The owner embeds it and calls backing_init. Reverse mapping: every VMA that shows the object is on its list.
 struct backing {
@@ -171,6 +173,7 @@ uint64_t shared_memory_resident(struct backing *b); // its pages that exist
 void backing_unmap(struct backing *b, uint64_t first, uint64_t count);
 // The object has other pages in their place, or will get them again: what private mappings have copied stays.
 void backing_unshow(struct backing *b, uint64_t first, uint64_t count);
+void backing_unshow_idle(struct backing *b, uint64_t first, uint64_t count); // not from mappings that are locked in memory
 // Is there a shared mapping that is writable, or may become so by mprotect?
 bool backing_mapped_writable(struct backing *b);
 

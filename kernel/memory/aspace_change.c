@@ -177,6 +177,18 @@ static long check_mapped(struct aspace *as, uaddr_t start, uaddr_t end) {
     return mapped ? 0 : -ENOMEM;
 }
 
+static long advise_willneed(struct aspace *as, uaddr_t start, uaddr_t end) {
+    rwmutex_read_lock(&as->lock);
+    bool mapped = range_mapped(as, start, end);
+    for (struct vma *v = mapped ? vma_find(as, start) : NULL; v && v->start < end; v = v->next) {
+        uaddr_t from = MAX(start, v->start), to = MIN(end, v->end);
+        if (v->backing && v->backing->ops->prefetch)
+            v->backing->ops->prefetch(v->backing, (v->offset + (from - v->start)) >> PAGE_SHIFT, (to - from) >> PAGE_SHIFT);
+    }
+    rwmutex_read_unlock(&as->lock);
+    return mapped ? 0 : -ENOMEM;
+}
+
 long aspace_advise(struct aspace *as, uaddr_t addr, size_t len, int advice) {
     bool known = advice == MADV_NORMAL || advice == MADV_RANDOM || advice == MADV_SEQUENTIAL ||
                  advice == MADV_WILLNEED || advice == MADV_COLD || advice == MADV_PAGEOUT ||
@@ -219,9 +231,10 @@ long aspace_advise(struct aspace *as, uaddr_t addr, size_t len, int advice) {
     case MADV_KEEPONFORK: return advise_vm_flags(as, start, end, 0, VMA_WIPEONFORK);
     case MADV_HUGEPAGE: return advise_vm_flags(as, start, end, VMA_HUGE, VMA_NOHUGE);
     case MADV_NOHUGEPAGE: return advise_vm_flags(as, start, end, VMA_NOHUGE, VMA_HUGE);
+    case MADV_WILLNEED: return advise_willneed(as, start, end);
     case MADV_DONTDUMP: return advise_vm_flags(as, start, end, VMA_NODUMP, 0);
     case MADV_DODUMP: return advise_vm_flags(as, start, end, 0, VMA_NODUMP);
-    default: // hints about reading ahead and reclaiming, of which there is none
+    default: // hints about access patterns and reclaiming
         return check_mapped(as, start, end);
     }
 }

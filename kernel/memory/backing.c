@@ -8,7 +8,7 @@
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 
-static void unmap(struct backing *b, uint64_t first, uint64_t count, bool copies) {
+static void unmap(struct backing *b, uint64_t first, uint64_t count, bool copies, bool locked) {
     uint64_t last = count > ~0UL - first ? ~0UL : first + count; // excluded
     spin_lock(&b->lock);
     // First the mark: a fault that has its page already either sees it, or has put the page where the loop finds it.
@@ -16,7 +16,7 @@ static void unmap(struct backing *b, uint64_t first, uint64_t count, bool copies
     struct vma *v;
     list_for_each (v, &b->vmas, backing_link) {
         uint64_t low = v->offset >> PAGE_SHIFT, high = low + ((v->end - v->start) >> PAGE_SHIFT);
-        if (first >= high || last <= low)
+        if (first >= high || last <= low || (!locked && (v->flags & MAP_LOCKED)))
             continue;
         uaddr_t start = v->start + ((MAX(first, low) - low) << PAGE_SHIFT);
         uaddr_t end = v->start + ((MIN(last, high) - low) << PAGE_SHIFT);
@@ -24,14 +24,16 @@ static void unmap(struct backing *b, uint64_t first, uint64_t count, bool copies
     }
     if (unlikely(b->above != NULL)) {
         lock_nested();
-        unmap(b->above, first, count, copies);
+        unmap(b->above, first, count, copies, locked);
     }
     spin_unlock(&b->lock);
 }
 
-void backing_unmap(struct backing *b, uint64_t first, uint64_t count) { unmap(b, first, count, true); }
+void backing_unmap(struct backing *b, uint64_t first, uint64_t count) { unmap(b, first, count, true, true); }
 
-void backing_unshow(struct backing *b, uint64_t first, uint64_t count) { unmap(b, first, count, false); }
+void backing_unshow(struct backing *b, uint64_t first, uint64_t count) { unmap(b, first, count, false, true); }
+
+void backing_unshow_idle(struct backing *b, uint64_t first, uint64_t count) { unmap(b, first, count, false, false); }
 
 bool backing_mapped_writable(struct backing *b) {
     const struct vma *v;

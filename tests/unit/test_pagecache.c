@@ -157,6 +157,7 @@ void backing_unshow(struct backing *b, uint64_t first, uint64_t count) {
         unmap_page(f, i);
 }
 
+void backing_unshow_idle(struct backing *b, uint64_t first, uint64_t count) { backing_unshow(b, first, count); }
 void backing_unmap(struct backing *b, uint64_t first, uint64_t count) { backing_unshow(b, first, count); }
 
 /* As kernel/memory/fault.c does it. */
