@@ -285,6 +285,8 @@ void tty_process_exit(struct process *p) {}
 struct process *process_find(int pid) { return NULL; }
 __attribute__((weak)) struct process *process_next(int pid) { return NULL; }
 __attribute__((weak)) void vfs_sync_last(void) {}
+struct seqbuf;
+__attribute__((weak)) void seq_printf(struct seqbuf *s, const char *fmt, ...) {}
 __attribute__((weak)) int superblock_sync(struct superblock *sb) { return 0; }
 struct thread *thread_find(int tid) { return NULL; }
 void process_unref(struct process *p) {}
