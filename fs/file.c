@@ -53,8 +53,8 @@ void file_release(struct file *f) {
         atomic_sub(&f->path.mount->writers, 1);
         inode_put_write(f->inode);
     }
+    inode_unref(f->inode); // first: with the path the file system may go
     path_unref(&f->path);
-    inode_unref(f->inode);
     slab_free(&file_cache, f);
     atomic_sub(&file_count, 1);
 }

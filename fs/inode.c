@@ -51,9 +51,9 @@ void inode_unref(struct inode *inode) {
     inode->ops->release(inode);
 }
 
-void inode_pin(struct inode *inode) {
-    inode_ref(inode);
+struct inode *inode_pin(struct inode *inode) {
     atomic_add(&inode->sb->refs, 1);
+    return inode_ref(inode);
 }
 
 void inode_unpin(struct inode *inode) {

@@ -169,8 +169,8 @@ void superblock_unref(struct superblock *sb);
 int superblock_sync(struct superblock *sb);
 void vfs_sync(void);
 void vfs_sync_last(void); // before the end of the machine: the same, with a limit in time
-// A user of the inode that is no open file (a mapping): it keeps the file system, too, which cannot be unmounted meanwhile.
-void inode_pin(struct inode *inode);
+// A user of the inode that is no open file (a mapping, a call after its lookup): it keeps the file system, too, which cannot be unmounted meanwhile.
+struct inode *inode_pin(struct inode *inode); // the argument
 void inode_unpin(struct inode *inode);
 
 struct mount {

@@ -17,12 +17,12 @@ static unsigned lookup_flags(uint64_t flags) {
     return (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
 }
 
-// The inode that a descriptor stands for (not O_PATH), referenced.
+// The inode that a descriptor stands for (not O_PATH), pinned.
 static long inode_of_fd(int fd, struct inode **out, uint32_t *mount) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
-    *out = inode_ref(f->inode);
+    *out = inode_pin(f->inode);
     *mount = path_mount_flags(&f->path);
     file_unref(f);
     return 0;
@@ -46,7 +46,7 @@ long sys_faccessat2(uint64_t at, uint64_t name, uint64_t mode, uint64_t flags) {
         if (err == 0 && (mode & 2) && (mount & MS_RDONLY) && !S_ISCHR(inode->mode) && !S_ISBLK(inode->mode) &&
             !S_ISFIFO(inode->mode) && !S_ISSOCK(inode->mode))
             err = -EROFS;
-        inode_unref(inode);
+        inode_unpin(inode);
     }
     if (borrowed)
         credentials_use_own();
@@ -62,7 +62,7 @@ long sys_access(uint64_t name, uint64_t mode) { return sys_faccessat2(AT_FDCWD, 
 static long change(struct inode *inode, uint32_t mount, long (*fn)(struct inode *, uint64_t, uint64_t), uint64_t a,
                    uint64_t b) {
     long err = mount & MS_RDONLY ? -EROFS : fn(inode, a, b);
-    inode_unref(inode);
+    inode_unpin(inode);
     return err;
 }
 
@@ -140,7 +140,7 @@ static long set_times(struct inode *inode, uint32_t mount, const struct times *t
         err = -EROFS;
     else
         err = t->now ? vfs_touch(inode) : vfs_set_times(inode, t->atime, t->mtime);
-    inode_unref(inode);
+    inode_unpin(inode);
     return err;
 }
 

@@ -33,7 +33,7 @@ long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out
         struct file *f = fd_get_path(at);
         err = f ? 0 : -EBADF;
         if (f) {
-            *out = inode_ref(f->inode);
+            *out = inode_pin(f->inode);
             *mount = path_mount_flags(&f->path);
             file_unref(f);
         }
@@ -41,7 +41,7 @@ long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out
         struct path place;
         err = path_lookup(at, p.name, lookup, &place);
         if (err == 0) {
-            *out = inode_ref(path_inode(&place));
+            *out = inode_pin(path_inode(&place));
             *mount = path_mount_flags(&place);
             path_unref(&place);
         }

@@ -23,7 +23,7 @@ static inline void user_path_put(struct user_path *p) {
 
 // The place that a *at() call means: `flags` are AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW / AT_SYMLINK_FOLLOW as in `lookup`.
 long user_path_lookup(int at, uaddr_t name, unsigned lookup, struct path *out);
-// The same, but for files that are not in the tree, too: the inode, referenced, and the mount's flags (MS_*).
+// The same, but for files that are not in the tree, too: the inode, to be inode_unpin()ned, and the mount's flags (MS_*).
 long user_inode_lookup(int at, uaddr_t name, unsigned lookup, struct inode **out, uint32_t *mount);
 
 #endif

@@ -9,7 +9,7 @@
 
 // The file that a call is about: by name, or by an open descriptor.
 struct target {
-    struct inode *inode; // referenced
+    struct inode *inode; // pinned
     uint32_t mount;      // MS_*
 };
 
@@ -21,7 +21,7 @@ static long target_by_fd(struct target *t, int fd) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
-    t->inode = inode_ref(f->inode);
+    t->inode = inode_pin(f->inode);
     t->mount = path_mount_flags(&f->path);
     file_unref(f);
     return 0;
@@ -52,7 +52,7 @@ static long set(long found, struct target *t, uaddr_t name_addr, uaddr_t value, 
         err = copy_name(name, name_addr);
     if (err == 0)
         err = size > XATTR_SIZE_MAX ? -E2BIG : set_value(t->inode, name, value, size, (int)flags);
-    inode_unref(t->inode);
+    inode_unpin(t->inode);
     return err;
 }
 
@@ -75,7 +75,7 @@ static long get(long found, struct target *t, uaddr_t name_addr, uaddr_t out, ui
     long n = copy_name(name, name_addr);
     if (n == 0)
         n = fill(t->inode, name, out, MIN(size, (uint64_t)XATTR_SIZE_MAX));
-    inode_unref(t->inode);
+    inode_unpin(t->inode);
     return n;
 }
 
@@ -83,7 +83,7 @@ static long list(long found, struct target *t, uaddr_t out, uint64_t size) {
     if (found < 0)
         return found;
     long n = fill(t->inode, NULL, out, MIN(size, (uint64_t)XATTR_LIST_MAX));
-    inode_unref(t->inode);
+    inode_unpin(t->inode);
     return n == -ERANGE && size >= XATTR_LIST_MAX ? -E2BIG : n;
 }
 
@@ -94,7 +94,7 @@ static long forget(long found, struct target *t, uaddr_t name_addr) {
     long err = t->mount & MS_RDONLY ? -EROFS : copy_name(name, name_addr);
     if (err == 0)
         err = xattr_remove(t->inode, name);
-    inode_unref(t->inode);
+    inode_unpin(t->inode);
     return err;
 }
 
