@@ -266,6 +266,11 @@ struct page *page_cache_get(struct page_cache *c, uint64_t index) {
     return cache_get(c, index, 1, 0, &slept);
 }
 
+struct page *page_cache_get_alone(struct page_cache *c, uint64_t index) {
+    bool slept;
+    return cache_get(c, index, 1, READ_RANDOM, &slept);
+}
+
 struct page *page_cache_peek(struct page_cache *c, uint64_t index) {
     struct page *p = cache_find(c, index);
     if (p && !is_valid(p)) {

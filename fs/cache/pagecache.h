@@ -77,6 +77,7 @@ void page_cache_destroy(struct page_cache *c);
 // Each returns a page with a reference for the caller: page_unref() it.
 // Valid, read when needed (with read-ahead), waited for. ERR_PTR(-EIO, -ENOMEM).
 struct page *page_cache_get(struct page_cache *c, uint64_t index);
+struct page *page_cache_get_alone(struct page_cache *c, uint64_t index); // the same without read-ahead: of what is read here and there
 // If it is there and valid; NULL otherwise. No I/O, no sleep.
 struct page *page_cache_peek(struct page_cache *c, uint64_t index);
 // To be changed at [from, to): ops->prepare was called and the rest is valid. ERR_PTR. Then change it and call page_cache_dirty.
