@@ -277,6 +277,7 @@ void aspace_ref(struct aspace *as) {}
 
 void backing_unmap(struct backing *b, uint64_t first, uint64_t count) {}
 void backing_unshow(struct backing *b, uint64_t first, uint64_t count) {}
+void backing_unshow_idle(struct backing *b, uint64_t first, uint64_t count) {}
 bool backing_mapped_writable(struct backing *b) { return false; }
 
 void process_set_hooks(const struct process_hooks *hooks) {}
