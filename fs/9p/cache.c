@@ -56,7 +56,7 @@ static struct p9_request *begin_read(struct p9_fid *fid, uint64_t index, struct 
 }
 
 // A server may give less than was asked for before the end: what is missing is asked for again.
-static long finish_read(struct p9_fid *fid, struct p9_request *r, uint64_t index, struct page **pages, unsigned count, uint64_t size) {
+static long complete_read(struct p9_fid *fid, struct p9_request *r, uint64_t index, struct page **pages, unsigned count, uint64_t size) {
     long bytes = p9_finish_io(r, count << PAGE_SHIFT);
     while (bytes >= 0 && bytes < (long)count << PAGE_SHIFT && (index << PAGE_SHIFT) + (uint64_t)bytes < size) {
         unsigned i = (unsigned)(bytes >> PAGE_SHIFT);
@@ -72,13 +72,27 @@ static long finish_read(struct p9_fid *fid, struct p9_request *r, uint64_t index
     return bytes;
 }
 
+// What write(2) sends to the server meanwhile may be missing in what was read, and it changes only pages that are there. So they are read
+// again. `before`: p->changes, as it was before they were asked for.
+static long finish_read(struct p9_inode *p, struct p9_fid *fid, struct p9_request *r, uint64_t index, struct page **pages, unsigned count,
+                        uint32_t before) {
+    uint64_t size = READ_ONCE(p->inode.size);
+    long bytes = IS_ERR(r) ? PTR_ERR(r) : complete_read(fid, r, index, pages, count, size);
+    for (unsigned tries = 0; tries < 16 && bytes >= 0 && (READ_ONCE(p->writers) || READ_ONCE(p->changes) != before); tries++) {
+        before = READ_ONCE(p->changes);
+        r = begin_read(fid, index, pages, count);
+        bytes = IS_ERR(r) ? PTR_ERR(r) : complete_read(fid, r, index, pages, count, READ_ONCE(p->inode.size));
+    }
+    return bytes;
+}
+
 static void cache_read(struct page_cache *c, uint64_t index, struct page **pages, unsigned count) {
     struct p9_fid *fid = p9_inode_open_fid(c->host, 4);
     if (IS_ERR(fid)) {
         end_read(c, index, pages, count, PTR_ERR(fid));
         return;
     }
-    uint64_t size = READ_ONCE(c->host->size);
+    struct p9_inode *p = p9_inode_of(c->host);
     unsigned step = pages_max(fid);
     if (fid->client->payload_max < PAGE_SIZE) {
         for (unsigned i = 0; i < count; i++) {
@@ -90,6 +104,7 @@ static void cache_read(struct page_cache *c, uint64_t index, struct page **pages
     while (count) {
         struct p9_request *r[IN_FLIGHT];
         unsigned n = 0, started = 0;
+        uint32_t before = READ_ONCE(p->changes);
         for (; n < IN_FLIGHT && started < count; n++) {
             unsigned part = MIN(step, count - started);
             r[n] = begin_read(fid, index + started, pages + started, part);
@@ -97,7 +112,7 @@ static void cache_read(struct page_cache *c, uint64_t index, struct page **pages
         }
         for (unsigned i = 0; i < n; i++) {
             unsigned part = MIN(step, count);
-            long bytes = IS_ERR(r[i]) ? PTR_ERR(r[i]) : finish_read(fid, r[i], index, pages, part, size);
+            long bytes = finish_read(p, fid, r[i], index, pages, part, before);
             end_read(c, index, pages, part, bytes);
             index += part;
             pages += part;

@@ -333,7 +333,11 @@ void p9_size_changed(struct inode *inode, uint64_t size) {
 
 int p9_set_attributes(struct inode *inode, const struct attributes *a) {
     struct p9_inode *p = p9_inode_of(inode);
-    struct p9_setattr s = {.valid = 0, .mode = a->mode & 07777, .uid = a->uid, .gid = a->gid, .atime = a->atime, .mtime = a->mtime};
+    struct p9_setattr s = {.mode = (inode->mode & S_IFMT) | (a->mode & 07777), // with the kind: QEMU keeps it so where it maps modes
+                           .uid = a->uid,
+                           .gid = a->gid,
+                           .atime = a->atime,
+                           .mtime = a->mtime};
     if (p->truncated && a->valid == (ATTR_MTIME | ATTR_CTIME)) {
         p->truncated = false;
         return 0;

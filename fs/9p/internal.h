@@ -45,7 +45,8 @@ struct p9_inode {
     struct p9_fid *map_read, *map_write; // open, for the page cache: mappings outlive files
     bool gone;               // no name of it is known to the server any more
     bool truncated;          // the server has set the times already
-    uint32_t changes;        // of the size, made here: attributes that were asked for before do not say it
+    uint32_t writers;        // writes to the server that are on their way
+    uint32_t changes;        // of the contents, made here: attributes that were asked for before do not say it
     // Attributes were just asked for, by this thread: stat(2) need not ask again what the walk has.
     struct thread *fresh_for;
     nsec_t fresh_at;

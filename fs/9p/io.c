@@ -161,6 +161,28 @@ static void update_pages(struct page_cache *c, const char *data, uint64_t at, si
     }
 }
 
+// The server has put what was appended where it sees the end: is that where we thought? Otherwise somebody else has appended, too, and
+// pages have to come from the server again.
+static bool landed_at(struct inode *inode, uint64_t at, size_t len) {
+    struct p9_inode *p = p9_inode_of(inode);
+    p->fresh_for = NULL;
+    p9_update(inode);
+    if (p->gone || inode->size == at + len)
+        return true;
+    page_cache_invalidate(inode->cache, at >> PAGE_SHIFT, ~0ul);
+    return false;
+}
+
+// A mapping may have stored behind the end in its page; the file grows, and has zeroes there.
+static void zero_tail(struct page_cache *c, uint64_t size, uint64_t to) {
+    struct page *page = size & ~PAGE_MASK ? page_cache_peek(c, size >> PAGE_SHIFT) : NULL;
+    if (!page)
+        return;
+    size_t from = size & ~PAGE_MASK;
+    memset((char *)page_to_virt(page) + from, 0, MIN(to - size, PAGE_SIZE - from));
+    page_unref(page);
+}
+
 // Several pieces at *pos. The bytes written; *end: no more.
 static int64_t write_some(struct p9_fid *fid, struct inode *inode, struct uio *u, uint64_t *pos, size_t len, unsigned in_flight, bool *end) {
     struct piece pieces[IN_FLIGHT];
@@ -196,7 +218,7 @@ static int64_t write_some(struct p9_fid *fid, struct inode *inode, struct uio *u
             err = n;
             ok = false;
         } else if (ok) {
-            if (unlikely(inode->cache) && !fid->append)
+            if (unlikely(inode->cache) && n && (!fid->append || landed_at(inode, *pos, (size_t)n)))
                 update_pages(inode->cache, piece_data(p), *pos, (size_t)n);
             *pos += (uint64_t)n;
             total += n;
@@ -236,26 +258,25 @@ static int64_t write_locked(struct file *f, struct p9_fid *fid, struct uio *u, u
         err = p9_zero_range(inode, inode->size, MIN(at, p->stale_end));
     if (err < 0)
         return err;
+    if (unlikely(inode->cache && at > inode->size))
+        zero_tail(inode->cache, inode->size, at);
     size_t rest = u->left - (size_t)allowed;
     bool end = false;
     while (!end) {
         // The server puts each appended piece at the end that it sees: one after the other.
+        atomic_add(&p->writers, 1); // a page that is being read meanwhile may miss it: cache.c
         int64_t n = write_some(fid, inode, u, &at, u->left - rest, fid->append ? 1 : IN_FLIGHT, &end);
+        p9_size_changed(inode, n > 0 ? MAX(at, inode->size) : inode->size);
+        atomic_sub(&p->writers, 1);
         if (n < 0) {
             err = n;
             break;
         }
-        if (at > inode->size)
-            p9_size_changed(inode, at);
-        else
-            atomic_add(&p->changes, 1);
         sched_point();
     }
     p->fresh_for = NULL;
     if (at == start)
         return err;
-    if (unlikely(inode->cache && fid->append))
-        page_cache_invalidate(inode->cache, start >> PAGE_SHIFT, ~0ul);
     *pos = at;
     return (int64_t)(at - start);
 }

@@ -183,8 +183,10 @@ static void getattr(void) {
 static void setattr(void) {
     struct server_node *n = &p9_server.nodes[node_of(take(4))];
     uint64_t valid = take(4), mode = take(4), uid = take(4), gid = take(4), size = take(8);
-    if (valid & 1)
-        n->mode = (n->mode & S_IFMT) | (uint32_t)mode;
+    if (valid & 1) {
+        ASSERT((mode & S_IFMT) == (n->mode & S_IFMT) || p9_server.fuzz);
+        n->mode = (n->mode & S_IFMT) | ((uint32_t)mode & 07777);
+    }
     if (valid & 2)
         n->uid = (uint32_t)uid;
     if (valid & 4)
