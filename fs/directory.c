@@ -43,7 +43,8 @@ bool directory_emit_dots(struct dentry *dir, struct dir_context *ctx) {
     return true;
 }
 
-int directory_iterate_table(struct file *f, struct dir_context *ctx, int64_t base, bool (*wanted)(const struct dentry *d)) {
+int directory_iterate_table(struct file *f, struct dir_context *ctx, int64_t base,
+                            bool (*wanted)(const struct dentry *d)) {
     struct dentry *dir = f->path.dentry;
     if (!dir->children)
         return 0;

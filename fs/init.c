@@ -148,7 +148,8 @@ static char *next_word(char **at) {
     if (!word || !*word)
         return NULL;
     for (; *s && *s != ' '; s++) {
-        bool escape = s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7';
+        bool escape =
+            s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7';
         *to++ = escape ? (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0')) : *s;
         s += escape ? 3 : 0;
     }
@@ -206,7 +207,8 @@ static void make_place(char *name, bool file) {
         file_unref(f);
 }
 
-static int mount_at(const struct fs_type *t, const char *source, const char *where, unsigned long flags, const char *options) {
+static int mount_at(const struct fs_type *t, const char *source, const char *where, unsigned long flags,
+                    const char *options) {
     struct path p;
     int err = path_lookup(AT_FDCWD, where, LOOKUP_FOLLOW, &p);
     if (err < 0)
@@ -227,7 +229,8 @@ static int mount_at(const struct fs_type *t, const char *source, const char *whe
 }
 
 int vfs_init_mount(char *record, const char **where) {
-    char *at = record, *type = next_word(&at), *source = next_word(&at), *dir = next_word(&at), *options = next_word(&at);
+    char *at = record, *type = next_word(&at), *source = next_word(&at), *dir = next_word(&at),
+         *options = next_word(&at);
     char none[] = "";
     bool file = false;
     *where = dir ? dir : "a record without a directory";

@@ -106,7 +106,9 @@ static int tmpfs_create(struct inode *dir, struct dentry *d, uint32_t mode, uint
     return tmpfs_make_inode(dir, d, mode, rdev, NULL);
 }
 
-static int tmpfs_mkdir(struct inode *dir, struct dentry *d, uint32_t mode) { return tmpfs_make_inode(dir, d, mode, 0, NULL); }
+static int tmpfs_mkdir(struct inode *dir, struct dentry *d, uint32_t mode) {
+    return tmpfs_make_inode(dir, d, mode, 0, NULL);
+}
 
 int tmpfs_tmpfile(struct inode *dir, struct dentry *d, uint32_t mode) {
     int err = tmpfs_make_inode(dir, d, mode, 0, NULL);
@@ -290,8 +292,12 @@ struct superblock *tmpfs_superblock(const struct fs_type *type, uint32_t mode) {
 // --- memfd_create(2): files of a tmpfs that is mounted nowhere ---
 
 struct file *memfd_open(const char *name, unsigned flags, uint32_t mode) {
-    static struct superblock memfd_sb = {
-        .ops = &tmpfs_sb_ops, .type = &tmpfs_type, .refs = 1, .flags = SB_COMPLETE | SB_XATTRS | SB_TMPFS, .dev = 2, .next_ino = 1};
+    static struct superblock memfd_sb = {.ops = &tmpfs_sb_ops,
+                                         .type = &tmpfs_type,
+                                         .refs = 1,
+                                         .flags = SB_COMPLETE | SB_XATTRS | SB_TMPFS,
+                                         .dev = 2,
+                                         .next_ino = 1};
     struct inode *inode = tmpfs_inode_new(&memfd_sb, S_IFREG | (mode & 0777), 0);
     if (!inode)
         return ERR_PTR(-ENOMEM);

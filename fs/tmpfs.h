@@ -17,10 +17,11 @@ struct tmpfs_inode {
     char *target;           // of a symbolic link; short_target when it fits
     union {
         char short_target[40];
-        struct { // of a file with something below
+        struct {                           // of a file with something below
             struct backing *lower_backing; // its pages, for mappings: got when it is mapped first; referenced
-            uint64_t lower_end;            // pages [0, lower_end) that are not in `pages` are those of `lower`. Under inode.spin
-            uint64_t covered, holes;       // entries of `pages` below lower_end, and those of them that are holes. Under inode.spin
+            uint64_t lower_end; // pages [0, lower_end) that are not in `pages` are those of `lower`. Under inode.spin
+            uint64_t covered,
+                holes; // entries of `pages` below lower_end, and those of them that are holes. Under inode.spin
         };
     };
 };
@@ -44,7 +45,8 @@ bool tmpfs_take_inode(struct tmpfs_limits *l);
 bool tmpfs_full(const struct tmpfs_limits *l);
 
 // --- tmpfs.c ---
-struct tmpfs_inode *tmpfs_inode_alloc(struct superblock *sb, const struct inode_ops *ops, uint32_t mode); // refs 1. NULL: no memory
+struct tmpfs_inode *tmpfs_inode_alloc(struct superblock *sb, const struct inode_ops *ops,
+                                      uint32_t mode); // refs 1. NULL: no memory
 void tmpfs_inode_free(struct inode *inode);
 // Makes an inode in a directory, attaches it, and counts the entry in the directory. 0 or -ENOSPC.
 int tmpfs_make_inode(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev, const char *target);

@@ -11,17 +11,20 @@
 
 static bool is_own(const struct dentry *d) { return (d->flags & (DENTRY_PINNED | DENTRY_COVERS)) == DENTRY_PINNED; }
 
-static bool is_dots(const char *name, size_t len) { return name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')); }
+static bool is_dots(const char *name, size_t len) {
+    return name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'));
+}
 
 // One pass over the lower directory.
 struct merge {
-    struct dir_context ctx; // the lower one's
+    struct dir_context ctx;  // the lower one's
     struct dir_context *out; // NULL: only whether there is anything at all
     struct dentry *dir;
     bool any, stopped; // an entry was met; no more are wanted
 };
 
-static bool merge_entry(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off) {
+static bool merge_entry(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type,
+                        int64_t off) {
     struct merge *m = container_of(ctx, struct merge, ctx);
     m->any = true;
     if (is_dots(name, len))

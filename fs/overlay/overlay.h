@@ -24,9 +24,10 @@ struct overlay {
 // --- super.c ---
 // The inode for one below, whose reference it takes over. ERR_PTR.
 struct inode *overlay_inode(struct superblock *sb, struct inode *below);
-void overlay_keep(struct inode *inode);   // it differs now from what is below; the caller has a reference, and maybe no lock
+void overlay_keep(
+    struct inode *inode); // it differs now from what is below; the caller has a reference, and maybe no lock
 void overlay_release(struct inode *inode); // inode_ops.release
-void overlay_forget(struct inode *inode); // its last name is gone
+void overlay_forget(struct inode *inode);  // its last name is gone
 
 // --- lower.c: what lies below, through the functions that any file system has ---
 // The inode that a name leads to, with a reference; *out NULL: no such name. 0 or -errno.

@@ -86,7 +86,9 @@ static void put(const char *name, const char *text, int flags) {
     close(fd);
 }
 
-static int rename2(const char *a, const char *b, unsigned flags) { return (int)syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, flags); }
+static int rename2(const char *a, const char *b, unsigned flags) {
+    return (int)syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, flags);
+}
 
 static void names(void) {
     ino_t ino = at("small").st_ino;
@@ -302,8 +304,8 @@ static void mappings(void) {
     private[3 * 4096 + 10] = 'p';
     // A write(2) to pages that are mapped three times, one of them copied privately.
     CHECK(pwrite(fd, "W", 1, 2 * 4096 + 20) == 1 && pwrite(fd, "W", 1, 4 * 4096 + 20) == 1);
-    printf("%c%c %c%c %c%c %c\n", shared[2 * 4096 + 20], shared[4 * 4096 + 20], readable[2 * 4096 + 20], readable[4 * 4096 + 20],
-           private[2 * 4096 + 20], private[4 * 4096 + 20], private[2 * 4096 + 10]);
+    printf("%c%c %c%c %c%c %c\n", shared[2 * 4096 + 20], shared[4 * 4096 + 20], readable[2 * 4096 + 20],
+           readable[4 * 4096 + 20], private[2 * 4096 + 20], private[4 * 4096 + 20], private[2 * 4096 + 10]);
     // A store.
     shared[3 * 4096 + 30] = 'S';
     shared[5 * 4096 + 30] = 'S';
@@ -384,7 +386,8 @@ static void programs(void) {
     a = 4096 - 10;
     long n = splice(in, &a, pipes[1], NULL, 100, 0);
     char x[100], y[100];
-    CHECK(n > 0 && read(pipes[0], x, (size_t)n) == n && pread(in, y, (size_t)n, 4096 - 10) == n && memcmp(x, y, (size_t)n) == 0);
+    CHECK(n > 0 && read(pipes[0], x, (size_t)n) == n && pread(in, y, (size_t)n, 4096 - 10) == n &&
+          memcmp(x, y, (size_t)n) == 0);
     close(in);
 }
 
@@ -396,7 +399,8 @@ static void attributes(void) {
     SHOW(chmod("attributes", 0640));
     SHOW(chown("attributes", geteuid(), getegid()));
     struct stat st = at("attributes");
-    printf("%o %ld.%09ld %ld.%09ld\n", st.st_mode, (long)st.st_atim.tv_sec, st.st_atim.tv_nsec, (long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+    printf("%o %ld.%09ld %ld.%09ld\n", st.st_mode, (long)st.st_atim.tv_sec, st.st_atim.tv_nsec, (long)st.st_mtim.tv_sec,
+           st.st_mtim.tv_nsec);
     CHECK(st.st_ino == ino && st.st_ctim.tv_sec > 1100000000);
     put("attributes", "x", O_APPEND);
     CHECK(at("attributes").st_mtim.tv_sec > 1100000000);

@@ -19,7 +19,9 @@
 #include "tests/unit/fs_model.h"
 
 /* A tmpfs has no page cache. */
-struct page *page_cache_get(struct page_cache *c, uint64_t index) { return ERR_PTR(-EIO); }
+struct page *page_cache_get(struct page_cache *c, uint64_t index) {
+    return ERR_PTR(-EIO);
+}
 
 static struct superblock *low, *over;
 
@@ -142,7 +144,8 @@ static void use_mapping(void) {
             if (!around[i])
                 continue;
             assert_true(i * PAGE_SIZE < m->size);
-            assert_memory_equal(page_to_virt(around[i]), m->data + i * PAGE_SIZE, MIN(PAGE_SIZE, m->size - i * PAGE_SIZE));
+            assert_memory_equal(page_to_virt(around[i]), m->data + i * PAGE_SIZE,
+                                MIN(PAGE_SIZE, m->size - i * PAGE_SIZE));
             page_unref(around[i]);
         }
     }
