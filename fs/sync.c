@@ -5,6 +5,7 @@
 #include "kernel/log.h"
 #include "kernel/threads/thread.h"
 #include "kernel/time.h"
+#include <linux/mount.h>
 
 #define LAST_SYNC_MAX (30 * NSEC_PER_SEC) // how long the end of the machine waits for its disks
 
@@ -25,8 +26,12 @@ void vfs_sync(void) {
 static struct waitq last_wait = WAITQ_INIT(last_wait);
 static bool last_done;
 
+// What can be made read-only leaves its medium as umount(2) would: nothing is to be recovered from a journal.
 static void last_sync(void *unused) {
     vfs_sync();
+    for (struct superblock *sb = superblock_next(NULL); sb; sb = superblock_next(sb))
+        if (sb->ops->remount && sb->ops->remount(sb, MS_RDONLY, "") < 0)
+            log_warn("%s: could not be brought to its end", sb->type->name);
     WRITE_ONCE(last_done, true);
     waitq_wake_all(&last_wait);
 }
@@ -39,7 +44,7 @@ void vfs_sync_last(void) {
         return;
     struct thread *t = thread_create_kernel("sync", last_sync, NULL);
     if (!t) {
-        vfs_sync();
+        last_sync(NULL);
         return;
     }
     thread_start(t);
