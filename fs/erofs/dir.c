@@ -197,7 +197,7 @@ static int emit_block(struct inode *dir, const struct block *b, struct dir_conte
 
 static int erofs_iterate(struct file *f, struct dir_context *ctx) {
     struct inode *dir = f->inode;
-    struct erofs_view v = {0};
+    struct erofs_view v = {.sequential = true};
     int err = 0;
     if (ctx->pos < 0)
         return -EINVAL;

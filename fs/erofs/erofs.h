@@ -65,6 +65,7 @@ static inline int erofs_corrupt(struct erofs_image *im, enum erofs_trouble kind,
 struct erofs_view {
     struct page *page;
     uint64_t index;
+    bool sequential; // what lies behind is going to be looked at, too
 };
 // `len` bytes (1 to PAGE_SIZE) at `pos`, which must not cross a page's end; valid until the view is used again.
 // May sleep. ERR_PTR(-EFSCORRUPTED) outside of the image, -EIO, -ENOMEM.

@@ -3,6 +3,9 @@
 #include "kernel/log.h"
 #include "kernel/string.h"
 
+#define CLUSTER                                                                                                        \
+    4 // pages that are read together: neighbours are often wanted soon, and a request costs more than they do
+
 int erofs_trouble(struct erofs_image *im, enum erofs_trouble kind, int err, uint64_t nid, const char *what) {
     if (!(atomic_or(&im->told, 1u << kind) & 1u << kind))
         log_err("erofs %s: inode %llu: %s", im->dev->name, (unsigned long long)nid, what);
@@ -17,7 +20,12 @@ const void *erofs_view(struct erofs_image *im, struct erofs_view *v, uint64_t po
         return im->memory + pos;
     uint64_t index = pos >> PAGE_SHIFT;
     if (!v->page || v->index != index) {
-        struct page *p = page_cache_get(im->dev_inode->cache, index);
+        struct page_cache *c = im->dev_inode->cache;
+        struct page *p = v->sequential ? page_cache_get(c, index) : page_cache_peek(c, index);
+        if (!p) {
+            page_cache_prefetch(c, ALIGN_DOWN(index, CLUSTER), CLUSTER);
+            p = page_cache_get_alone(c, index);
+        }
         if (IS_ERR(p))
             return p;
         erofs_view_end(v);
