@@ -56,16 +56,29 @@ static long set(long found, struct target *t, uaddr_t name_addr, uaddr_t value, 
     return err;
 }
 
-// Fills the application's buffer from what `name` (NULL: the list of names) gives; of no size, it asks for the length.
+static long read_attribute(struct inode *inode, const char *name, void *buf, size_t size) {
+    return name ? xattr_get(inode, name, buf, size) : xattr_list(inode, buf, size);
+}
+
+// Fills the application's buffer from what `name` (NULL: the list of names) gives; of no size, it asks for the length. Programs offer
+// large buffers for little: what is there is asked first, as 64 KiB in a row are not always to be had.
 static long fill(struct inode *inode, const char *name, uaddr_t out, size_t size) {
-    void *buf = size ? kmalloc(size) : NULL;
-    if (size && !buf)
-        return -ENOMEM;
-    long n = name ? xattr_get(inode, name, buf, size) : xattr_list(inode, buf, size);
-    if (n > 0 && buf && copy_out(out, buf, (size_t)n) < 0)
-        n = -EFAULT;
-    kfree(buf);
-    return n;
+    for (;;) {
+        long n = size > PAGE_SIZE ? read_attribute(inode, name, NULL, 0) : 0;
+        if (n < 0)
+            return n;
+        size_t room = size > PAGE_SIZE ? MIN(size, (size_t)n) : size;
+        void *buf = room ? kmalloc(room) : NULL;
+        if (room && !buf)
+            return -ENOMEM;
+        if (buf || !size)
+            n = read_attribute(inode, name, buf, room);
+        if (n > 0 && buf && copy_out(out, buf, (size_t)n) < 0)
+            n = -EFAULT;
+        kfree(buf);
+        if (n != -ERANGE || room == size) // else it has grown meanwhile
+            return n;
+    }
 }
 
 static long get(long found, struct target *t, uaddr_t name_addr, uaddr_t out, uint64_t size) {
