@@ -195,7 +195,7 @@ $(foreach t,$(basename $(notdir $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
 
 -include $(wildcard tests/*/rules.mk)
 
-.PHONY: all kernel tool run test unit system stress bench checked debug lint format docs deps clean help unit-binaries
+.PHONY: all kernel tool run test unit system stress integrity bench checked debug lint format docs deps clean help unit-binaries
 
 all: kernel tool ## build the kernel and the host program
 kernel: $(BUILD)/knarr.elf
@@ -223,6 +223,11 @@ stress: ## run each of stress-ng's stressors for DURATION seconds (30) on 1 and 
 	@scripts/deps.sh build run test
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) python3 -B tests/system/stress.py $(or $(DURATION),30) $(ARGS)
+
+integrity: ## random operations on every file system against a model, SECONDS (120) each; SEED=N another course
+	@scripts/deps.sh build run test
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) INTEGRITY_SECONDS=$(or $(SECONDS),120) INTEGRITY_SEED=$(or $(SEED),1) tests/system/run -v integrity/
 
 bench: ## measure Knarr beside Debian's Linux kernel
 	@scripts/deps.sh build run test bench
