@@ -435,8 +435,10 @@ void dentry_drop_children(struct dentry *dir, bool locked) {
             child = below;
         }
         bool lock = !locked || parent != dir;
-        if (lock)
+        if (lock) {
+            lock_nested(); // those above it may be locked
             mutex_lock(&parent->inode->lock);
+        }
         if ((child->flags & DENTRY_HASHED) && child->parent == parent)
             dentry_remove(child);
         if (lock)
