@@ -26,7 +26,7 @@ def make(directory, *options, size=32):
     image = pathlib.Path(directory, "disk")
     image.write_bytes(b"")
     os.truncate(image, size << 20)
-    tool("mke2fs", "-q", "-F", *options, image)
+    tool("mke2fs", "-q", "-F", *(options or KINDS["ext4"]), image)
     return image
 
 
@@ -160,7 +160,7 @@ def compare(image, state):
 
 def power_cuts(cpus, rounds, kernel=()):
     with scratch() as directory:
-        image = make(directory, *(["-b", "1024"] if rounds % 2 else []), size=24)
+        image = make(directory, *KINDS["small-blocks" if rounds % 2 else "ext4"], size=24)
         for each in range(rounds):
             seed = int.from_bytes(os.urandom(3), "big")
             state = killed(image, cpus, random.random() * 1.5, seed, kernel)
