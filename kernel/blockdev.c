@@ -196,7 +196,7 @@ static void wake_owner(struct block_request *r) {
 int block_submit_wait(struct block_device *dev, struct block_request *r) {
     struct thread *waiting = thread_current();
     r->done = wake_owner;
-    r->owner = &waiting;
+    r->owner = &waiting; // cppcheck-suppress autoVariables -- it is waited for
     block_submit(dev, r);
     while (load_acquire(&waiting)) {
         thread_prepare_sleep(false);
