@@ -11,6 +11,7 @@
 // Mappings: a page that is dirty may be shown writable. Before it is written it is taken out of all mappings, so the next store is
 // noticed. Locks: as pagecache.h says.
 #include "fs/cache/internal.h"
+#include "fs/tmpfs.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
 
@@ -593,4 +594,9 @@ static const struct backing_ops cache_backing_ops = {
     .peek_pages = backing_peek,
 };
 
-struct page_cache *page_cache_of(struct inode *inode) { return inode->cache; }
+struct page_cache *page_cache_of(struct inode *inode) {
+    if (inode->cache || !(inode->sb->flags & SB_TMPFS) || !S_ISREG(inode->mode))
+        return inode->cache;
+    const struct inode *lower = tmpfs_of(inode)->lower; // of an overlay: what it has not of its own comes from there
+    return lower ? lower->cache : NULL;
+}

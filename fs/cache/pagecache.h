@@ -111,7 +111,7 @@ uint64_t page_cache_invalidate(struct page_cache *c, uint64_t index, uint64_t co
 // --- For struct file_ops and inode_ops of such files ---
 // inode_unref's: the inode's last link is gone, and nobody but write-back holds it besides the caller: what is dirty is dropped.
 void page_cache_abandon(struct inode *inode);
-struct page_cache *page_cache_of(struct inode *inode); // inode->cache: NULL for others
+struct page_cache *page_cache_of(struct inode *inode); // inode->cache, or that of the file below an overlay's; NULL for others
 int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos);
 int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos); // takes inode.lock, O_APPEND, limits, times, set-ID bits
 // The parts of the two without a file: bytes, or -errno when there are none. The first reads up to host->size (`advice`: POSIX_FADV_*), the
