@@ -120,7 +120,7 @@ static const struct virtio_transport fake_transport = {
     .config_generation = fake_config_generation,
 };
 
-static void fake_reset(void) {
+static inline void fake_reset(void) {
     fake_memory_reset();
     memset(&fake, 0, sizeof(fake));
     fake.offered = VIRTIO_F_VERSION_1 | VIRTIO_RING_F_EVENT_IDX | 0xff;
