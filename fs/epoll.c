@@ -7,6 +7,7 @@
 // ready list); the wait queue of the instance is woken under the file's waitq.lock.
 #include "fs/internal.h"
 #include "fs/poll.h"
+#include "fs/seqbuf.h"
 #include "kernel/log.h"
 #include <linux/eventpoll.h>
 
@@ -430,10 +431,22 @@ static void epoll_release(struct file *f) {
     kfree(ep);
 }
 
+static void epoll_show(struct file *f, struct seqbuf *s) {
+    struct epoll *ep = f->data;
+    mutex_lock(&ep->lock);
+    for (uint32_t i = 0; i <= ep->mask; i++)
+        for (const struct epoll_item *it = ep->table[i]; it; it = it->next)
+            seq_printf(s, "tfd: %8d events: %8x data: %16lx  pos:%lu ino:%lx sdev:%x\n", it->fd, it->request.events, it->request.data,
+                       it->file->stream ? 0 : it->file->position, it->file->inode->ino,
+                       DEV_MAJOR(it->file->inode->sb->dev) << 20 | DEV_MINOR(it->file->inode->sb->dev));
+    mutex_unlock(&ep->lock);
+}
+
 static const struct file_ops epoll_ops = {
     .name = "[eventpoll]",
     .seek = file_seek_nowhere,
     .poll = epoll_poll,
+    .show = epoll_show,
     .release = epoll_release,
 };
 

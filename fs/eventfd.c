@@ -2,6 +2,7 @@
 // Locks: eventfd.wait.lock protects the counter too, so that a wake-up may come from anywhere.
 #include "fs/internal.h"
 #include "fs/poll.h"
+#include "fs/seqbuf.h"
 #include "kernel/memory/usercopy.h"
 
 #define EFD_SEMAPHORE 1 // of <sys/eventfd.h>; linux-libc-dev has no header for it
@@ -88,6 +89,11 @@ static uint32_t eventfd_poll(struct file *f, struct poll_table *pt) {
     return (count > 0 ? POLLIN | POLLRDNORM : 0) | (count < COUNT_MAX ? POLLOUT | POLLWRNORM : 0);
 }
 
+static void eventfd_show(struct file *f, struct seqbuf *s) {
+    const struct eventfd *e = f->data;
+    seq_printf(s, "eventfd-count: %16lx\neventfd-id: %lu\n", READ_ONCE(e->count), f->inode->ino);
+}
+
 static void eventfd_release(struct file *f) { kfree(f->data); }
 
 static const struct file_ops eventfd_ops = {
@@ -96,6 +102,7 @@ static const struct file_ops eventfd_ops = {
     .read = eventfd_read,
     .write = eventfd_write,
     .poll = eventfd_poll,
+    .show = eventfd_show,
     .release = eventfd_release,
 };
 

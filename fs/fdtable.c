@@ -298,6 +298,13 @@ long fd_close_range(unsigned first, unsigned last, bool cloexec_only) {
     return 0;
 }
 
+bool fd_closes_on_exec(struct file_table *t, int fd) {
+    spin_lock(&t->lock);
+    bool yes = (unsigned)fd < t->capacity && t->files[fd] && is_cloexec(t, fd);
+    spin_unlock(&t->lock);
+    return yes;
+}
+
 long fd_get_flags(int fd) {
     struct file_table *t = process_current()->files;
     spin_lock(&t->lock);

@@ -18,6 +18,7 @@ struct inode;
 struct dentry;
 struct mount;
 struct process;
+struct seqbuf;
 
 // A place in the tree of names: a directory entry in a mount. path_ref/path_unref (vfs.h) keep it alive.
 struct path {
@@ -57,6 +58,7 @@ struct file_ops {
     // An error takes it back. `owner` as lock_set has it (fs/poll.h), flock(2) over the whole file.
     int (*lock)(struct file *f, void *owner, int type, uint64_t start, uint64_t end, bool wait);
     bool (*lock_test)(struct file *f, int type, struct file_lock *found); // [false] the same question: found->start, end are the range
+    void (*show)(struct file *f, struct seqbuf *s);              // what /proc/PID/fdinfo says besides. Any process
     void (*flush)(struct file *f);                               // at each close(2) of a descriptor
     void (*release)(struct file *f);                             // the last reference is gone
 };
@@ -152,5 +154,6 @@ long fd_close_range(unsigned first, unsigned last, bool cloexec_only); // close_
 long fd_unshare(void);               // the current process gets a table of its own. 0 or -ENOMEM
 // The next open descriptor of a table from `fd` on, with a reference, for /proc; -1: no more.
 int fd_next(struct file_table *t, int fd, struct file **file);
+bool fd_closes_on_exec(struct file_table *t, int fd); // of any table, for /proc
 
 #endif

@@ -63,11 +63,14 @@ long proc_store_limit(struct proc_ref *r, const char *text, size_t len);
     { .name = (nm), .mode = S_IFREG | 0644, .show = proc_show_limit, .store = proc_store_limit }
 extern const struct proc_entry proc_mqueue_entries[], proc_inotify_entries[], proc_sysvipc_entries[];
 
+struct file_lock;
+void proc_show_lock(void *seqbuf, const struct file_lock *l, bool waits, int number); // a line of /proc/locks
 // A file system of such entries; refs 1. ERR_PTR(-ENOMEM).
 struct superblock *procfs_superblock(const struct fs_type *type, const struct proc_entry *root);
 extern const struct proc_entry proc_root_entries[], proc_sys_entries[], proc_net_entries[], proc_pid_entries[], proc_task_entries[];
 extern const struct proc_numbers proc_processes, proc_fds, proc_fdinfos;
 int proc_show_mounts(struct seqbuf *s, struct proc_ref *r);
+int proc_show_mountstats(struct seqbuf *s, struct proc_ref *r);
 int proc_show_mountinfo(struct seqbuf *s, struct proc_ref *r);
 // procfs_vm.c
 extern const struct proc_entry proc_vm_entries[];

@@ -80,12 +80,31 @@ static uint32_t fd_link_mode(struct proc_ref *r) {
     return mode;
 }
 
+// The locks that a process has by this file.
+struct lock_owner {
+    struct seqbuf *s;
+    const struct file *file;
+    struct file_table *table;
+    const struct inode *inode;
+    int number;
+};
+
+static void show_lock(void *ctx, const struct file_lock *l, bool waits, int number) {
+    struct lock_owner *o = ctx;
+    if (waits || l->inode != o->inode || (l->owner != o->file && l->owner != o->table))
+        return;
+    seq_puts(o->s, "lock:\t");
+    proc_show_lock(o->s, l, false, ++o->number);
+}
+
 static int show_fdinfo(struct seqbuf *s, struct proc_ref *r) {
     struct file *f = item_file(r);
     if (!f)
         return -ENOENT;
+    struct lock_owner owner = {.s = s, .file = f, .table = process_files_get(r->process), .inode = f->inode};
+    unsigned flags = f->flags | (owner.table && fd_closes_on_exec(owner.table, r->item->fd) ? O_CLOEXEC : 0);
     seq_printf(s, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%d\nino:\t%lu\n", f->stream ? 0UL : (unsigned long)f->position,
-               f->flags, f->path.mount ? f->path.mount->id : 0, (unsigned long)f->inode->ino);
+               flags, f->path.mount ? f->path.mount->id : 0, (unsigned long)f->inode->ino);
     struct process *p = pidfd_process(f);
     if (p) {
         int pid = pidfd_reaped(p) ? -1 : p->pid;
@@ -93,6 +112,12 @@ static int show_fdinfo(struct seqbuf *s, struct proc_ref *r) {
     }
     if (inotify_is(f))
         inotify_show(s, f);
+    if (f->inode->locks)
+        lock_each(show_lock, &owner);
+    if (owner.table)
+        file_table_unref(owner.table);
+    if (f->ops->show)
+        f->ops->show(f, s);
     file_unref(f);
     return 0;
 }

@@ -47,6 +47,24 @@ int proc_show_mounts(struct seqbuf *s, struct proc_ref *r) {
     return 0;
 }
 
+int proc_show_mountstats(struct seqbuf *s, struct proc_ref *r) {
+    char *buf = name_buffer_get();
+    if (!buf)
+        return -ENOMEM;
+    complete();
+    for (struct mount *m = mount_next(NULL); m; m = mount_next(m)) {
+        if (!mount_place(m, buf))
+            continue;
+        seq_puts(s, "device ");
+        seq_escaped(s, m->source, " \t\n\\");
+        seq_puts(s, " mounted on ");
+        seq_escaped(s, buf, " \t\n\\");
+        seq_printf(s, " with fstype %s\n", m->sb->type->name);
+    }
+    name_buffer_put(buf);
+    return 0;
+}
+
 int proc_show_mountinfo(struct seqbuf *s, struct proc_ref *r) {
     char *buf = name_buffer_get();
     if (!buf)

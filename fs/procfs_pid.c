@@ -196,6 +196,7 @@ static int next_task(struct proc_ref *dir, int from) {
         {.name = "fdinfo", .mode = S_IFDIR | 0555, .numbers = &proc_fdinfos}, PROC_FILE("gid_map", show_id_map),       \
         PROC_FILE("limits", proc_show_limits), PROC_GUARDED("maps", 0444, proc_show_maps),                             \
         PROC_FILE("mountinfo", proc_show_mountinfo), PROC_FILE("mounts", proc_show_mounts),                            \
+        PROC_GUARDED("mountstats", 0400, proc_show_mountstats),                                                        \
         PROC_FILE("oom_score", show_oom_score),                                                                        \
         {.name = "oom_score_adj", .mode = S_IFREG | 0644, .show = show_oom_score_adj, .store = store_oom_score_adj},   \
         {.name = "root", .mode = S_IFLNK | 0777, .guarded = true, .readlink = root_readlink, .follow = root_follow},   \

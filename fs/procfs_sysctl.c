@@ -31,6 +31,10 @@ NUMBER(show_randomize, 2)
 NUMBER(show_ngroups_max, GROUPS_MAX)
 NUMBER(show_sched_child_runs_first, 0)
 NUMBER(show_zero, 0)
+NUMBER(show_overflow_id, 65534)
+NUMBER(show_rt_period, 1000000)
+NUMBER(show_rt_runtime, -1) // real-time threads may take all
+NUMBER(show_epoll_watches, page_total() * PAGE_SIZE / 25 / 160)
 NUMBER(show_one, 1)
 NUMBER(show_somaxconn, 4096)
 NUMBER(show_socket_buffer, 212992)
@@ -175,17 +179,25 @@ static const struct proc_entry kernel_entries[] = {
     PROC_LIMIT("msgmnb"),
     PROC_LIMIT("msgmni"),
     PROC_FILE("ngroups_max", show_ngroups_max),
+    PROC_FILE("numa_balancing", show_zero),
     PROC_FILE("osrelease", show_osrelease),
     PROC_FILE("ostype", show_ostype),
+    PROC_FILE("overflowgid", show_overflow_id),
+    PROC_FILE("overflowuid", show_overflow_id),
+    PROC_FILE("panic", show_zero),
+    PROC_FILE("panic_on_oops", show_one),
     PROC_FILE("perf_event_paranoid", show_one),
     PROC_FILE("pid_max", show_pid_max),
     PROC_DIR("random", random_entries),
     PROC_FILE("randomize_va_space", show_randomize),
     PROC_FILE("sched_child_runs_first", show_sched_child_runs_first),
+    PROC_FILE("sched_rt_period_us", show_rt_period),
+    PROC_FILE("sched_rt_runtime_us", show_rt_runtime),
     PROC_LIMIT("sem"),
     PROC_LIMIT("shmall"),
     PROC_LIMIT("shmmax"),
     PROC_LIMIT("shmmni"),
+    PROC_FILE("sysrq", show_zero),
     PROC_FILE("tainted", show_zero),
     PROC_FILE("threads-max", show_threads_max),
     PROC_FILE("version", show_version),
@@ -220,12 +232,20 @@ static long store_pipe_hard(struct proc_ref *r, const char *text, size_t len) {
     return parse_number(text, len, &pipe_user_pages_hard);
 }
 
+static const struct proc_entry epoll_entries[] = {
+    PROC_FILE("max_user_watches", show_epoll_watches),
+    {.name = NULL},
+};
+
 static const struct proc_entry fs_entries[] = {
+    PROC_DIR("epoll", epoll_entries),
     PROC_FILE("file-max", show_file_max),
     PROC_FILE("file-nr", show_file_nr),
     PROC_DIR("inotify", proc_inotify_entries),
     PROC_DIR("mqueue", proc_mqueue_entries),
     PROC_FILE("nr_open", show_nr_open),
+    PROC_FILE("overflowgid", show_overflow_id),
+    PROC_FILE("overflowuid", show_overflow_id),
     {.name = "pipe-max-size", .mode = S_IFREG | 0644, .show = show_pipe_max_size, .store = store_pipe_max_size},
     {.name = "pipe-user-pages-hard", .mode = S_IFREG | 0644, .show = show_pipe_hard, .store = store_pipe_hard},
     {.name = "pipe-user-pages-soft", .mode = S_IFREG | 0644, .show = show_pipe_soft, .store = store_pipe_soft},

@@ -177,7 +177,7 @@ static int show_diskstats(struct seqbuf *s, struct proc_ref *r) {
     return 0;
 }
 
-static void show_lock(void *ctx, const struct file_lock *l, bool waits, int number) {
+void proc_show_lock(void *ctx, const struct file_lock *l, bool waits, int number) {
     struct seqbuf *s = ctx;
     uint64_t dev = l->inode->sb->dev;
     const char *kind = l->flock ? "FLOCK  ADVISORY " : l->ofd ? "OFDLCK ADVISORY " : "POSIX  ADVISORY ";
@@ -190,7 +190,7 @@ static void show_lock(void *ctx, const struct file_lock *l, bool waits, int numb
 }
 
 static int show_locks(struct seqbuf *s, struct proc_ref *r) {
-    lock_each(show_lock, s);
+    lock_each(proc_show_lock, s);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 // Locks: signalfd.lock protects the list of watchers.
 #include "fs/internal.h"
 #include "fs/poll.h"
+#include "fs/seqbuf.h"
 #include "kernel/string.h"
 #include <linux/signalfd.h>
 
@@ -135,11 +136,17 @@ static void signalfd_release(struct file *f) {
     kfree(s);
 }
 
+static void signalfd_show(struct file *f, struct seqbuf *s) {
+    const struct signalfd *sig = f->data;
+    seq_printf(s, "sigmask:\t%016lx\n", READ_ONCE(sig->mask));
+}
+
 static const struct file_ops signalfd_ops = {
     .name = "[signalfd]",
     .seek = file_seek_nowhere,
     .read = signalfd_read,
     .poll = signalfd_poll,
+    .show = signalfd_show,
     .release = signalfd_release,
 };
 

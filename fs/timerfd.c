@@ -4,6 +4,7 @@
 // function takes it in interrupt context. setting_lock (mutex): one change of the setting at a time.
 #include "fs/internal.h"
 #include "fs/poll.h"
+#include "fs/seqbuf.h"
 #include "kernel/time.h"
 #include <linux/time.h>
 
@@ -13,6 +14,7 @@ struct timerfd {
     int clock;
     nsec_t deadline; // monotonic; 0: not armed
     nsec_t interval; // 0: once
+    unsigned how;    // TFD_TIMER_*, as last set
     uint64_t ticks;  // expirations that nobody has read
     struct mutex setting_lock;
     struct waiter clock_set; // queued while `by_day`
@@ -145,11 +147,24 @@ static void timerfd_release(struct file *f) {
     kfree(t);
 }
 
+static void timerfd_show(struct file *f, struct seqbuf *s) {
+    struct timerfd *t = f->data;
+    struct timer_setting now;
+    uint64_t flags = spin_lock_irqsave(&t->wait.lock);
+    read_setting(t, &now);
+    uint64_t ticks = t->ticks;
+    spin_unlock_irqrestore(&t->wait.lock, flags);
+    seq_printf(s, "clockid: %d\nticks: %lu\nsettime flags: 0%o\nit_value: (%lld, %lld)\nit_interval: (%lld, %lld)\n", t->clock, ticks,
+               t->how, now.value / NSEC_PER_SEC, now.value % NSEC_PER_SEC, now.interval / NSEC_PER_SEC,
+               now.interval % NSEC_PER_SEC);
+}
+
 static const struct file_ops timerfd_ops = {
     .name = "[timerfd]",
     .seek = file_seek_nowhere,
     .read = timerfd_read,
     .poll = timerfd_poll,
+    .show = timerfd_show,
     .release = timerfd_release,
 };
 
@@ -205,6 +220,7 @@ int timerfd_set(struct file *f, const struct timer_setting *new, unsigned how, s
     struct timerfd *t = f->data;
     bool absolute = how & TFD_TIMER_ABSTIME;
     mutex_lock(&t->setting_lock);
+    t->how = how;
     disarm(t, old);
     t->by_day = absolute && (t->clock == CLOCK_REALTIME || t->clock == CLOCK_REALTIME_ALARM);
     t->cancel_on_set = t->by_day && (how & TFD_TIMER_CANCEL_ON_SET);
