@@ -22,6 +22,7 @@
     USE(archive_read_free)                                                                                             \
     USE(archive_error_string)                                                                                          \
     USE(archive_format)                                                                                                \
+    USE(archive_filter_code)                                                                                           \
     USE(archive_entry_pathname)                                                                                        \
     USE(archive_entry_hardlink)                                                                                        \
     USE(archive_entry_symlink)                                                                                         \

@@ -1,11 +1,14 @@
 /*
- * Takes the tree of an EROFS image from tar archives, one over the other. The archive is read twice: first the headers make the
- * tree, and when it is known which files are left and where they lie, their bytes. Nothing in an archive is trusted: names that
+ * Takes the tree of an EROFS image from tar archives, one over the other. The headers make the tree; when it is known which files are
+ * left and where they lie, the archive is read again for their bytes. A compressed one is not: what its files have is copied
+ * to a temporary file on the way, which costs less than to unpack it twice. Nothing in an archive is trusted: names that
  * lead out of the root and links to what is not there end the program.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tools/archive.h"
 #include "tools/erofs/tree.h"
@@ -53,15 +56,20 @@ static uint32_t owner(const struct reading *reading, const char *path, int64_t i
     return (uint32_t)id;
 }
 
-static void add_extents(struct inode *inode, struct archive_entry *entry) {
+static void add_extents(const struct reading *reading, struct inode *inode, struct archive_entry *entry,
+                        const char *path) {
     la_int64_t offset, length;
-    uint64_t data = 0;
+    uint64_t data = 0, end = 0;
 
     if (lib.archive_entry_sparse_reset(entry) == 0)
         return;
     while (lib.archive_entry_sparse_next(entry, &offset, &length) == ARCHIVE_OK) {
-        if (length <= 0 || offset < 0)
+        if (length == 0)
             continue;
+        if (length < 0 || offset < 0 || (uint64_t)offset < end || (uint64_t)offset > inode->size ||
+            (uint64_t)length > inode->size - (uint64_t)offset)
+            die(STATUS_FAILED, "%s: %s: its map of holes is damaged", reading->file, path);
+        end = (uint64_t)offset + (uint64_t)length;
         inode->extents = xrealloc(inode->extents, (inode->extent_count + 1) * sizeof(struct extent));
         inode->extents[inode->extent_count++] = (struct extent){(uint64_t)offset, (uint64_t)length};
         data += (uint64_t)length;
@@ -87,7 +95,7 @@ static struct inode *make_inode(const struct reading *reading, struct archive_en
         inode->size = (uint64_t)lib.archive_entry_size(entry);
         inode->source = reading->source;
         inode->member = reading->member;
-        add_extents(inode, entry);
+        add_extents(reading, inode, entry, path);
         break;
     case S_IFLNK:
         link = lib.archive_entry_symlink(entry);
@@ -123,6 +131,55 @@ static struct inode *linked_inode(const struct reading *reading, const char *pat
     return node->inode;
 }
 
+/* --- Bytes --- */
+
+static void read_member(struct archive *archive, const struct source *source, const struct inode *inode,
+                        struct sink *sink) {
+    const void *data;
+    size_t size;
+    la_int64_t offset;
+    int status;
+
+    while ((status = lib.archive_read_data_block(archive, &data, &size, &offset)) == ARCHIVE_OK) {
+        if (offset < 0 || (uint64_t)offset > inode->size || size > inode->size - (uint64_t)offset)
+            die(STATUS_FAILED, "%s: a file is longer than its header says", source->file);
+        sink->put(sink, inode, (uint64_t)offset, data, size);
+    }
+    if (status != ARCHIVE_EOF)
+        archive_fail(archive, source->file);
+}
+
+struct copy_sink {
+    struct sink sink;
+    struct source *source;
+};
+
+static void put_copy(struct sink *sink, const struct inode *inode, uint64_t offset, const void *data, size_t size) {
+    struct source *source = ((struct copy_sink *)sink)->source;
+
+    for (const char *next = data; size > 0;) {
+        ssize_t done = pwrite(source->copy, next, size, (off_t)(inode->member + offset));
+        if (done < 0 && errno != EINTR)
+            die(STATUS_FAILED, "a temporary copy of %s: %s", source->file, strerror(errno));
+        done = done < 0 ? 0 : done;
+        next += done;
+        offset += (uint64_t)done;
+        size -= (size_t)done;
+    }
+}
+
+static void copy_member(const struct reading *reading, struct inode *inode) {
+    struct copy_sink to = {{put_copy}, reading->source};
+
+    if (inode->size > INT64_MAX - reading->source->copied)
+        die(STATUS_FAILED, "%s: files of more than 8 EiB", reading->file);
+    inode->member = reading->source->copied;
+    reading->source->copied += inode->size;
+    read_member(reading->archive, reading->source, inode, &to.sink);
+}
+
+/* --- Members --- */
+
 static void add_member(const struct reading *reading, struct archive_entry *entry) {
     const char *given = lib.archive_entry_pathname(entry);
     const char *hardlink = lib.archive_entry_hardlink(entry);
@@ -142,6 +199,8 @@ static void add_member(const struct reading *reading, struct archive_entry *entr
     if (*name == '\0' && !S_ISDIR(inode->mode))
         die(STATUS_FAILED, "%s: %s: the root is not a directory", reading->file, given);
     node_put(reading->tree, dir, name, inode);
+    if (!hardlink && reading->source->copy >= 0 && S_ISREG(inode->mode))
+        copy_member(reading, inode);
     free(path);
 }
 
@@ -149,17 +208,20 @@ void erofs_add_tar(struct erofs_tree *tree, int fd, const char *file, bool layer
     struct source *source = xmalloc(sizeof(*source));
     struct archive_entry *entry;
 
-    *source = (struct source){.next = tree->sources, .file = file, .fd = fd};
+    *source = (struct source){.next = tree->sources, .file = file, .fd = fd, .copy = -1};
     tree->sources = source;
     tree->layer++;
     struct reading reading = {
         .tree = tree, .source = source, .archive = archive_start(fd, file), .file = file, .layer = layer};
-    for (; (entry = archive_member(reading.archive, file)); reading.member++)
+    for (; (entry = archive_member(reading.archive, file)); reading.member++) {
+        if (reading.member == 0 && lib.archive_filter_code(reading.archive, 0) != ARCHIVE_FILTER_NONE)
+            source->copy = temporary_file();
         add_member(&reading, entry);
+    }
     lib.archive_read_free(reading.archive);
 }
 
-/* --- The bytes --- */
+/* --- Bytes for the image --- */
 
 static int compare_members(const void *a, const void *b) {
     const struct inode *x = *(struct inode *const *)a, *y = *(struct inode *const *)b;
@@ -167,19 +229,34 @@ static int compare_members(const void *a, const void *b) {
     return x->member < y->member ? -1 : x->member > y->member;
 }
 
-static void read_member(struct archive *archive, struct source *source, const struct inode *inode, struct sink *sink) {
-    const void *data;
-    size_t size;
-    la_int64_t offset;
-    int status;
+static void read_again(struct source *source, struct inode **inodes, size_t count, struct sink *sink) {
+    struct archive *archive = archive_start(source->fd, source->file);
+    uint64_t member = 0;
 
-    while ((status = lib.archive_read_data_block(archive, &data, &size, &offset)) == ARCHIVE_OK) {
-        if (offset < 0 || (uint64_t)offset > inode->size || size > inode->size - (uint64_t)offset)
+    qsort(inodes, count, sizeof(struct inode *), compare_members);
+    for (size_t next = 0; next < count; member++) {
+        if (!archive_member(archive, source->file))
             die(STATUS_FAILED, "%s: the archive changed while it was read", source->file);
-        sink->put(sink, inode, (uint64_t)offset, data, size);
+        if (inodes[next]->member == member)
+            read_member(archive, source, inodes[next++], sink);
     }
-    if (status != ARCHIVE_EOF)
-        archive_fail(archive, source->file);
+    lib.archive_read_free(archive);
+}
+
+static void read_copy(const struct source *source, const struct inode *inode, struct extent extent, struct sink *sink) {
+    static char buffer[1 << 18];
+
+    while (extent.length > 0) {
+        size_t portion = extent.length < sizeof(buffer) ? extent.length : sizeof(buffer);
+        ssize_t got = pread(source->copy, buffer, portion, (off_t)(inode->member + extent.offset));
+        if (got < 0)
+            die(STATUS_FAILED, "a temporary copy of %s: %s", source->file, strerror(errno));
+        if (got == 0) /* only holes follow */
+            return;
+        sink->put(sink, inode, extent.offset, buffer, (size_t)got);
+        extent.offset += (uint64_t)got;
+        extent.length -= (uint64_t)got;
+    }
 }
 
 void tar_read(struct erofs_tree *tree, struct source *source, struct sink *sink) {
@@ -190,15 +267,12 @@ void tar_read(struct erofs_tree *tree, struct source *source, struct sink *sink)
         if (tree->inodes[i]->source == source && tree->inodes[i]->size > 0)
             inodes[count++] = tree->inodes[i];
     }
-    qsort(inodes, count, sizeof(struct inode *), compare_members);
-    struct archive *archive = archive_start(source->fd, source->file);
-    uint64_t member = 0;
-    for (size_t next = 0; next < count; member++) {
-        if (!archive_member(archive, source->file))
-            die(STATUS_FAILED, "%s: the archive changed while it was read", source->file);
-        if (inodes[next]->member == member)
-            read_member(archive, source, inodes[next++], sink);
+    if (source->copy < 0)
+        read_again(source, inodes, count, sink);
+    for (size_t i = 0; source->copy >= 0 && i < count; i++) {
+        struct extent all = {0, inodes[i]->size};
+        for (unsigned j = 0; j < (inodes[i]->sparse ? inodes[i]->extent_count : 1); j++)
+            read_copy(source, inodes[i], inodes[i]->sparse ? inodes[i]->extents[j] : all, sink);
     }
-    lib.archive_read_free(archive);
     free(inodes);
 }

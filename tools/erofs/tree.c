@@ -223,6 +223,8 @@ void erofs_tree_free(struct erofs_tree *tree) {
     while (tree->sources) {
         struct source *next = tree->sources->next;
         close(tree->sources->fd);
+        if (tree->sources->copy >= 0)
+            close(tree->sources->copy);
         free(tree->sources);
         tree->sources = next;
     }

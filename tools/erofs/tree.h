@@ -44,7 +44,7 @@ struct inode {
     struct host_dir *host_dir;
     char *host_name;
     struct source *source;
-    uint64_t member;
+    uint64_t member; /* its number, or where its bytes are in the source's copy */
 
     /* Directories: the names below, by tsearch(3); a sorted list of them once the image is laid out. */
     void *children;
@@ -77,6 +77,8 @@ struct source {
     struct source *next;
     const char *file;
     int fd;
+    int copy; /* the bytes of a compressed archive's files, or -1: they are read from it again */
+    uint64_t copied;
 };
 
 struct erofs_tree {
