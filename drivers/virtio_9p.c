@@ -107,7 +107,7 @@ static void v9p_disable(struct p9_transport *tr, const char *why) {
 
 static const struct p9_transport_ops v9p_ops = {.submit = v9p_submit, .disable = v9p_disable};
 
-// Section 5.? of the specification has no 9P yet; Linux' virtio_9p.h does: u16 length, then the tag without a NUL.
+// Linux' virtio_9p.h has what the specification has not: u16 length, then the tag without a NUL.
 static int read_tag(struct v9p *v) {
     uint16_t len = 0;
     virtio_config(v->dev, 0, &len, sizeof(len));

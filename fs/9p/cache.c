@@ -56,13 +56,14 @@ static struct p9_request *begin_read(struct p9_fid *fid, uint64_t index, struct 
 }
 
 // A server may give less than was asked for before the end: what is missing is asked for again.
-static long complete_read(struct p9_fid *fid, struct p9_request *r, uint64_t index, struct page **pages, unsigned count, uint64_t size) {
+static long complete_read(struct p9_fid *fid, struct p9_request *r, uint64_t index, struct page **pages, unsigned count,
+                          uint64_t size) {
     long bytes = p9_finish_io(r, count << PAGE_SHIFT);
     while (bytes >= 0 && bytes < (long)count << PAGE_SHIFT && (index << PAGE_SHIFT) + (uint64_t)bytes < size) {
         unsigned i = (unsigned)(bytes >> PAGE_SHIFT);
         uint32_t offset = (uint32_t)bytes & ~PAGE_MASK;
-        long n = p9_read(fid, (char *)page_to_virt(pages[i]) + offset, MIN(PAGE_SIZE - offset, fid->client->payload_max),
-                         (index << PAGE_SHIFT) + (uint64_t)bytes);
+        long n = p9_read(fid, (char *)page_to_virt(pages[i]) + offset,
+                         MIN(PAGE_SIZE - offset, fid->client->payload_max), (index << PAGE_SHIFT) + (uint64_t)bytes);
         if (n < 0)
             return n;
         if (n == 0)
@@ -74,11 +75,12 @@ static long complete_read(struct p9_fid *fid, struct p9_request *r, uint64_t ind
 
 // What write(2) sends to the server meanwhile may be missing in what was read, and it changes only pages that are there. So they are read
 // again. `before`: p->changes, as it was before they were asked for.
-static long finish_read(struct p9_inode *p, struct p9_fid *fid, struct p9_request *r, uint64_t index, struct page **pages, unsigned count,
-                        uint32_t before) {
+static long finish_read(struct p9_inode *p, struct p9_fid *fid, struct p9_request *r, uint64_t index,
+                        struct page **pages, unsigned count, uint32_t before) {
     uint64_t size = READ_ONCE(p->inode.size);
     long bytes = IS_ERR(r) ? PTR_ERR(r) : complete_read(fid, r, index, pages, count, size);
-    for (unsigned tries = 0; tries < 16 && bytes >= 0 && (READ_ONCE(p->writers) || READ_ONCE(p->changes) != before); tries++) {
+    for (unsigned tries = 0; tries < 16 && bytes >= 0 && (READ_ONCE(p->writers) || READ_ONCE(p->changes) != before);
+         tries++) {
         before = READ_ONCE(p->changes);
         r = begin_read(fid, index, pages, count);
         bytes = IS_ERR(r) ? PTR_ERR(r) : complete_read(fid, r, index, pages, count, READ_ONCE(p->inode.size));

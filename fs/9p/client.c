@@ -7,7 +7,8 @@
 #include "kernel/string.h"
 #include "kernel/threads/thread.h"
 
-#define SIGNAL_POLL (20 * NSEC_PER_MSEC) // how often a thread with a signal that does not kill it looks for one that does
+#define SIGNAL_POLL                                                                                                    \
+    (20 * NSEC_PER_MSEC) // how often a thread with a signal that does not kill it looks for one that does
 
 // --- Tags ---
 
@@ -129,7 +130,8 @@ static bool wait_done(struct p9_request *r, bool killable) {
     while (load_acquire(&r->waiting)) {
         if (killable && dying())
             break;
-        bool signalled = killable && thread_signal_pending(); // one that does not kill: an interruptible sleep would end at once
+        bool signalled =
+            killable && thread_signal_pending(); // one that does not kill: an interruptible sleep would end at once
         thread_prepare_sleep(killable && !signalled);
         if (load_acquire(&r->waiting))
             thread_sleep_until(signalled ? time_monotonic() + SIGNAL_POLL : NSEC_MAX);

@@ -28,12 +28,12 @@ struct p9_client {
     struct spinlock lock;
     uint64_t tags[P9_TAGS / 64]; // bits of those in use
     struct waitq tag_wait;
-    uint32_t *free_fids; // a stack of numbers
+    uint32_t *free_fids;            // a stack of numbers
     uint32_t free_count, fid_count; // fid_count: numbers ever used, and the stack's room is never less
     uint32_t free_room;
     uint32_t fids; // that live, or whose Tclunk is on its way
     struct waitq fid_wait;
-    struct list clunks;  // fids that wait for a tag
+    struct list clunks; // fids that wait for a tag
     bool broken;
     uint64_t round_trips; // requests that somebody waited for; relaxed
 };
@@ -42,9 +42,9 @@ struct p9_client {
 struct p9_fid {
     struct p9_client *client;
     uint32_t number, refs;
-    uint32_t uid;     // who it acts for
-    void *locker;     // whose last lock was set with Tlock: the file, or a process's table of files. NULL: nobody's
-    uint8_t access;   // of an open one: 4 may be read, 2 written
+    uint32_t uid;   // who it acts for
+    void *locker;   // whose last lock was set with Tlock: the file, or a process's table of files. NULL: nobody's
+    uint8_t access; // of an open one: 4 may be read, 2 written
     bool opened, append;
     struct p9_qid qid;
     struct list link; // the owner's; then client.clunks
@@ -75,8 +75,8 @@ void p9_client_close(struct p9_client *c); // no fid is left but for those on th
 void p9_client_broken(struct p9_client *c, const char *why) __attribute__((cold));
 
 // --- Requests ---
-#define P9_SMALL 600  // room for the fields of most messages: two names
-#define P9_REPLY 256  // for most replies
+#define P9_SMALL 600 // room for the fields of most messages: two names
+#define P9_REPLY 256 // for most replies
 // Room for `out_size` and `in_size` bytes besides a payload. Waits for a tag. ERR_PTR(-ENOMEM, -EIO, -EINTR).
 struct p9_request *p9_request_new(struct p9_client *c, enum p9_type type, uint32_t out_size, uint32_t in_size);
 // Data that goes (or comes) behind the fields: at most segments_max pieces.
@@ -108,7 +108,8 @@ struct p9_fid *p9_attach(struct p9_client *c, uint32_t uid, const char *uname, c
 // At most P9_WALK_MAX names; 0: another fid for the same place. A name that is not there: -ENOENT.
 struct p9_fid *p9_walk(struct p9_fid *from, const struct p9_name *names, unsigned count);
 int p9_lopen(struct p9_fid *f, uint32_t flags);
-int p9_lcreate(struct p9_fid *dir, const char *name, size_t len, uint32_t flags, uint32_t mode, uint32_t gid); // dir becomes the file
+int p9_lcreate(struct p9_fid *dir, const char *name, size_t len, uint32_t flags, uint32_t mode,
+               uint32_t gid); // dir becomes the file
 int p9_mkdir(struct p9_fid *dir, const char *name, size_t len, uint32_t mode, uint32_t gid);
 int p9_symlink(struct p9_fid *dir, const char *name, size_t len, const char *target, uint32_t gid);
 int p9_mknod(struct p9_fid *dir, const char *name, size_t len, uint32_t mode, uint64_t rdev, uint32_t gid);
@@ -121,8 +122,8 @@ int p9_statfs(struct p9_fid *f, struct p9_statfs *s);
 int p9_fsync(struct p9_fid *f, bool data_only);
 long p9_readlink(struct p9_fid *f, char *buf, size_t size); // length, not NUL-terminated; more than fits is cut
 int p9_lock(struct p9_fid *f, const struct p9_lock *l, uint8_t *status);
-int p9_getlock(struct p9_fid *f, struct p9_lock *l); // type UNLCK: nobody
-struct p9_fid *p9_xattrwalk(struct p9_fid *f, const char *name, uint64_t *size); // "": the list of names
+int p9_getlock(struct p9_fid *f, struct p9_lock *l);                                   // type UNLCK: nobody
+struct p9_fid *p9_xattrwalk(struct p9_fid *f, const char *name, uint64_t *size);       // "": the list of names
 int p9_xattrcreate(struct p9_fid *f, const char *name, uint64_t size, uint32_t flags); // f becomes the attribute's
 // One request each; contiguous kernel memory. Bytes done.
 long p9_read(struct p9_fid *f, void *buf, uint32_t len, uint64_t offset);
@@ -130,7 +131,8 @@ long p9_write(struct p9_fid *f, const void *buf, uint32_t len, uint64_t offset);
 long p9_readdir(struct p9_fid *f, void *buf, uint32_t len, uint64_t offset); // bytes of entries: p9_get_dirent
 
 // The same in two steps, with pieces that p9_payload_in and p9_payload_out have added in between: p9_submit, p9_finish_io.
-struct p9_request *p9_read_begin(struct p9_fid *f, enum p9_type type, uint32_t len, uint64_t offset); // P9_TREAD, P9_TREADDIR
+struct p9_request *p9_read_begin(struct p9_fid *f, enum p9_type type, uint32_t len,
+                                 uint64_t offset); // P9_TREAD, P9_TREADDIR
 struct p9_request *p9_write_begin(struct p9_fid *f, uint32_t len, uint64_t offset);
 long p9_finish_io(struct p9_request *r, uint32_t asked); // bytes; frees the request
 

@@ -7,11 +7,11 @@
 #define LISTING_SIZE 32768u
 
 struct listing {
-    struct p9_fid *fid;  // open
-    uint8_t *data;       // entries [at, filled) are those behind file position `pos`
+    struct p9_fid *fid; // open
+    uint8_t *data;      // entries [at, filled) are those behind file position `pos`
     uint32_t room, at, filled;
     uint64_t pos;
-    bool end;            // the server has no more behind them
+    bool end; // the server has no more behind them
 };
 
 static int dir_open(struct file *f) {

@@ -49,7 +49,8 @@ static struct dentry *some_name(struct inode *inode) {
         if (!(d->flags & DENTRY_HASHED) && d->parent != d)
             continue;
         uint32_t refs = READ_ONCE(d->refs);
-        while (refs && !__atomic_compare_exchange_n(&d->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        while (refs &&
+               !__atomic_compare_exchange_n(&d->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
             ;
         if (refs) {
             found = d;
@@ -184,17 +185,17 @@ void p9_inode_forget(struct inode *inode, struct dentry *name) {
 
 struct p9_fid *p9_inode_open_fid(struct inode *inode, unsigned access) {
     struct p9_inode *p = p9_inode_of(inode);
-    struct p9_fid *fid = NULL, *f;
+    struct p9_fid *fid, *f;
     spin_lock(&inode->spin);
-    f = access & 2 ? p->map_write : p->map_read ? p->map_read : p->map_write;
-    if (f)
-        fid = p9_fid_ref(f);
+    fid = access & 2 ? p->map_write : p->map_read ? p->map_read : p->map_write;
     list_for_each (f, &p->open, link) {
         if (fid)
             break;
         if ((f->access & access) == access && !f->append)
-            fid = p9_fid_ref(f);
+            fid = f;
     }
+    if (fid)
+        p9_fid_ref(fid);
     spin_unlock(&inode->spin);
     if (fid)
         return fid;
@@ -333,7 +334,8 @@ void p9_size_changed(struct inode *inode, uint64_t size) {
 
 int p9_set_attributes(struct inode *inode, const struct attributes *a) {
     struct p9_inode *p = p9_inode_of(inode);
-    struct p9_setattr s = {.mode = (inode->mode & S_IFMT) | (a->mode & 07777), // with the kind: QEMU keeps it so where it maps modes
+    struct p9_setattr s = {.mode = (inode->mode & S_IFMT) |
+                                   (a->mode & 07777), // with the kind: QEMU keeps it so where it maps modes
                            .uid = a->uid,
                            .gid = a->gid,
                            .atime = a->atime,
@@ -407,7 +409,8 @@ int p9_inode_get(struct superblock *sb, struct p9_fid *fid, struct dentry *name,
     }
     // A directory has one place in the tree; when it is known at another one, that one is out of date, and an inode of its own keeps
     // the two apart. So does another kind of file with the number of one that is gone.
-    if (inode && (inode->ino != a.qid.path || (S_ISDIR(a.mode) && has_name(inode)) || take_attr(p9_inode_of(inode), &a, changes) < 0)) {
+    if (inode && (inode->ino != a.qid.path || (S_ISDIR(a.mode) && has_name(inode)) ||
+                  take_attr(p9_inode_of(inode), &a, changes) < 0)) {
         inode_unref(inode);
         inode = new_inode(sb, &a);
     } else if (!inode) {

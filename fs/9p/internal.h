@@ -20,9 +20,9 @@ struct p9_user {
 };
 
 struct p9_options {
-    uint32_t msize, uid; // uid: whom the first Tattach names
+    uint32_t msize, uid;        // uid: whom the first Tattach names
     char *uname, *aname, *file; // kmalloc'ed; file: the root is this one file of the directory. NULL: the directory
-    char *shown; // for /proc/mounts
+    char *shown;                // for /proc/mounts
 };
 
 struct p9_mount {
@@ -37,16 +37,16 @@ struct p9_inode {
     struct inode inode;
     struct page_cache cache; // of regular files that were mapped: inode.cache points here
     // Under inode.spin:
-    struct p9_fid *fid;      // NULL: not known, it is walked to by some name
-    struct dentry *fid_name; // the entry by whose name the fid was walked to; only compared
-    struct list others;      // directories: fids of other users than the first
-    struct list open;        // of open files
-    struct p9_fid *created;  // open for reading and writing since Tlcreate; the open that follows takes it
+    struct p9_fid *fid;                  // NULL: not known, it is walked to by some name
+    struct dentry *fid_name;             // the entry by whose name the fid was walked to; only compared
+    struct list others;                  // directories: fids of other users than the first
+    struct list open;                    // of open files
+    struct p9_fid *created;              // open for reading and writing since Tlcreate; the open that follows takes it
     struct p9_fid *map_read, *map_write; // open, for the page cache: mappings outlive files
-    bool gone;               // no name of it is known to the server any more
-    bool truncated;          // the server has set the times already
-    uint32_t writers;        // writes to the server that are on their way
-    uint32_t changes;        // of the contents, made here: attributes that were asked for before do not say it
+    bool gone;                           // no name of it is known to the server any more
+    bool truncated;                      // the server has set the times already
+    uint32_t writers;                    // writes to the server that are on their way
+    uint32_t changes; // of the contents, made here: attributes that were asked for before do not say it
     // Attributes were just asked for, by this thread: stat(2) need not ask again what the walk has.
     struct thread *fresh_for;
     nsec_t fresh_at;

@@ -110,7 +110,8 @@ int64_t p9_file_read(struct file *f, struct uio *u, uint64_t *pos) {
     if (!len || start > INT64_MAX)
         return 0;
     if (unlikely(c && (READ_ONCE(c->dirty) || READ_ONCE(c->writing)))) {
-        int err = page_cache_sync(c, start >> PAGE_SHIFT, (start + MIN(len, 1ul << 40) - 1) / PAGE_SIZE - (start >> PAGE_SHIFT) + 1);
+        int err = page_cache_sync(c, start >> PAGE_SHIFT,
+                                  (start + MIN(len, 1ul << 40) - 1) / PAGE_SIZE - (start >> PAGE_SHIFT) + 1);
         if (err < 0)
             return err;
     }
@@ -128,7 +129,8 @@ int64_t p9_file_read(struct file *f, struct uio *u, uint64_t *pos) {
         total += n;
         sched_point();
     }
-    if (unlikely(p->gone && u->left && (size_t)total < wanted)) { // cut off and grown again: zeroes that the server does not have
+    if (unlikely(p->gone && u->left &&
+                 (size_t)total < wanted)) { // cut off and grown again: zeroes that the server does not have
         size_t zero = uio_put_zero(u, u->left);
         total += (int64_t)zero;
         *pos += zero;
@@ -184,7 +186,8 @@ static void zero_tail(struct page_cache *c, uint64_t size, uint64_t to) {
 }
 
 // Several pieces at *pos. The bytes written; *end: no more.
-static int64_t write_some(struct p9_fid *fid, struct inode *inode, struct uio *u, uint64_t *pos, size_t len, unsigned in_flight, bool *end) {
+static int64_t write_some(struct p9_fid *fid, struct inode *inode, struct uio *u, uint64_t *pos, size_t len,
+                          unsigned in_flight, bool *end) {
     struct piece pieces[IN_FLIGHT];
     unsigned count = 0;
     uint64_t at = *pos;

@@ -11,7 +11,9 @@
 
 static struct p9_lock wire_lock(int type, uint64_t start, uint64_t end) {
     return (struct p9_lock){
-        .type = type == F_RDLCK ? P9_LOCK_TYPE_RDLCK : type == F_WRLCK ? P9_LOCK_TYPE_WRLCK : P9_LOCK_TYPE_UNLCK,
+        .type = type == F_RDLCK   ? P9_LOCK_TYPE_RDLCK
+                : type == F_WRLCK ? P9_LOCK_TYPE_WRLCK
+                                  : P9_LOCK_TYPE_UNLCK,
         .start = start,
         .length = end == INT64_MAX ? 0 : end - start + 1,
         .pid = (uint32_t)process_current()->pid,

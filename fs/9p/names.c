@@ -131,7 +131,8 @@ static int p9_unlink(struct inode *dir, struct dentry *d) { return remove_name(d
 
 static int p9_rmdir(struct inode *dir, struct dentry *d) { return remove_name(dir, d, true); }
 
-static int p9_rename(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to, unsigned flags) {
+static int p9_rename(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to,
+                     unsigned flags) {
     if (flags)
         return -EINVAL; // the protocol knows none, as Linux says, too
     struct p9_fid *old_place = p9_inode_fid(from_dir);
@@ -165,8 +166,8 @@ static long p9_readlink_op(struct inode *inode, char *buf, size_t size) {
     return n;
 }
 
-#define COMMON                                                                                                          \
-    .update = p9_update, .set_attributes = p9_set_attributes, .xattr_get = p9_xattr_get, .xattr_set = p9_xattr_set,     \
+#define COMMON                                                                                                         \
+    .update = p9_update, .set_attributes = p9_set_attributes, .xattr_get = p9_xattr_get, .xattr_set = p9_xattr_set,    \
     .xattr_list = p9_xattr_list, .release = p9_inode_release
 
 const struct inode_ops p9_file_inode_ops = {.truncate = p9_truncate, COMMON};

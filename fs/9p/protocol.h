@@ -86,8 +86,8 @@ struct p9_statfs {
 
 struct p9_dirent {
     struct p9_qid qid;
-    uint64_t offset; // of the next one
-    uint8_t type;    // DT_*
+    uint64_t offset;  // of the next one
+    uint8_t type;     // DT_*
     const char *name; // inside of the buffer, not NUL-terminated
     uint16_t len;
 };

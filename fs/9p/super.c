@@ -21,7 +21,8 @@ struct p9_fid *p9_user_root(struct p9_mount *m, uint32_t uid) {
     }
     if (!root) {
         u = kmalloc(sizeof(*u));
-        root = u ? p9_attach(m->client, uid, m->options.uname ? m->options.uname : "", m->options.aname ? m->options.aname : "")
+        root = u ? p9_attach(m->client, uid, m->options.uname ? m->options.uname : "",
+                             m->options.aname ? m->options.aname : "")
                  : ERR_PTR(-ENOMEM);
         if (IS_ERR(root)) {
             kfree(u);
@@ -47,7 +48,9 @@ static bool set_string(char **to, const char *value, size_t len) {
     return true;
 }
 
-static bool equals(const char *s, size_t len, const char *word) { return strlen(word) == len && memcmp(s, word, len) == 0; }
+static bool equals(const char *s, size_t len, const char *word) {
+    return strlen(word) == len && memcmp(s, word, len) == 0;
+}
 
 static int parse_number(const char *s, size_t len, uint64_t *value) {
     char copy[24];
@@ -86,7 +89,8 @@ static int parse_option(struct p9_options *o, const char *s, size_t len) {
     } else if (equals(s, name, "aname")) {
         return set_string(&o->aname, value, size) ? 0 : -ENOMEM;
     } else if (equals(s, name, "file")) {
-        if (size == 0 || size > NAME_MAX || memchr(value, '/', size) || equals(value, size, ".") || equals(value, size, ".."))
+        if (size == 0 || size > NAME_MAX || memchr(value, '/', size) || equals(value, size, ".") ||
+            equals(value, size, ".."))
             return -EINVAL;
         return set_string(&o->file, value, size) ? 0 : -ENOMEM;
     } // cache, dfltgid, debug, nodevmap, posixacl, ...: accepted, as what they choose is not there to choose
@@ -189,7 +193,8 @@ static int open_root(struct p9_mount *m, struct superblock *sb) {
     return err;
 }
 
-static struct superblock *p9_fs_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
+static struct superblock *p9_fs_mount(const struct fs_type *type, const char *source, unsigned long flags,
+                                      const char *options) {
     struct p9_mount *m = kzalloc(sizeof(*m));
     if (!m)
         return ERR_PTR(-ENOMEM);
