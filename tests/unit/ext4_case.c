@@ -191,6 +191,7 @@ WEAK void rwmutex_read_unlock(struct rwmutex *m) { ASSERT(m->word && m->word < 1
 WEAK void rwmutex_write_lock(struct rwmutex *m) { ASSERT(m->word == 0); m->word = 1000; }
 WEAK void rwmutex_write_unlock(struct rwmutex *m) { ASSERT(m->word == 1000); m->word = 0; }
 WEAK uint64_t random_u64(void) { return fake_random(); }
+WEAK void backing_unshow_idle(struct backing *b, uint64_t first, uint64_t count) {}
 WEAK int ext4_thread_start(struct ext4_fs *fs) { return 0; }
 WEAK void ext4_thread_stop(struct ext4_fs *fs) {}
 WEAK void ext4_thread_wake(struct ext4_fs *fs) {}

@@ -484,6 +484,129 @@ static void power_cuts(void **state) {
     }
 }
 
+/* --- Damaged images: whatever the disk has, there is an answer --- */
+
+static bool seen_name(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off) { return true; }
+
+static void look_at(const char *name) {
+    static unsigned char buf[40000];
+    static char target[4096];
+    struct path p;
+    struct vfs_stat st;
+    if (path_lookup(AT_FDCWD, name, 0, &p) < 0)
+        return;
+    vfs_stat_path(&p, &st);
+    (void)xattr_list(path_inode(&p), target, sizeof(target));
+    (void)xattr_get(path_inode(&p), "user.attribute1", target, sizeof(target));
+    if (S_ISLNK(st.mode))
+        (void)path_inode(&p)->ops->readlink(path_inode(&p), target, sizeof(target));
+    struct file *f = S_ISREG(st.mode) || S_ISDIR(st.mode) ? vfs_open_path(&p, O_RDONLY) : ERR_PTR(-EINVAL);
+    if (!IS_ERR(f)) {
+        struct dir_context ctx = {.emit = seen_name};
+        if (S_ISDIR(st.mode))
+            (void)file_iterate(f, &ctx);
+        else
+            for (unsigned k = 0; k < 4; k++)
+                (void)file_read_kernel(f, buf, sizeof(buf), k * st.size / 4);
+        file_unref(f);
+    }
+    path_unref(&p);
+}
+
+static void look_and_change(void) {
+    char name[100];
+    for (int d = 0; d < DIRS; d++) {
+        snprintf(name, sizeof(name), d ? "/m/dir%d" : "/m", d);
+        look_at(name);
+        for (int k = 0; k < FILES; k++)
+            look_at(name_of("/m", d, k));
+    }
+    for (int n = 0; n < 40; n++) {
+        static unsigned char buf[20000];
+        const char *a = name_of("/m", (int)below(DIRS), (int)below(FILES)), *b = name_of("/m", (int)below(DIRS), (int)below(FILES));
+        struct file *f = vfs_open(AT_FDCWD, a, O_RDWR | O_CREAT, 0644);
+        if (!IS_ERR(f)) {
+            uint64_t pos = below(100000);
+            (void)file_write_kernel(f, buf, below(sizeof(buf)), &pos);
+            if (below(2))
+                (void)vfs_truncate(f->inode, below(50000));
+            if (below(4) == 0)
+                (void)f->ops->fsync(f, false);
+            file_unref(f);
+        }
+        struct path p;
+        if (below(3) == 0 && path_lookup(AT_FDCWD, a, 0, &p) == 0) {
+            (void)xattr_set(path_inode(&p), "user.attribute2", buf, below(2000), 0);
+            path_unref(&p);
+        }
+        if (below(3) == 0)
+            (void)vfs_rename(AT_FDCWD, a, AT_FDCWD, b, 0);
+        if (below(4) == 0)
+            (void)vfs_unlink(AT_FDCWD, b, false);
+        if (below(8) == 0) {
+            snprintf(name, sizeof(name), "/m/dir%u", below(DIRS));
+            (void)vfs_unlink(AT_FDCWD, name, true);
+        }
+    }
+}
+
+static void damaged(void **state) {
+    static const unsigned which[] = {2, 4, 5, 7, 0};
+    unsigned count = ext4_host_number("EXT4_DAMAGES", 40), mounted = 0;
+    seed = ext4_host_number("EXT4_SEED", 5) * 0x9e3779b97f4a7c15 | 1;
+    for (unsigned w = 0; w < ARRAY_SIZE(which); w++) {
+        model_start(kinds[which[w]], true);
+        for (unsigned k = 0; k < 300; k++)
+            one_operation();
+        op_sync_all();
+        unsigned char *live = malloc(SIZE), *good = malloc(SIZE), *bad = malloc(SIZE);
+        memcpy(live, vda->durable, SIZE); /* with something in the journal */
+        ext4_case_unmount("/m");
+        memcpy(good, vda->data, SIZE);
+        for (unsigned n = 0; n < count; n++) {
+            memcpy(bad, n % 4 ? good : live, SIZE);
+            for (unsigned hits = 1 + below(12); hits;) {
+                size_t at = below(4) ? below(SIZE / 16) : below(SIZE);
+                if (bad[at] == 0 && below(20))
+                    continue;
+                bad[at] = below(2) ? (unsigned char)rnd() : bad[at] ^ (unsigned char)(1 << below(8));
+                hits--;
+            }
+            ext4_disk_insert(vda, bad, SIZE, false);
+            if (ext4_host_number("EXT4_SAVE", 0))
+                ext4_host_save("/tmp/ext4-test-bad.img", bad, SIZE);
+            if (ext4_case_mount(vda, "/m", 0) < 0)
+                continue;
+            mounted++;
+            look_and_change();
+            ext4_case_unmount("/m");
+        }
+        free(live);
+        free(good);
+        free(bad);
+    }
+    assert_true(mounted > count);
+}
+
+/* --- A disk that fails --- */
+
+static void failing(void **state) {
+    seed = 11;
+    for (unsigned n = 0; n < 24; n++) {
+        model_start(kinds[n % ARRAY_SIZE(kinds)], false);
+        for (unsigned k = 0; k < 60; k++)
+            one_operation();
+        vda->fail_after = (long)(vda->writes + below(60));
+        look_and_change();
+        struct file *f = vfs_open(AT_FDCWD, "/m/dir1", O_RDONLY, 0);
+        if (!IS_ERR(f)) {
+            vfs_sync();
+            file_unref(f);
+        }
+        ext4_case_unmount("/m");
+    }
+}
+
 static int start(void **state) {
     ext4_case_start();
     return 0;
@@ -499,6 +622,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_operations),
         cmocka_unit_test(power_cuts),
+        cmocka_unit_test(damaged),
+        cmocka_unit_test(failing),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
