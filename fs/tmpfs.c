@@ -78,8 +78,8 @@ void tmpfs_entry_added(struct inode *dir, bool directory) {
 }
 
 void tmpfs_entry_removed(struct inode *dir, bool directory) {
-    dir->size -= ENTRY_SIZE;
-    if (directory)
+    dir->size -= MIN(dir->size, (uint64_t)ENTRY_SIZE); // below an overlay entries may be smaller
+    if (directory && dir->nlink > 2)
         dir->nlink--;
 }
 
