@@ -132,7 +132,7 @@ static int make_root(struct superblock *sb, uint64_t nid) {
 }
 
 static int fill(struct superblock *sb, struct erofs_image *im) {
-    uint64_t root;
+    uint64_t root = 0;
     int err = blockdev_claim(im->dev, im);
     if (err < 0)
         return err;
