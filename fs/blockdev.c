@@ -138,7 +138,7 @@ static void cache_write(struct page_cache *c, uint64_t index, struct page **page
 // page.
 static struct page *cache_provide(struct page_cache *c, uint64_t index) {
     const struct block_device *dev = bdev_of(c)->dev;
-    if (!dev->memory || (index + 1) * PAGE_SIZE > (uint64_t)blockdev_size(dev))
+    if (!dev->memory || index >= (uint64_t)blockdev_size(dev) >> PAGE_SHIFT)
         return NULL;
     struct page *p = virt_to_page((const char *)dev->memory + index * PAGE_SIZE);
     page_ref(p);
