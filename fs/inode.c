@@ -159,16 +159,21 @@ void vfs_stat_inode(struct inode *inode, struct vfs_stat *out) {
     out->ctime = inode->ctime;
     out->btime = inode->btime;
     out->mount_id = 0;
+    out->mount_root = false;
 }
 
 void vfs_stat_path(const struct path *p, struct vfs_stat *out) {
     vfs_stat_inode(p->dentry->inode, out);
-    out->mount_id = p->mount->id;
+    out->mount_id = (uint32_t)p->mount->id;
+    out->mount_root = p->dentry == p->mount->root;
 }
 
 void vfs_stat_file(struct file *f, struct vfs_stat *out) {
     vfs_stat_inode(f->inode, out);
-    out->mount_id = f->path.mount ? f->path.mount->id : 0;
+    if (f->path.mount) {
+        out->mount_id = (uint32_t)f->path.mount->id;
+        out->mount_root = f->path.dentry == f->path.mount->root;
+    }
 }
 
 void inode_touch_change(struct inode *inode) { inode->mtime = inode->ctime = inode_now(); }

@@ -282,7 +282,8 @@ struct vfs_stat {
     uint64_t dev, ino, rdev, size, blocks;
     uint32_t mode, nlink, uid, gid, block_size;
     nsec_t atime, mtime, ctime, btime;
-    uint64_t mount_id;
+    uint32_t mount_id;
+    bool mount_root; // it is what the mount shows at its place
 };
 void vfs_stat_inode(struct inode *inode, struct vfs_stat *out);
 void vfs_stat_path(const struct path *p, struct vfs_stat *out); // also mount_id

@@ -280,6 +280,15 @@ static void wrong(void)
     waitpid(pid, NULL, 0);
 }
 
+static void mount_root(const char *name, int flags)
+{
+    struct {
+        uint64_t mask, attributes, rest[5], attributes_mask, more[24];
+    } st = {0}; // struct statx, which not every C library has
+    int err = (int)syscall(SYS_statx, AT_FDCWD, name, flags, 0x7ff, &st);
+    printf("statx %s: %d, root of a mount: %d %d\n", name, err, !!(st.attributes_mask & 0x2000), !!(st.attributes & 0x2000));
+}
+
 static void fill(const char *name, long size)
 {
     char *block = calloc(1, 4096);
@@ -301,6 +310,10 @@ static void limits(void)
     SHOW(mount("l", "f", "tmpfs", 0, "size=65536,nr_inodes=10,mode=700,uid=5,gid=6"));
     stat("f", &st);
     printf("mode %o uid %u gid %u\n", st.st_mode & 07777, st.st_uid, st.st_gid);
+    mount_root("f", 0);
+    mount_root("f/.", 0);
+    mount_root("b", 0);
+    mount_root("/", 0);
     statfs("f", &s);
     printf("%ld of %ld blocks free, %ld of %ld inodes\n", (long)s.f_bfree, (long)s.f_blocks, (long)s.f_ffree, (long)s.f_files);
     fill("f/big", 8192);
