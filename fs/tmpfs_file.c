@@ -4,6 +4,7 @@
 // one must be ready to find it there.
 #include "fs/tmpfs.h"
 #include "kernel/log.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/process/signal.h"
 #include "kernel/string.h"
 #include <linux/falloc.h>
@@ -21,6 +22,8 @@ static bool budget_take(void) {
     struct page_stats ps;
     page_stats(&ps);
     uint64_t keep = MAX(ps.total / 32, 48ul);
+    if (ps.free <= keep && reclaim_until(keep + 256)) // what other files have in the page cache goes first
+        page_stats(&ps);
     if (ps.free <= keep) {
         WRITE_ONCE(budget, 0);
         return false;

@@ -10,7 +10,7 @@
 #include "kernel/memory/reclaim.h"
 
 #define PIECE 32         // entries looked at in one hold of the lock
-#define ENTRY_BYTES 1024 // with its inode, about
+#define ENTRY_BYTES 512 // with its inode, about
 
 static struct spinlock lru_lock = SPINLOCK_INIT;
 static struct list lru = LIST_INIT(lru);

@@ -90,7 +90,8 @@ void overlay_forget(struct inode *inode) {
 }
 
 int overlay_set_attributes(struct inode *inode, const struct attributes *a) {
-    overlay_keep(inode);
+    if (a->valid != ATTR_ATIME) // that it was read is no reason to keep it: utimensat(2) changes ctime, too
+        overlay_keep(inode);
     return 0;
 }
 
@@ -163,6 +164,7 @@ struct superblock *overlay_superblock(struct superblock *lower) {
     }
     *o = (struct overlay){{&overlay_directory_ops, &overlay_directory_file_ops}, lower};
     atomic_add(&lower->refs, 1);
+    lower->flags |= SB_BELOW;
     sb->data = o;
     sb->next_ino = FIRST_NEW_INO;
     int err = make_root(sb, lower);

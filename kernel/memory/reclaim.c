@@ -130,7 +130,7 @@ uint64_t reclaim_count(void) {
     uint64_t pages = 0;
     for (const struct shrinker *s = load_acquire(&shrinkers); s; s = s->next)
         pages += s->count ? s->count() : 0;
-    return pages;
+    return MIN(pages, page_total() - MIN(page_free_count(), page_total()));
 }
 
 void reclaim_expect(uint64_t pages) {
