@@ -339,7 +339,8 @@ static bool busy(const struct mount *m) {
     struct mount *other;
     list_for_each (other, &mounts, link)
         same += other->sb == m->sb;
-    return READ_ONCE(m->refs) > 2 || (same == 1 && READ_ONCE(m->sb->refs) > 1);
+    uint32_t others = m->sb->flags & SB_BELOW ? 1 : 0;
+    return READ_ONCE(m->refs) > 2 || (same == 1 && READ_ONCE(m->sb->refs) > 1 + others);
 }
 
 static bool is_own_root(const struct mount *m) {

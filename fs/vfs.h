@@ -142,6 +142,7 @@ struct superblock_ops {
 #define SB_XATTRS 8     // extended attributes are kept in inode.xattrs
 #define SB_RDONLY 16    // the file system itself cannot be written, whatever the mounts say
 #define SB_TMPFS 32     // its inodes are those of tmpfs.c
+#define SB_BELOW 64     // an overlay stands on it, and has a reference
 struct superblock {
     const struct superblock_ops *ops;
     const struct fs_type *type;

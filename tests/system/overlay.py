@@ -97,6 +97,21 @@ def the_root_itself():
     check(got.status == 0 and got.stdout.startswith(wanted) and got.stdout.endswith(b"y\ndevice\n"), f"{got.stdout!r} {got.stderr!r}")
 
 
+@test("overlay/initrd")
+def image_in_the_initrd():
+    """A small directory becomes an image behind the initrd's archives: used in place, and a device like others."""
+    with scratch() as directory:
+        root = pathlib.Path(directory, "root")
+        root.mkdir()
+        shutil.copy(busybox(), root / "busybox")
+        (root / "file").write_text("in the image\n")
+        script = "grep ' / ' /proc/mounts | cut -d' ' -f3; cat /file; echo more >> /file; cat /file; mkdir /again; " \
+                 "mount -t erofs /dev/initrd /again && cat /again/file && umount /again && rm /file && ls /file"
+        got = knarr("-m", "32M", "--root", root, "/busybox", "sh", "-c", script)
+        check(got.stdout == b"overlay\nin the image\nin the image\nmore\nin the image\n" and b"No such file" in got.stderr,
+              f"{got.status} {got.stdout!r} {got.stderr!r}")
+
+
 @test("overlay/read-only")
 def read_only():
     script = "echo x > /new; mkdir /d; rm /busybox; touch /work; echo tmp > /dev/shm/x && cat /dev/shm/x; mount -t tmpfs t /work && echo ok > /work/f && cat /work/f"
@@ -121,6 +136,18 @@ def failures():
         check(got.status == 125 and got.stderr.count(b"\n") == 1, f"{got.status} {got.stdout!r} {got.stderr!r}")
     got = knarr("--root", empty_image(), "--tmpfs", "/busybox", "/busybox", "true")
     check(got.status == 125 and b"/busybox" in got.stderr and got.stderr.count(b"\n") == 1, f"{got.status} {got.stderr!r}")
+
+
+@test("overlay/large-mapping")
+def large_mapping():
+    """A file of the image that is larger than the memory is mapped and read: its pages come and go."""
+    program = compiled("overlay_ops")
+    with scratch() as directory:
+        root = pathlib.Path(directory, "root")
+        root.mkdir()
+        (root / "large").write_bytes(b"".join(i.to_bytes(4, "little") * 1024 for i in range(20000)))  # 78 MiB
+        image = pack(root, pathlib.Path(directory, "image"))
+        compare(execute([program, "--map", root / "large"]), knarr("-m", "40M", "--root", image, program, "--map", "/large"))
 
 
 @test("overlay/memory")
