@@ -16,7 +16,8 @@ static uint64_t less(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 static uint64_t available(const struct ext4_fs *fs, unsigned flags) {
     if (flags & (ALLOC_RESERVED | ALLOC_POOL))
         return fs->free_blocks;
-    return less(fs->free_blocks, fs->delayed + fs->delayed / 64 + fs->pool + (privileged(fs) ? 0 : fs->reserved_blocks));
+    return less(fs->free_blocks,
+                fs->delayed + fs->delayed / 64 + fs->pool + (privileged(fs) ? 0 : fs->reserved_blocks));
 }
 
 uint64_t ext4_free_for(struct ext4_fs *fs, bool all) {
@@ -95,7 +96,8 @@ static uint32_t find_run(const struct view *v, uint32_t from, uint32_t want, uin
 }
 
 // Takes them. The bitmap is loaded.
-static int take(struct ext4_handle *h, struct ext4_group_ref *g, struct ext4_buffer *bitmap, uint32_t first, uint32_t count) {
+static int take(struct ext4_handle *h, struct ext4_group_ref *g, struct ext4_buffer *bitmap, uint32_t first,
+                uint32_t count) {
     struct ext4_fs *fs = h->fs;
     int err = ext4_change(h, bitmap);
     if (err == 0)
@@ -115,7 +117,8 @@ static int take(struct ext4_handle *h, struct ext4_group_ref *g, struct ext4_buf
 }
 
 // Tries one group. 1: nothing there that is long enough.
-static int try_group(struct ext4_handle *h, uint32_t group, uint32_t goal, uint32_t want, uint32_t enough, uint64_t *block, uint32_t *count) {
+static int try_group(struct ext4_handle *h, uint32_t group, uint32_t goal, uint32_t want, uint32_t enough,
+                     uint64_t *block, uint32_t *count) {
     struct ext4_fs *fs = h->fs;
     struct ext4_group *mine = &fs->group[group];
     struct ext4_group_ref g;
@@ -161,7 +164,8 @@ int ext4_blocks_alloc(struct ext4_handle *h, uint64_t goal, uint32_t *count, uns
     uint32_t want = (uint32_t)MIN((uint64_t)*count, available(fs, flags)), given = *count;
     int err = want ? 1 : -ENOSPC;
     // First a run of some length, then whatever there is.
-    for (uint32_t pass = 0, enough = MIN(want, 256u); err == 1 && pass < 3; pass++, enough = pass == 1 ? MIN(want, 16u) : 1) {
+    for (uint32_t pass = 0, enough = MIN(want, 256u); err == 1 && pass < 3;
+         pass++, enough = pass == 1 ? MIN(want, 16u) : 1) {
         for (uint32_t k = 0; k < fs->groups && err == 1; k++) {
             uint32_t group = (first + k) % fs->groups;
             err = try_group(h, group, k == 0 ? offset : 0, want, enough, block, &given);

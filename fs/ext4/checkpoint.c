@@ -48,7 +48,8 @@ static int write_batch(struct ext4_fs *fs, struct batch *batch) {
     for (uint32_t k = 0, n; k < batch->count; k += n) {
         for (n = 1; k + n < batch->count && batch->b[k + n]->block == batch->b[k]->block + n; n++)
             ;
-        ext4_io_start(fs, &io, BLOCK_WRITE, batch->b[k]->block, (char *)fs->journal.bounce + ((size_t)k << fs->block_shift), n);
+        ext4_io_start(fs, &io, BLOCK_WRITE, batch->b[k]->block,
+                      (char *)fs->journal.bounce + ((size_t)k << fs->block_shift), n);
     }
     return ext4_io_wait(&io);
 }
@@ -87,7 +88,8 @@ static bool move_tail(struct ext4_fs *fs) {
     bool moved = false;
     for (;;) {
         spin_lock(&fs->lock);
-        struct ext4_transaction *t = list_empty(&j->checkpoints) ? NULL : list_first(&j->checkpoints, struct ext4_transaction, link);
+        struct ext4_transaction *t =
+            list_empty(&j->checkpoints) ? NULL : list_first(&j->checkpoints, struct ext4_transaction, link);
         if (t && list_empty(&t->checkpoint))
             list_remove(&t->link);
         else

@@ -11,8 +11,8 @@
 struct log_writer {
     struct ext4_fs *fs;
     uint32_t seq;
-    uint32_t at;      // the log block that memory[0] goes to
-    uint32_t count;   // blocks in memory
+    uint32_t at;    // the log block that memory[0] goes to
+    uint32_t count; // blocks in memory
     uint8_t *memory;
     int error;
 };
@@ -90,8 +90,9 @@ static void write_revokes(struct log_writer *w, const struct ext4_transaction *t
 
 static void write_tag(const struct ext4_journal *j, char *at, uint64_t block, uint32_t flags, uint32_t sum) {
     if (j->features & JOURNAL_CSUM_V3) {
-        *(struct journal_tag3 *)at = (struct journal_tag3){__builtin_bswap32((uint32_t)block), __builtin_bswap32(flags),
-                                                           __builtin_bswap32((uint32_t)(block >> 32)), __builtin_bswap32(sum)};
+        *(struct journal_tag3 *)at =
+            (struct journal_tag3){__builtin_bswap32((uint32_t)block), __builtin_bswap32(flags),
+                                  __builtin_bswap32((uint32_t)(block >> 32)), __builtin_bswap32(sum)};
         return;
     }
     struct journal_tag tag = {__builtin_bswap32((uint32_t)block), 0, __builtin_bswap16((uint16_t)flags),
@@ -137,7 +138,9 @@ static uint32_t write_descriptor(struct log_writer *w, struct ext4_transaction *
             next++;
         bool end = next > last || !writer_room(w) || used + 2 * tag_size + (first ? 16 : 0) > room;
         write_tag(j, d + used, item->b->block,
-                  (escaped ? JOURNAL_TAG_ESCAPE : 0) | (first ? 0 : JOURNAL_TAG_SAME_UUID) | (end ? JOURNAL_TAG_LAST : 0), sum);
+                  (escaped ? JOURNAL_TAG_ESCAPE : 0) | (first ? 0 : JOURNAL_TAG_SAME_UUID) |
+                      (end ? JOURNAL_TAG_LAST : 0),
+                  sum);
         used += tag_size;
         if (first) {
             memcpy(d + used, j->super->uuid, 16);

@@ -16,7 +16,7 @@ struct data_io {
     struct page_cache *c;
     struct ext4_fs *fs;
     bool write;
-    uint32_t refs; // requests, and one for the maker
+    uint32_t refs;        // requests, and one for the maker
     uint64_t index, size; // size: of the file when it began
     struct data_page pages[];
 };
@@ -81,7 +81,11 @@ static struct data_io *io_new(struct page_cache *c, uint64_t index, struct page 
         }
         return NULL;
     }
-    *io = (struct data_io){.c = c, .fs = EXT4_FS(c->host->sb), .write = write, .refs = 1, .index = index,
+    *io = (struct data_io){.c = c,
+                           .fs = EXT4_FS(c->host->sb),
+                           .write = write,
+                           .refs = 1,
+                           .index = index,
                            .size = READ_ONCE(c->host->size)};
     for (unsigned k = 0; k < count; k++)
         io->pages[k] = (struct data_page){pages[k], 1, 0};
@@ -105,10 +109,12 @@ static void part_now(struct data_io *io, uint32_t k, uint64_t block, void *data,
 }
 
 // `count` blocks of the file from `at` on lie at `block`. Parts are added to *q, which is submitted when it cannot go on.
-static void add_parts(struct data_io *io, struct data_request **q, struct ext4_handle *h, uint32_t at, uint64_t block, uint32_t count) {
+static void add_parts(struct data_io *io, struct data_request **q, struct ext4_handle *h, uint32_t at, uint64_t block,
+                      uint32_t count) {
     struct ext4_fs *fs = io->fs;
     uint32_t per_page = (uint32_t)(PAGE_SIZE >> fs->block_shift);
-    uint32_t most = MIN((uint32_t)SEGMENTS, fs->dev->segments_max), bytes_max = fs->dev->bytes_max ? fs->dev->bytes_max : ~0u;
+    uint32_t most = MIN((uint32_t)SEGMENTS, fs->dev->segments_max),
+             bytes_max = fs->dev->bytes_max ? fs->dev->bytes_max : ~0u;
     while (count) {
         uint32_t k = (uint32_t)(at / per_page - io->index), inside = at % per_page, n = MIN(per_page - inside, count);
         char *data = (char *)page_to_virt(io->pages[k].page) + ((size_t)inside << fs->block_shift);
@@ -116,7 +122,8 @@ static void add_parts(struct data_io *io, struct data_request **q, struct ext4_h
         if (*q && ((*q)->next != block || (*q)->r.count == most || (*q)->bytes + len > bytes_max))
             submit(q);
         if (!*q && (*q = slab_alloc(&request_cache))) {
-            (*q)->r = (struct block_request){.op = io->write ? BLOCK_WRITE : BLOCK_READ, .sector = block << fs->sectors_shift,
+            (*q)->r = (struct block_request){.op = io->write ? BLOCK_WRITE : BLOCK_READ,
+                                             .sector = block << fs->sectors_shift,
                                              .segments = (*q)->segments};
             (*q)->io = io;
             (*q)->bytes = 0;
@@ -159,7 +166,8 @@ static void fail_from(struct data_io *io, unsigned count, uint32_t at, int error
 static void zero_parts(struct data_io *io, uint32_t at, uint32_t count) {
     uint32_t shift = io->fs->block_shift, per_page = (uint32_t)(PAGE_SIZE >> shift);
     for (; count; at++, count--)
-        memset((char *)page_to_virt(io->pages[at / per_page - io->index].page) + ((size_t)(at % per_page) << shift), 0, 1ul << shift);
+        memset((char *)page_to_virt(io->pages[at / per_page - io->index].page) + ((size_t)(at % per_page) << shift), 0,
+               1ul << shift);
 }
 
 static void cache_read(struct page_cache *c, uint64_t index, struct page **pages, unsigned count) {

@@ -4,11 +4,14 @@
 #include "fs/ext4/ext4.h"
 #include "kernel/string.h"
 
-uint32_t ext4_dir_space(const struct ext4_fs *fs) { return fs->block_size - (fs->csum ? (uint32_t)sizeof(struct ext4_dir_tail) : 0); }
+uint32_t ext4_dir_space(const struct ext4_fs *fs) {
+    return fs->block_size - (fs->csum ? (uint32_t)sizeof(struct ext4_dir_tail) : 0);
+}
 
 uint8_t ext4_dir_type(const struct ext4_fs *fs, uint32_t mode) {
-    static const uint8_t types[16] = {[S_IFREG >> 12] = 1, [S_IFDIR >> 12] = 2, [S_IFCHR >> 12] = 3, [S_IFBLK >> 12] = 4,
-                                      [S_IFIFO >> 12] = 5, [S_IFSOCK >> 12] = 6, [S_IFLNK >> 12] = 7};
+    static const uint8_t types[16] = {[S_IFREG >> 12] = 1, [S_IFDIR >> 12] = 2, [S_IFCHR >> 12] = 3,
+                                      [S_IFBLK >> 12] = 4, [S_IFIFO >> 12] = 5, [S_IFSOCK >> 12] = 6,
+                                      [S_IFLNK >> 12] = 7};
     return fs->has_filetype ? types[mode >> 12 & 15] : 0;
 }
 
@@ -20,15 +23,17 @@ void ext4_dir_seal(struct ext4_inode *dir, struct ext4_buffer *b) {
     struct ext4_fs *fs = EXT4_FS(dir->vfs.sb);
     if (!fs->csum)
         return;
-    *tail_of(fs, b->data) = (struct ext4_dir_tail){.rec_len = sizeof(struct ext4_dir_tail), .file_type = EXT4_DIR_TAIL_TYPE,
+    *tail_of(fs, b->data) = (struct ext4_dir_tail){.rec_len = sizeof(struct ext4_dir_tail),
+                                                   .file_type = EXT4_DIR_TAIL_TYPE,
                                                    .checksum = ext4_crc32c(dir->seed, b->data, ext4_dir_space(fs))};
 }
 
 static bool tail_good(struct ext4_inode *dir, const uint8_t *data) {
     struct ext4_fs *fs = EXT4_FS(dir->vfs.sb);
     const struct ext4_dir_tail *t = tail_of(fs, data);
-    return !fs->csum || (t->zero == 0 && t->rec_len == sizeof(*t) && t->zero2 == 0 && t->file_type == EXT4_DIR_TAIL_TYPE &&
-                         t->checksum == ext4_crc32c(dir->seed, data, ext4_dir_space(fs)));
+    return !fs->csum ||
+           (t->zero == 0 && t->rec_len == sizeof(*t) && t->zero2 == 0 && t->file_type == EXT4_DIR_TAIL_TYPE &&
+            t->checksum == ext4_crc32c(dir->seed, data, ext4_dir_space(fs)));
 }
 
 // The entries fill `size` bytes.
@@ -80,7 +85,8 @@ static uint32_t space_in(struct ext4_inode *dir, const struct ext4_buffer *b, ui
     return ext4_htree_is_index(dir, b->data, block) ? fs->block_size : ext4_dir_space(fs);
 }
 
-int ext4_dir_search(struct ext4_inode *dir, struct ext4_buffer *b, uint32_t block, const char *name, size_t len, struct ext4_dir_place *out) {
+int ext4_dir_search(struct ext4_inode *dir, struct ext4_buffer *b, uint32_t block, const char *name, size_t len,
+                    struct ext4_dir_place *out) {
     uint32_t size = space_in(dir, b, block);
     struct ext4_dirent *previous = NULL;
     for (uint32_t at = 0; at < size;) {
@@ -95,7 +101,9 @@ int ext4_dir_search(struct ext4_inode *dir, struct ext4_buffer *b, uint32_t bloc
     return -ENOENT;
 }
 
-static uint32_t block_count(const struct ext4_inode *dir) { return (uint32_t)(dir->vfs.size >> EXT4_FS(dir->vfs.sb)->block_shift); }
+static uint32_t block_count(const struct ext4_inode *dir) {
+    return (uint32_t)(dir->vfs.size >> EXT4_FS(dir->vfs.sb)->block_shift);
+}
 
 int ext4_dir_find(struct ext4_inode *dir, const char *name, size_t len, struct ext4_dir_place *out) {
     struct ext4_fs *fs = EXT4_FS(dir->vfs.sb);
@@ -143,7 +151,8 @@ int ext4_dir_empty(struct ext4_inode *dir) {
         uint32_t size = space_in(dir, b, block);
         for (uint32_t at = 0; at < size && err == 0;) {
             struct ext4_dirent *e = (struct ext4_dirent *)(b->data + at);
-            bool dots = block == 0 && e->name[0] == '.' && (e->name_len == 1 || (e->name_len == 2 && e->name[1] == '.'));
+            bool dots =
+                block == 0 && e->name[0] == '.' && (e->name_len == 1 || (e->name_len == 2 && e->name[1] == '.'));
             if (e->inode && !dots)
                 err = -ENOTEMPTY;
             at += e->rec_len;
@@ -156,7 +165,8 @@ int ext4_dir_empty(struct ext4_inode *dir) {
 // --- Changing ---
 
 // Puts an entry behind another in its spare room, or into an empty one. False: there is no room in this block. The caller seals it.
-bool ext4_dir_insert(struct ext4_inode *dir, struct ext4_buffer *b, const char *name, size_t len, uint32_t ino, uint8_t type) {
+bool ext4_dir_insert(struct ext4_inode *dir, struct ext4_buffer *b, const char *name, size_t len, uint32_t ino,
+                     uint8_t type) {
     uint32_t size = ext4_dir_space(EXT4_FS(dir->vfs.sb)), need = EXT4_DIRENT_SIZE((uint32_t)len);
     for (uint32_t at = 0; at < size;) {
         struct ext4_dirent *e = (struct ext4_dirent *)(b->data + at);
@@ -220,8 +230,8 @@ struct ext4_buffer *ext4_dir_append(struct ext4_handle *h, struct ext4_inode *di
     return b;
 }
 
-static int insert_sealed(struct ext4_handle *h, struct ext4_inode *dir, struct ext4_buffer *b, const char *name, size_t len, uint32_t ino,
-                         uint8_t type) {
+static int insert_sealed(struct ext4_handle *h, struct ext4_inode *dir, struct ext4_buffer *b, const char *name,
+                         size_t len, uint32_t ino, uint8_t type) {
     int err = ext4_change(h, b);
     if (err < 0)
         return err;
@@ -230,7 +240,8 @@ static int insert_sealed(struct ext4_handle *h, struct ext4_inode *dir, struct e
     return 0;
 }
 
-int ext4_dir_add(struct ext4_handle *h, struct ext4_inode *dir, const char *name, size_t len, uint32_t ino, uint32_t mode) {
+int ext4_dir_add(struct ext4_handle *h, struct ext4_inode *dir, const char *name, size_t len, uint32_t ino,
+                 uint32_t mode) {
     struct ext4_fs *fs = h->fs;
     uint8_t type = ext4_dir_type(fs, mode);
     if (len > 255)
@@ -286,7 +297,8 @@ int ext4_dir_remove(struct ext4_handle *h, struct ext4_inode *dir, struct ext4_d
     return 0;
 }
 
-int ext4_dir_set(struct ext4_handle *h, struct ext4_inode *dir, struct ext4_dir_place *place, uint32_t ino, uint32_t mode) {
+int ext4_dir_set(struct ext4_handle *h, struct ext4_inode *dir, struct ext4_dir_place *place, uint32_t ino,
+                 uint32_t mode) {
     int err = ext4_change(h, place->b);
     if (err < 0)
         return err;
@@ -296,7 +308,8 @@ int ext4_dir_set(struct ext4_handle *h, struct ext4_inode *dir, struct ext4_dir_
     return 0;
 }
 
-static struct ext4_dirent *put_entry(uint8_t *at, uint32_t ino, const char *name, uint32_t len, uint32_t rec_len, uint8_t type) {
+static struct ext4_dirent *put_entry(uint8_t *at, uint32_t ino, const char *name, uint32_t len, uint32_t rec_len,
+                                     uint8_t type) {
     struct ext4_dirent *e = (struct ext4_dirent *)at;
     e->inode = ino;
     e->rec_len = (uint16_t)rec_len;
@@ -323,16 +336,19 @@ int ext4_dir_init(struct ext4_handle *h, struct ext4_inode *dir, uint32_t parent
 // --- Listing ---
 
 // The entries of one block from `offset` on. 1: the buffer is full.
-static int emit_block(struct ext4_inode *dir, struct ext4_buffer *b, uint32_t block, uint32_t offset, struct dir_context *ctx) {
+static int emit_block(struct ext4_inode *dir, struct ext4_buffer *b, uint32_t block, uint32_t offset,
+                      struct dir_context *ctx) {
     struct ext4_fs *fs = EXT4_FS(dir->vfs.sb);
-    static const uint8_t shown[8] = {0, S_IFREG >> 12, S_IFDIR >> 12, S_IFCHR >> 12, S_IFBLK >> 12, S_IFIFO >> 12, S_IFSOCK >> 12, S_IFLNK >> 12};
+    static const uint8_t shown[8] = {
+        0, S_IFREG >> 12, S_IFDIR >> 12, S_IFCHR >> 12, S_IFBLK >> 12, S_IFIFO >> 12, S_IFSOCK >> 12, S_IFLNK >> 12};
     uint32_t size = space_in(dir, b, block);
     for (uint32_t at = 0; at < size;) {
         struct ext4_dirent *e = (struct ext4_dirent *)(b->data + at);
         uint32_t next = at + e->rec_len;
         int64_t behind = ((int64_t)block << fs->block_shift) + (next >= size ? fs->block_size : next);
         if (at >= offset) {
-            if (e->inode && !ctx->emit(ctx, e->name, e->name_len, e->inode, e->file_type < 8 ? shown[e->file_type] : 0, behind))
+            if (e->inode &&
+                !ctx->emit(ctx, e->name, e->name_len, e->inode, e->file_type < 8 ? shown[e->file_type] : 0, behind))
                 return 1;
             ctx->pos = behind;
         }

@@ -7,7 +7,7 @@
 struct level {
     struct ext4_buffer *b; // NULL: the root
     struct ext4_extent_header *h;
-    int at;                // the entry at or before the block looked for; -1: there is none
+    int at; // the entry at or before the block looked for; -1: there is none
 };
 struct extent_path {
     struct level level[EXT4_DEPTH_MAX + 1];
@@ -17,7 +17,9 @@ struct extent_path {
 static struct ext4_extent *extents(struct ext4_extent_header *h) { return (struct ext4_extent *)(h + 1); }
 static struct ext4_extent_index *indexes(struct ext4_extent_header *h) { return (struct ext4_extent_index *)(h + 1); }
 static bool is_unwritten(const struct ext4_extent *e) { return e->len > EXT4_EXTENT_MAX; }
-static uint32_t length(const struct ext4_extent *e) { return e->len > EXT4_EXTENT_MAX ? e->len - EXT4_EXTENT_MAX : e->len; }
+static uint32_t length(const struct ext4_extent *e) {
+    return e->len > EXT4_EXTENT_MAX ? e->len - EXT4_EXTENT_MAX : e->len;
+}
 static uint64_t start_of(const struct ext4_extent *e) { return e->start_lo | (uint64_t)e->start_hi << 32; }
 static uint64_t leaf_of(const struct ext4_extent_index *x) { return x->leaf_lo | (uint64_t)x->leaf_hi << 32; }
 
@@ -58,7 +60,8 @@ static bool entries_good(const struct ext4_fs *fs, struct ext4_extent_header *h)
         } else {
             struct ext4_extent *e = &extents(h)[k];
             uint64_t end = (uint64_t)e->block + length(e);
-            if (length(e) == 0 || (k && e->block < next) || end > EXT4_BLOCK_END || !ext4_data_blocks_valid(fs, start_of(e), length(e)))
+            if (length(e) == 0 || (k && e->block < next) || end > EXT4_BLOCK_END ||
+                !ext4_data_blocks_valid(fs, start_of(e), length(e)))
                 return false;
             next = end;
         }
@@ -69,10 +72,11 @@ static bool entries_good(const struct ext4_fs *fs, struct ext4_extent_header *h)
 static int check_node(struct ext4_inode *i, struct ext4_buffer *b, struct ext4_extent_header *h, int depth) {
     struct ext4_fs *fs = EXT4_FS(i->vfs.sb);
     uint32_t most = b ? node_max(fs) : 4;
-    bool good = h->magic == EXT4_EXTENT_MAGIC && h->entries <= h->max && h->max && h->max <= most && (depth < 0 || h->depth == depth) &&
-                h->depth <= EXT4_DEPTH_MAX && (h->depth == 0 || h->entries);
+    bool good = h->magic == EXT4_EXTENT_MAGIC && h->entries <= h->max && h->max && h->max <= most &&
+                (depth < 0 || h->depth == depth) && h->depth <= EXT4_DEPTH_MAX && (h->depth == 0 || h->entries);
     if (good && b && fs->csum && b->checked != EXT4_IS_EXTENTS)
-        good = 12 + 12 * (uint32_t)h->max + 4 <= fs->block_size && *node_tail(h) == ext4_crc32c(i->seed, b->data, 12 + 12 * (size_t)h->max);
+        good = 12 + 12 * (uint32_t)h->max + 4 <= fs->block_size &&
+               *node_tail(h) == ext4_crc32c(i->seed, b->data, 12 + 12 * (size_t)h->max);
     if (good && (!b || b->checked != EXT4_IS_EXTENTS))
         good = entries_good(fs, h);
     if (!good)
@@ -258,7 +262,8 @@ static int split(struct ext4_handle *h, struct ext4_inode *i, struct extent_path
     if (IS_ERR(b))
         return (int)PTR_ERR(b);
     struct level new = {b, (struct ext4_extent_header *)b->data, 0};
-    unsigned keep = full->at == full->h->entries - 1 ? full->h->entries - 1 : full->h->entries / 2, move = full->h->entries - keep;
+    unsigned keep = full->at == full->h->entries - 1 ? full->h->entries - 1 : full->h->entries / 2,
+             move = full->h->entries - keep;
     new.h->depth = full->h->depth;
     new.h->entries = (uint16_t)move;
     memcpy(extents(new.h), extents(full->h) + keep, move * sizeof(struct ext4_extent));
@@ -294,7 +299,8 @@ static bool continues(const struct ext4_extent *a, uint32_t at, uint32_t count, 
            length(a) + count <= EXT4_EXTENT_MAX - (unwritten ? 1u : 0u);
 }
 
-static int insert(struct ext4_handle *h, struct ext4_inode *i, struct extent_path *p, uint32_t at, uint32_t count, uint64_t block, bool unwritten) {
+static int insert(struct ext4_handle *h, struct ext4_inode *i, struct extent_path *p, uint32_t at, uint32_t count,
+                  uint64_t block, bool unwritten) {
     struct level *leaf = &p->level[p->depth];
     struct ext4_extent *e = extents(leaf->h);
     int n = leaf->at;
@@ -313,7 +319,8 @@ static int insert(struct ext4_handle *h, struct ext4_inode *i, struct extent_pat
     }
     struct ext4_extent new;
     set_extent(&new, at, count, block, unwritten);
-    if (n + 1 < leaf->h->entries && continues(&new, e[n + 1].block, length(&e[n + 1]), start_of(&e[n + 1]), is_unwritten(&e[n + 1]))) {
+    if (n + 1 < leaf->h->entries &&
+        continues(&new, e[n + 1].block, length(&e[n + 1]), start_of(&e[n + 1]), is_unwritten(&e[n + 1]))) {
         set_extent(&e[n + 1], at, count + length(&e[n + 1]), block, unwritten);
     } else {
         err = make_room(h, i, p, at);
@@ -329,7 +336,8 @@ static int insert(struct ext4_handle *h, struct ext4_inode *i, struct extent_pat
     return correct_keys(h, i, p, p->depth);
 }
 
-int ext4_extent_insert(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, uint32_t count, uint64_t block, bool unwritten) {
+int ext4_extent_insert(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, uint32_t count, uint64_t block,
+                       bool unwritten) {
     struct extent_path p;
     int err = find_path(i, at, &p);
     if (err < 0)

@@ -13,15 +13,16 @@ static bool is_hole(struct inode *inode, uint64_t index) {
     struct ext4_map m;
     if (p)
         page_unref(p);
-    return !p && ext4_map_find(ext4_i(inode), (uint32_t)(index << shift), 1u << shift, &m) == 0 && (!m.block || m.unwritten) &&
-           m.count >= 1u << shift;
+    return !p && ext4_map_find(ext4_i(inode), (uint32_t)(index << shift), 1u << shift, &m) == 0 &&
+           (!m.block || m.unwritten) && m.count >= 1u << shift;
 }
 
 // Bytes within one page.
 static int zero_bytes(struct inode *inode, uint64_t from, uint64_t to) {
     if (from >= to || is_hole(inode, from >> PAGE_SHIFT))
         return 0;
-    struct page *p = page_cache_get_write(inode->cache, from >> PAGE_SHIFT, from & ~PAGE_MASK, ((to - 1) & ~PAGE_MASK) + 1);
+    struct page *p =
+        page_cache_get_write(inode->cache, from >> PAGE_SHIFT, from & ~PAGE_MASK, ((to - 1) & ~PAGE_MASK) + 1);
     if (IS_ERR(p))
         return (int)PTR_ERR(p);
     memset((char *)page_to_virt(p) + (from & ~PAGE_MASK), 0, to - from);

@@ -37,7 +37,8 @@ static int zero_rest(struct inode *inode, uint64_t size) {
     struct ext4_fs *fs = EXT4_FS(inode->sb);
     struct ext4_map m;
     uint32_t inside = (uint32_t)(size & (fs->block_size - 1));
-    if (!inside || ext4_map_find(ext4_i(inode), (uint32_t)(size >> fs->block_shift), 1, &m) < 0 || !m.block || m.unwritten)
+    if (!inside || ext4_map_find(ext4_i(inode), (uint32_t)(size >> fs->block_shift), 1, &m) < 0 || !m.block ||
+        m.unwritten)
         return 0;
     unsigned from = size & ~PAGE_MASK, to = from - inside + fs->block_size;
     struct page *p = page_cache_get_write(inode->cache, size >> PAGE_SHIFT, from, to);

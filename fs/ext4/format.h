@@ -134,7 +134,9 @@ _Static_assert(offsetof(struct ext4_disk_inode, extra_isize) == 0x80, "the secon
 #define EXT4_EXTENTS_FL 0x80000
 #define EXT4_EA_INODE_FL 0x200000
 #define EXT4_INLINE_DATA_FL 0x10000000
-#define EXT4_USER_FLAGS (EXT4_SYNC_FL | EXT4_IMMUTABLE_FL | EXT4_APPEND_FL | EXT4_NODUMP_FL | EXT4_NOATIME_FL | EXT4_DIRSYNC_FL | EXT4_TOPDIR_FL)
+#define EXT4_USER_FLAGS                                                                                                \
+    (EXT4_SYNC_FL | EXT4_IMMUTABLE_FL | EXT4_APPEND_FL | EXT4_NODUMP_FL | EXT4_NOATIME_FL | EXT4_DIRSYNC_FL |          \
+     EXT4_TOPDIR_FL)
 #define EXT4_INHERITED_FLAGS (EXT4_SYNC_FL | EXT4_NODUMP_FL | EXT4_NOATIME_FL | EXT4_DIRSYNC_FL)
 
 struct ext4_extent_header {
@@ -151,7 +153,9 @@ struct ext4_extent_index {
     uint32_t block, leaf_lo;
     uint16_t leaf_hi, unused;
 } PACKED;
-_Static_assert(sizeof(struct ext4_extent) == 12 && sizeof(struct ext4_extent_index) == 12 && sizeof(struct ext4_extent_header) == 12, "extents");
+_Static_assert(sizeof(struct ext4_extent) == 12 && sizeof(struct ext4_extent_index) == 12 &&
+                   sizeof(struct ext4_extent_header) == 12,
+               "extents");
 #define EXT4_EXTENT_MAGIC 0xf30a
 #define EXT4_EXTENT_MAX 32768 // blocks of a written one; an unwritten one has one less
 #define EXT4_DEPTH_MAX 5
@@ -218,7 +222,8 @@ struct journal_super {
     uint32_t fast_blocks, head, padding[40], checksum;
     uint8_t users[768];
 } PACKED;
-_Static_assert(sizeof(struct journal_super) == 1024 && offsetof(struct journal_super, checksum) == 0xfc, "the journal's superblock");
+_Static_assert(sizeof(struct journal_super) == 1024 && offsetof(struct journal_super, checksum) == 0xfc,
+               "the journal's superblock");
 #define JOURNAL_COMPAT_CHECKSUM 1
 #define JOURNAL_REVOKES 1
 #define JOURNAL_64BIT 2

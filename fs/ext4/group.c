@@ -47,9 +47,9 @@ static uint64_t descriptor_block(const struct ext4_fs *fs, uint32_t n) {
     return ext4_group_start(fs, group) + ext4_group_has_super(fs, group);
 }
 
-#define HALVES(name, lo, hi)                                                                                            \
-    static uint64_t name(const struct ext4_fs *fs, const struct ext4_disk_group *d) {                                   \
-        return d->lo | (fs->desc_size >= 64 ? (uint64_t)d->hi << (8 * sizeof(d->lo)) : 0);                              \
+#define HALVES(name, lo, hi)                                                                                           \
+    static uint64_t name(const struct ext4_fs *fs, const struct ext4_disk_group *d) {                                  \
+        return d->lo | (fs->desc_size >= 64 ? (uint64_t)d->hi << (8 * sizeof(d->lo)) : 0);                             \
     }
 HALVES(get_block_bitmap, block_bitmap_lo, block_bitmap_hi)
 HALVES(get_inode_bitmap, inode_bitmap_lo, inode_bitmap_hi)
@@ -58,24 +58,37 @@ HALVES(get_free_blocks, free_blocks_lo, free_blocks_hi)
 HALVES(get_free_inodes, free_inodes_lo, free_inodes_hi)
 HALVES(get_dirs, used_dirs_lo, used_dirs_hi)
 HALVES(get_unused, itable_unused_lo, itable_unused_hi)
-#define SET_HALVES(lo, hi)                                                                                              \
-    d->lo = (uint16_t)n;                                                                                                \
-    if (fs->desc_size >= 64)                                                                                            \
+#define SET_HALVES(lo, hi)                                                                                             \
+    d->lo = (uint16_t)n;                                                                                               \
+    if (fs->desc_size >= 64)                                                                                           \
         d->hi = (uint16_t)(n >> 16);
 
 uint64_t ext4_block_bitmap(struct ext4_fs *fs, const struct ext4_disk_group *d) { return get_block_bitmap(fs, d); }
 uint64_t ext4_inode_bitmap(struct ext4_fs *fs, const struct ext4_disk_group *d) { return get_inode_bitmap(fs, d); }
 uint64_t ext4_inode_table(struct ext4_fs *fs, const struct ext4_disk_group *d) { return get_inode_table(fs, d); }
-uint32_t ext4_group_free_blocks(struct ext4_fs *fs, const struct ext4_disk_group *d) { return (uint32_t)get_free_blocks(fs, d); }
-uint32_t ext4_group_free_inodes(struct ext4_fs *fs, const struct ext4_disk_group *d) { return (uint32_t)get_free_inodes(fs, d); }
+uint32_t ext4_group_free_blocks(struct ext4_fs *fs, const struct ext4_disk_group *d) {
+    return (uint32_t)get_free_blocks(fs, d);
+}
+uint32_t ext4_group_free_inodes(struct ext4_fs *fs, const struct ext4_disk_group *d) {
+    return (uint32_t)get_free_inodes(fs, d);
+}
 uint32_t ext4_group_dirs(struct ext4_fs *fs, const struct ext4_disk_group *d) { return (uint32_t)get_dirs(fs, d); }
 uint32_t ext4_group_unused(struct ext4_fs *fs, const struct ext4_disk_group *d) {
-    return fs->ro_compat & (RO_GDT_CSUM | RO_METADATA_CSUM) ? MIN((uint32_t)get_unused(fs, d), fs->inodes_per_group) : 0;
+    return fs->ro_compat & (RO_GDT_CSUM | RO_METADATA_CSUM) ? MIN((uint32_t)get_unused(fs, d), fs->inodes_per_group)
+                                                            : 0;
 }
-void ext4_group_set_free_blocks(struct ext4_fs *fs, struct ext4_disk_group *d, uint32_t n) { SET_HALVES(free_blocks_lo, free_blocks_hi) }
-void ext4_group_set_free_inodes(struct ext4_fs *fs, struct ext4_disk_group *d, uint32_t n) { SET_HALVES(free_inodes_lo, free_inodes_hi) }
-void ext4_group_set_dirs(struct ext4_fs *fs, struct ext4_disk_group *d, uint32_t n) { SET_HALVES(used_dirs_lo, used_dirs_hi) }
-void ext4_group_set_unused(struct ext4_fs *fs, struct ext4_disk_group *d, uint32_t n) { SET_HALVES(itable_unused_lo, itable_unused_hi) }
+void ext4_group_set_free_blocks(struct ext4_fs *fs, struct ext4_disk_group *d, uint32_t n) {
+    SET_HALVES(free_blocks_lo, free_blocks_hi)
+}
+void ext4_group_set_free_inodes(struct ext4_fs *fs, struct ext4_disk_group *d, uint32_t n) {
+    SET_HALVES(free_inodes_lo, free_inodes_hi)
+}
+void ext4_group_set_dirs(struct ext4_fs *fs, struct ext4_disk_group *d, uint32_t n) {
+    SET_HALVES(used_dirs_lo, used_dirs_hi)
+}
+void ext4_group_set_unused(struct ext4_fs *fs, struct ext4_disk_group *d, uint32_t n) {
+    SET_HALVES(itable_unused_lo, itable_unused_hi)
+}
 
 static uint16_t descriptor_sum(const struct ext4_fs *fs, uint32_t group, const struct ext4_disk_group *d) {
     const uint16_t zero = 0;
@@ -89,11 +102,14 @@ static uint16_t descriptor_sum(const struct ext4_fs *fs, uint32_t group, const s
     uint16_t c = ext4_crc16(0xffff, fs->super->uuid, 16);
     c = ext4_crc16(c, &group, 4);
     c = ext4_crc16(c, d, at);
-    return fs->desc_size > behind && (fs->incompat & INCOMPAT_64BIT) ? ext4_crc16(c, (const char *)d + behind, fs->desc_size - behind) : c;
+    return fs->desc_size > behind && (fs->incompat & INCOMPAT_64BIT)
+               ? ext4_crc16(c, (const char *)d + behind, fs->desc_size - behind)
+               : c;
 }
 
 static int check_descriptor(struct ext4_fs *fs, uint32_t group, const struct ext4_disk_group *d) {
-    uint64_t table = get_inode_table(fs, d), table_blocks = (uint64_t)fs->inodes_per_group * fs->inode_size >> fs->block_shift;
+    uint64_t table = get_inode_table(fs, d),
+             table_blocks = (uint64_t)fs->inodes_per_group * fs->inode_size >> fs->block_shift;
     if ((fs->ro_compat & (RO_GDT_CSUM | RO_METADATA_CSUM)) && d->checksum != descriptor_sum(fs, group, d))
         return ext4_corrupt(fs, "the checksum of group %u's descriptor is wrong", group);
     uint64_t first = (uint64_t)fs->first_block + 1;
@@ -177,7 +193,9 @@ static void mark(const struct ext4_fs *fs, uint32_t group, uint8_t *map, uint64_
         bit_set(map, (uint32_t)(k - base));
 }
 
-static uint32_t table_blocks(const struct ext4_fs *fs) { return fs->inodes_per_group * fs->inode_size >> fs->block_shift; }
+static uint32_t table_blocks(const struct ext4_fs *fs) {
+    return fs->inodes_per_group * fs->inode_size >> fs->block_shift;
+}
 
 struct ext4_buffer *ext4_load_block_bitmap(struct ext4_fs *fs, struct ext4_group_ref *g) {
     uint64_t at = ext4_block_bitmap(fs, g->desc);
@@ -195,9 +213,11 @@ struct ext4_buffer *ext4_load_block_bitmap(struct ext4_fs *fs, struct ext4_group
         return b; // made anew as long as the descriptor says so
     }
     int err = 0;
-    if (!sum_matches(fs, bitmap_sum(fs, b, fs->blocks_per_group), g->desc->block_bitmap_csum_lo, g->desc->block_bitmap_csum_hi))
+    if (!sum_matches(fs, bitmap_sum(fs, b, fs->blocks_per_group), g->desc->block_bitmap_csum_lo,
+                     g->desc->block_bitmap_csum_hi))
         err = ext4_corrupt(fs, "the checksum of group %u's block bitmap is wrong", g->group);
-    else if (!marked(fs, g->group, b->data, at, 1) || !marked(fs, g->group, b->data, ext4_inode_bitmap(fs, g->desc), 1) ||
+    else if (!marked(fs, g->group, b->data, at, 1) ||
+             !marked(fs, g->group, b->data, ext4_inode_bitmap(fs, g->desc), 1) ||
              !marked(fs, g->group, b->data, ext4_inode_table(fs, g->desc), table_blocks(fs)))
         err = ext4_corrupt(fs, "group %u's block bitmap does not know the group's own tables", g->group);
     if (err < 0) {
@@ -218,7 +238,8 @@ struct ext4_buffer *ext4_load_inode_bitmap(struct ext4_fs *fs, struct ext4_group
         set_range(b->data, fs->inodes_per_group, fs->block_size * 8);
         return b;
     }
-    if (!sum_matches(fs, bitmap_sum(fs, b, fs->inodes_per_group), g->desc->inode_bitmap_csum_lo, g->desc->inode_bitmap_csum_hi)) {
+    if (!sum_matches(fs, bitmap_sum(fs, b, fs->inodes_per_group), g->desc->inode_bitmap_csum_lo,
+                     g->desc->inode_bitmap_csum_hi)) {
         ext4_buffer_put(fs, b);
         return ERR_PTR(ext4_corrupt(fs, "the checksum of group %u's inode bitmap is wrong", g->group));
     }

@@ -137,7 +137,8 @@ bool ext4_htree_index_valid(const struct ext4_inode *dir, const uint8_t *data, u
     const struct ext4_fs *fs = EXT4_FS(dir->vfs.sb);
     bool root = block == 0;
     if (root) {
-        const struct ext4_dirent *dot = (const struct ext4_dirent *)data, *dots = (const struct ext4_dirent *)(data + 12);
+        const struct ext4_dirent *dot = (const struct ext4_dirent *)data,
+                                 *dots = (const struct ext4_dirent *)(data + 12);
         const struct ext4_dx_root_info *r = root_info(data);
         if (dot->rec_len != 12 || dot->name_len != 1 || dots->name_len != 2 || dots->rec_len != fs->block_size - 12 ||
             dots->inode > fs->inodes || dot->inode > fs->inodes)
@@ -153,7 +154,8 @@ bool ext4_htree_index_valid(const struct ext4_inode *dir, const uint8_t *data, u
         return false;
     if (!fs->csum)
         return true;
-    return ((const struct ext4_dx_tail *)(e + count_of(e)->limit))->checksum == index_sum((struct ext4_inode *)dir, data, root);
+    return ((const struct ext4_dx_tail *)(e + count_of(e)->limit))->checksum ==
+           index_sum((struct ext4_inode *)dir, data, root);
 }
 
 // --- The way from the root to a leaf ---
@@ -179,7 +181,9 @@ static struct ext4_buffer *index_block(struct ext4_inode *dir, uint32_t block) {
     bool index;
     struct ext4_buffer *b = ext4_dir_block_any(dir, block, &index);
     if (IS_ERR(b))
-        return PTR_ERR(b) == -ENODATA ? ERR_PTR(ext4_corrupt(EXT4_FS(dir->vfs.sb), "directory %lu has holes", dir->vfs.ino)) : b;
+        return PTR_ERR(b) == -ENODATA
+                   ? ERR_PTR(ext4_corrupt(EXT4_FS(dir->vfs.sb), "directory %lu has holes", dir->vfs.ino))
+                   : b;
     struct ext4_dx_entry *e = entries_of(b->data, block == 0);
     if (!index || count_of(e)->limit != limit_of(EXT4_FS(dir->vfs.sb), block == 0) || count_of(e)->count == 0) {
         ext4_buffer_put(EXT4_FS(dir->vfs.sb), b);
@@ -302,7 +306,8 @@ static uint32_t sorted_names(struct ext4_inode *dir, const uint8_t *data, uint8_
     for (uint32_t at = 0; at < size;) {
         const struct ext4_dirent *e = (const struct ext4_dirent *)(data + at);
         if (e->inode) {
-            struct name_ref r = {ext4_hash(fs, version, e->name, e->name_len), (uint16_t)at, (uint16_t)EXT4_DIRENT_SIZE(e->name_len)};
+            struct name_ref r = {ext4_hash(fs, version, e->name, e->name_len), (uint16_t)at,
+                                 (uint16_t)EXT4_DIRENT_SIZE(e->name_len)};
             uint32_t k = n++;
             for (; k > 0 && names[k - 1].hash > r.hash; k--)
                 names[k] = names[k - 1];
@@ -314,7 +319,8 @@ static uint32_t sorted_names(struct ext4_inode *dir, const uint8_t *data, uint8_
 }
 
 // Packs names from one block into an empty one; the last one takes the rest.
-static void pack(struct ext4_inode *dir, uint8_t *to, const uint8_t *from, const struct name_ref *names, uint32_t count) {
+static void pack(struct ext4_inode *dir, uint8_t *to, const uint8_t *from, const struct name_ref *names,
+                 uint32_t count) {
     uint32_t space = ext4_dir_space(EXT4_FS(dir->vfs.sb)), at = 0;
     struct ext4_dirent *last = NULL;
     memset(to, 0, space);
@@ -354,7 +360,8 @@ static int index_room(struct ext4_handle *h, struct ext4_inode *dir, struct inde
     if (!is_full(low))
         return 0;
     if (p->levels == 2 && is_full(root)) {
-        log_once(LOG_WARN, "ext4 (%s): directory %lu has as many names as its index can hold", h->fs->dev->name, dir->vfs.ino);
+        log_once(LOG_WARN, "ext4 (%s): directory %lu has as many names as its index can hold", h->fs->dev->name,
+                 dir->vfs.ino);
         return -ENOSPC;
     }
     int err = ext4_change(h, root->b);
@@ -425,7 +432,8 @@ static int split_leaf(struct ext4_handle *h, struct ext4_inode *dir, struct inde
     return err;
 }
 
-static int try_add(struct ext4_handle *h, struct ext4_inode *dir, const char *name, size_t len, uint32_t ino, uint8_t type) {
+static int try_add(struct ext4_handle *h, struct ext4_inode *dir, const char *name, size_t len, uint32_t ino,
+                   uint8_t type) {
     struct index_path p;
     int err = index_find(dir, name, len, &p);
     if (err < 0)
@@ -447,7 +455,8 @@ static int try_add(struct ext4_handle *h, struct ext4_inode *dir, const char *na
     return err;
 }
 
-int ext4_htree_add(struct ext4_handle *h, struct ext4_inode *dir, const char *name, size_t len, uint32_t ino, uint8_t type) {
+int ext4_htree_add(struct ext4_handle *h, struct ext4_inode *dir, const char *name, size_t len, uint32_t ino,
+                   uint8_t type) {
     int err = 1;
     for (int round = 0; err == 1 && round < 16; round++)
         err = try_add(h, dir, name, len, ino, type);
@@ -458,8 +467,10 @@ int ext4_htree_make(struct ext4_handle *h, struct ext4_inode *dir) {
     struct ext4_fs *fs = h->fs;
     struct ext4_buffer *root = ext4_dir_block(dir, 0);
     if (IS_ERR(root))
-        return PTR_ERR(root) == -ENODATA ? ext4_corrupt(fs, "directory %lu has no block", dir->vfs.ino) : (int)PTR_ERR(root);
-    struct ext4_dirent *dot = (struct ext4_dirent *)root->data, *dots = (struct ext4_dirent *)(root->data + dot->rec_len);
+        return PTR_ERR(root) == -ENODATA ? ext4_corrupt(fs, "directory %lu has no block", dir->vfs.ino)
+                                         : (int)PTR_ERR(root);
+    struct ext4_dirent *dot = (struct ext4_dirent *)root->data,
+                       *dots = (struct ext4_dirent *)(root->data + dot->rec_len);
     struct name_ref *names = kmalloc(fs->block_size / 12 * sizeof(*names));
     int err = names ? ext4_change(h, root) : -ENOMEM;
     if (dot->rec_len != 12 || dot->name_len != 1 || dots->name_len != 2 || dots->name[0] != '.' || !dots->inode)

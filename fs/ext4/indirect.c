@@ -6,9 +6,9 @@
 #define DIRECT 12
 
 struct place {
-    int level;        // 0: in the inode; else the slot 12, 13, 14 and so many blocks of numbers
-    uint32_t slot;    // in the inode
-    uint32_t at[3];   // in the blocks, the outermost first
+    int level;      // 0: in the inode; else the slot 12, 13, 14 and so many blocks of numbers
+    uint32_t slot;  // in the inode
+    uint32_t at[3]; // in the blocks, the outermost first
 };
 
 static bool locate(const struct ext4_fs *fs, uint64_t n, struct place *p) {
@@ -81,7 +81,8 @@ int ext4_indirect_find(struct ext4_inode *i, uint32_t at, struct ext4_map *out) 
 }
 
 // The block of numbers that the slot points to, made when there is none. `holder` is the buffer that the slot lies in, or NULL.
-static struct ext4_buffer *get_numbers(struct ext4_handle *h, struct ext4_inode *i, struct ext4_buffer *holder, uint32_t *slot) {
+static struct ext4_buffer *get_numbers(struct ext4_handle *h, struct ext4_inode *i, struct ext4_buffer *holder,
+                                       uint32_t *slot) {
     struct ext4_fs *fs = h->fs;
     if (*slot)
         return numbers(i, *slot);
@@ -104,8 +105,8 @@ static struct ext4_buffer *get_numbers(struct ext4_handle *h, struct ext4_inode 
     return b;
 }
 
-static int fill(struct ext4_handle *h, struct ext4_inode *i, struct ext4_buffer *b, uint32_t *slots, uint32_t at, uint32_t end,
-                uint32_t count, unsigned flags, struct ext4_map *out) {
+static int fill(struct ext4_handle *h, struct ext4_inode *i, struct ext4_buffer *b, uint32_t *slots, uint32_t at,
+                uint32_t end, uint32_t count, unsigned flags, struct ext4_map *out) {
     struct ext4_map hole;
     describe(slots, at, end, &hole);
     uint32_t given = MIN(hole.count, count);
@@ -123,7 +124,8 @@ static int fill(struct ext4_handle *h, struct ext4_inode *i, struct ext4_buffer 
     return 0;
 }
 
-int ext4_indirect_allocate(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, uint32_t count, unsigned flags, struct ext4_map *out) {
+int ext4_indirect_allocate(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, uint32_t count, unsigned flags,
+                           struct ext4_map *out) {
     struct ext4_fs *fs = h->fs;
     struct place p;
     if (!locate(fs, at, &p))

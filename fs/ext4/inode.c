@@ -85,13 +85,13 @@ static uint32_t time_encode(nsec_t t, bool wide, uint32_t *extra) {
 }
 
 #define DECODE(fs, d, name) time_decode((d)->name, HAS_FIELD(fs, d, name##_extra) ? (d)->name##_extra : 0)
-#define ENCODE(fs, d, field, t)                                                                                          \
-    do {                                                                                                                \
-        uint32_t extra_;                                                                                                \
-        bool wide_ = HAS_FIELD(fs, d, field##_extra);                                                                    \
-        (d)->field = time_encode(t, wide_, &extra_);                                                                     \
-        if (wide_)                                                                                                      \
-            (d)->field##_extra = extra_;                                                                                 \
+#define ENCODE(fs, d, field, t)                                                                                        \
+    do {                                                                                                               \
+        uint32_t extra_;                                                                                               \
+        bool wide_ = HAS_FIELD(fs, d, field##_extra);                                                                  \
+        (d)->field = time_encode(t, wide_, &extra_);                                                                   \
+        if (wide_)                                                                                                     \
+            (d)->field##_extra = extra_;                                                                               \
     } while (0)
 
 // --- From the disk ---
@@ -141,11 +141,13 @@ uint64_t ext4_size_max(const struct ext4_fs *fs, bool extents) {
 
 static uint64_t rdev_decode(const struct ext4_disk_inode *d) {
     uint32_t old = d->block[0], new = d->block[1];
-    return old ? MAKE_DEV(old >> 8 & 0xff, old & 0xff) : MAKE_DEV((new &0xfff00) >> 8, (new &0xff) | (new >> 12 & 0xfff00));
+    return old ? MAKE_DEV(old >> 8 & 0xff, old & 0xff)
+               : MAKE_DEV((new & 0xfff00) >> 8, (new & 0xff) | (new >> 12 & 0xfff00));
 }
 
 static int check_disk_inode(struct ext4_fs *fs, uint32_t ino, struct ext4_disk_inode *d) {
-    if (fs->inode_size > EXT4_GOOD_INODE_SIZE && ((d->extra_isize & 3) || d->extra_isize > fs->inode_size - EXT4_GOOD_INODE_SIZE))
+    if (fs->inode_size > EXT4_GOOD_INODE_SIZE &&
+        ((d->extra_isize & 3) || d->extra_isize > fs->inode_size - EXT4_GOOD_INODE_SIZE))
         return ext4_corrupt(fs, "inode %u: bad extra size %u", ino, d->extra_isize);
     if (!fs->csum)
         return 0;
@@ -164,7 +166,9 @@ static int fill(struct ext4_fs *fs, struct ext4_inode *i, struct ext4_disk_inode
     inode->atime = DECODE(fs, d, atime);
     inode->mtime = DECODE(fs, d, mtime);
     inode->ctime = DECODE(fs, d, ctime);
-    inode->btime = HAS_FIELD(fs, d, crtime) ? time_decode(d->crtime, HAS_FIELD(fs, d, crtime_extra) ? d->crtime_extra : 0) : inode->ctime;
+    inode->btime = HAS_FIELD(fs, d, crtime)
+                       ? time_decode(d->crtime, HAS_FIELD(fs, d, crtime_extra) ? d->crtime_extra : 0)
+                       : inode->ctime;
     i->flags = d->flags;
     i->generation = d->generation;
     i->extra_isize = fs->inode_size > EXT4_GOOD_INODE_SIZE ? d->extra_isize : 0;
@@ -179,14 +183,16 @@ static int fill(struct ext4_fs *fs, struct ext4_inode *i, struct ext4_disk_inode
     if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode))
         inode->rdev = rdev_decode(d);
     uint32_t type = inode->mode & S_IFMT;
-    if (type != S_IFREG && type != S_IFDIR && type != S_IFLNK && type != S_IFCHR && type != S_IFBLK && type != S_IFIFO && type != S_IFSOCK)
+    if (type != S_IFREG && type != S_IFDIR && type != S_IFLNK && type != S_IFCHR && type != S_IFBLK &&
+        type != S_IFIFO && type != S_IFSOCK)
         return ext4_corrupt(fs, "inode %lu: bad mode %o", inode->ino, inode->mode);
     if (i->flags & (EXT4_INLINE_DATA_FL | EXT4_ENCRYPT_FL | EXT4_EA_INODE_FL))
         return ext4_corrupt(fs, "inode %lu: flags %x without the features", inode->ino, i->flags);
     if ((i->flags & EXT4_EXTENTS_FL) && !(fs->incompat & INCOMPAT_EXTENTS))
         return ext4_corrupt(fs, "inode %lu has extents, the file system has not", inode->ino);
-    if (inode->size > MAX(ext4_size_max(fs, i->flags & EXT4_EXTENTS_FL), 60ul) || (S_ISDIR(inode->mode) && inode->size >> 31) ||
-        (S_ISDIR(inode->mode) && (inode->size & (fs->block_size - 1))) || (S_ISLNK(inode->mode) && inode->size >= fs->block_size))
+    if (inode->size > MAX(ext4_size_max(fs, i->flags & EXT4_EXTENTS_FL), 60ul) ||
+        (S_ISDIR(inode->mode) && inode->size >> 31) || (S_ISDIR(inode->mode) && (inode->size & (fs->block_size - 1))) ||
+        (S_ISLNK(inode->mode) && inode->size >= fs->block_size))
         return ext4_corrupt(fs, "inode %lu: bad size %lu", inode->ino, inode->size);
     if (i->xattr_block && !ext4_data_blocks_valid(fs, i->xattr_block, 1))
         return ext4_corrupt(fs, "inode %lu: attributes in block %lu", inode->ino, i->xattr_block);
@@ -431,8 +437,8 @@ static void inherit_group(struct inode *inode, const struct inode *dir) {
     if (!(dir->mode & S_ISGID))
         return;
     inode->gid = dir->gid;
-    if (!S_ISDIR(inode->mode) && (inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !credentials_in_group(dir->gid) &&
-        !capable(CAP_FSETID))
+    if (!S_ISDIR(inode->mode) && (inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) &&
+        !credentials_in_group(dir->gid) && !capable(CAP_FSETID))
         inode->mode &= ~S_ISGID;
 }
 

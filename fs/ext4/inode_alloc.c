@@ -89,7 +89,8 @@ static int try_group(struct ext4_handle *h, uint32_t group, bool directory, uint
     return err;
 }
 
-int ext4_inode_number_alloc(struct ext4_handle *h, struct inode *parent, bool directory, uint32_t *ino, uint32_t *generation) {
+int ext4_inode_number_alloc(struct ext4_handle *h, struct inode *parent, bool directory, uint32_t *ino,
+                            uint32_t *generation) {
     struct ext4_fs *fs = h->fs;
     mutex_lock(&fs->alloc_lock);
     uint32_t first = choose_group(fs, parent, directory);

@@ -30,7 +30,8 @@ static void request_done(struct block_request *r) {
     io_end(io, error);
 }
 
-static void start_one(struct ext4_fs *fs, struct ext4_io *io, enum block_op op, uint64_t sector, void *data, uint32_t len) {
+static void start_one(struct ext4_fs *fs, struct ext4_io *io, enum block_op op, uint64_t sector, void *data,
+                      uint32_t len) {
     struct request *q = kzalloc(sizeof(*q));
     if (!q) {
         int error = block_io(fs->dev, op, sector, data, len);
@@ -39,16 +40,19 @@ static void start_one(struct ext4_fs *fs, struct ext4_io *io, enum block_op op, 
         return;
     }
     q->segment = (struct block_segment){data, len};
-    q->r = (struct block_request){.op = op, .sector = sector, .segments = &q->segment, .count = 1, .done = request_done, .owner = io};
+    q->r = (struct block_request){
+        .op = op, .sector = sector, .segments = &q->segment, .count = 1, .done = request_done, .owner = io};
     atomic_add(&io->pending, 1);
     block_submit(fs->dev, &q->r);
 }
 
-void ext4_io_start(struct ext4_fs *fs, struct ext4_io *io, enum block_op op, uint64_t block, void *data, uint32_t blocks) {
+void ext4_io_start(struct ext4_fs *fs, struct ext4_io *io, enum block_op op, uint64_t block, void *data,
+                   uint32_t blocks) {
     uint64_t sector = block << fs->sectors_shift, len = (uint64_t)blocks << fs->block_shift;
     uint32_t most = fs->dev->bytes_max ? MAX(ALIGN_DOWN(fs->dev->bytes_max, fs->block_size), fs->block_size) : 1u << 20;
     for (uint64_t at = 0; at < len; at += most)
-        start_one(fs, io, op, sector + (at >> SECTOR_SHIFT), (char *)data + at, (uint32_t)MIN(len - at, (uint64_t)most));
+        start_one(fs, io, op, sector + (at >> SECTOR_SHIFT), (char *)data + at,
+                  (uint32_t)MIN(len - at, (uint64_t)most));
 }
 
 int ext4_io_wait(struct ext4_io *io) {

@@ -38,11 +38,8 @@ long ext4_ioctl(struct file *f, unsigned cmd, uint64_t arg) {
     case FS_IOC_GETFLAGS:
         value = i->flags & (EXT4_USER_FLAGS | EXT4_EXTENTS_FL | EXT4_INDEX_FL);
         return copy_out(arg, &value, sizeof(value));
-    case FS_IOC_SETFLAGS:
-        return copy_in(&value, arg, sizeof(value)) < 0 ? -EFAULT : set_flags(f, value);
-    case FS_IOC_GETVERSION:
-        return copy_out(arg, &i->generation, sizeof(i->generation));
-    default:
-        return -ENOTTY;
+    case FS_IOC_SETFLAGS: return copy_in(&value, arg, sizeof(value)) < 0 ? -EFAULT : set_flags(f, value);
+    case FS_IOC_GETVERSION: return copy_out(arg, &i->generation, sizeof(i->generation));
+    default: return -ENOTTY;
     }
 }

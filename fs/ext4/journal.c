@@ -102,7 +102,7 @@ int ext4_begin(struct ext4_handle *h, struct ext4_fs *fs, uint32_t credits) {
         }
         spin_lock(&fs->lock);
         bool room = j->running || log_has_room(fs);
-        if (!j->running && new && room) {
+        if (!j->running && new &&room) {
             new->seq = j->next_seq++;
             j->running = new;
             new = NULL;
@@ -407,7 +407,8 @@ int ext4_journal_start(struct ext4_fs *fs) {
         return 0;
     // As Linux does: checksums of the journal go with those of metadata.
     j->features &= ~(uint32_t)(JOURNAL_CSUM_V2 | JOURNAL_CSUM_V3 | JOURNAL_ASYNC_COMMIT);
-    j->features |= JOURNAL_REVOKES | (fs->csum ? JOURNAL_CSUM_V3 : 0) | (fs->incompat & INCOMPAT_64BIT ? JOURNAL_64BIT : 0);
+    j->features |=
+        JOURNAL_REVOKES | (fs->csum ? JOURNAL_CSUM_V3 : 0) | (fs->incompat & INCOMPAT_64BIT ? JOURNAL_64BIT : 0);
     j->super->header.type = __builtin_bswap32(JOURNAL_SUPER_V2);
     return ext4_journal_write_super(fs, j->head, j->next_seq);
 }

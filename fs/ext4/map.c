@@ -56,8 +56,8 @@ static uint64_t goal_for(struct ext4_inode *i, uint32_t at) {
     return ext4_goal(i);
 }
 
-int ext4_map_allocate(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, uint32_t count, bool unwritten, unsigned flags,
-                      struct ext4_map *out) {
+int ext4_map_allocate(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, uint32_t count, bool unwritten,
+                      unsigned flags, struct ext4_map *out) {
     struct ext4_map m;
     int err = ext4_map_find_locked(i, at, count, &m);
     if (err < 0)
@@ -95,7 +95,8 @@ int ext4_map_remove(struct ext4_inode *i, uint32_t first, uint32_t end) {
             return err;
         rwmutex_write_lock(&i->map);
         forget(i);
-        int more = i->flags & EXT4_EXTENTS_FL ? ext4_extent_remove(&h, i, first, end) : ext4_indirect_remove(&h, i, first, end);
+        int more = i->flags & EXT4_EXTENTS_FL ? ext4_extent_remove(&h, i, first, end)
+                                              : ext4_indirect_remove(&h, i, first, end);
         WRITE_ONCE(i->data_seq, h.t->seq);
         err = ext4_inode_write(&h, i);
         rwmutex_write_unlock(&i->map);

@@ -35,7 +35,9 @@ static int lookup(struct inode *dir, struct dentry *d) {
         return ext4_corrupt(fs, "directory %lu has a name for inode %u", dir->ino, ino);
     struct inode *inode = ext4_inode_get(dir->sb, ino);
     if (IS_ERR(inode))
-        return PTR_ERR(inode) == -ESTALE ? ext4_corrupt(fs, "directory %lu has a name for the free inode %u", dir->ino, ino) : (int)PTR_ERR(inode);
+        return PTR_ERR(inode) == -ESTALE
+                   ? ext4_corrupt(fs, "directory %lu has a name for the free inode %u", dir->ino, ino)
+                   : (int)PTR_ERR(inode);
     if (S_ISDIR(inode->mode) && is_elsewhere(inode, d)) {
         inode_unref(inode);
         return ext4_corrupt(fs, "directory %u has two names", ino);
@@ -71,7 +73,8 @@ static int touch(struct ext4_handle *h, struct inode *dir) {
 static int check_changeable(struct inode *dir, struct inode *victim) {
     if (ext4_i(dir)->flags & EXT4_IMMUTABLE_FL)
         return -EPERM;
-    if (victim && ((ext4_i(dir)->flags & EXT4_APPEND_FL) || (ext4_i(victim)->flags & (EXT4_IMMUTABLE_FL | EXT4_APPEND_FL))))
+    if (victim &&
+        ((ext4_i(dir)->flags & EXT4_APPEND_FL) || (ext4_i(victim)->flags & (EXT4_IMMUTABLE_FL | EXT4_APPEND_FL))))
         return -EPERM;
     return 0;
 }
@@ -312,7 +315,8 @@ static int finish_rename(struct ext4_handle *h, struct inode *from_dir, struct i
     return err == 0 && to_dir != from_dir ? touch(h, to_dir) : err;
 }
 
-static int exchange(struct ext4_handle *h, struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to) {
+static int exchange(struct ext4_handle *h, struct inode *from_dir, struct dentry *from, struct inode *to_dir,
+                    struct dentry *to) {
     bool from_is_dir = S_ISDIR(from->inode->mode), to_is_dir = S_ISDIR(to->inode->mode);
     int err = set_entry(h, to_dir, to, from->inode);
     if (err < 0)
@@ -338,7 +342,8 @@ static int exchange(struct ext4_handle *h, struct inode *from_dir, struct dentry
     return err < 0 ? err : finish_rename(h, from_dir, to_dir, from->inode);
 }
 
-static int move(struct ext4_handle *h, struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to) {
+static int move(struct ext4_handle *h, struct inode *from_dir, struct dentry *from, struct inode *to_dir,
+                struct dentry *to) {
     struct ext4_fs *fs = h->fs;
     struct inode *inode = from->inode, *victim = to->inode;
     bool is_dir = S_ISDIR(inode->mode);
@@ -367,7 +372,8 @@ static int move(struct ext4_handle *h, struct inode *from_dir, struct dentry *fr
     return err < 0 ? ext4_corrupt(fs, "a rename in directory %lu failed half way", to_dir->ino) : 0;
 }
 
-static int rename_once(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to, unsigned flags) {
+static int rename_once(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to,
+                       unsigned flags) {
     struct ext4_handle h;
     int err = ext4_begin(&h, EXT4_FS(from_dir->sb), CREDITS_DIR + CREDITS_ORPHAN + 12);
     if (err < 0)
@@ -377,7 +383,8 @@ static int rename_once(struct inode *from_dir, struct dentry *from, struct inode
     return err;
 }
 
-static int rename_any(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to, unsigned flags) {
+static int rename_any(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to,
+                      unsigned flags) {
     int round = 0, err = check_changeable(from_dir, from->inode);
     bool replaces = to->inode && !(flags & RENAME_EXCHANGE), directory = replaces && S_ISDIR(to->inode->mode);
     if (err == 0)
@@ -424,8 +431,8 @@ static long read_link(struct inode *inode, char *buf, size_t size) {
     return (long)n;
 }
 
-#define COMMON                                                                                                          \
-    .update = ext4_inode_update, .set_attributes = ext4_set_attributes, .xattr_get = ext4_xattr_get,                    \
+#define COMMON                                                                                                         \
+    .update = ext4_inode_update, .set_attributes = ext4_set_attributes, .xattr_get = ext4_xattr_get,                   \
     .xattr_set = ext4_xattr_set, .xattr_list = ext4_xattr_list, .release = ext4_inode_release
 
 const struct inode_ops ext4_file_inode_ops = {.truncate = ext4_truncate, COMMON};

@@ -9,8 +9,10 @@ static size_t word_length(const char *s) {
 }
 
 bool ext4_options_known(const char *options) {
-    static const char *const known[] = {"rw", "ro", "defaults", "relatime", "data=ordered", "errors=remount-ro", "barrier", "barrier=1", "delalloc",
-                                        "user_xattr", "journal_checksum", "nodiscard", "auto_da_alloc", "noauto", "nofail"};
+    static const char *const known[] = {
+        "rw",        "ro",       "defaults",   "relatime",         "data=ordered", "errors=remount-ro", "barrier",
+        "barrier=1", "delalloc", "user_xattr", "journal_checksum", "nodiscard",    "auto_da_alloc",     "noauto",
+        "nofail"};
     while (options && *options) {
         size_t n = word_length(options);
         bool found = n == 0;

@@ -137,7 +137,8 @@ int ext4_orphans_clean(struct ext4_fs *fs) {
     }
     while (err == 0 && fs->super->last_orphan) {
         uint32_t ino = fs->super->last_orphan;
-        struct inode *inode = ino >= fs->first_ino && ino <= fs->inodes ? ext4_inode_get_orphan(fs->sb, ino) : ERR_PTR(-EUCLEAN);
+        struct inode *inode =
+            ino >= fs->first_ino && ino <= fs->inodes ? ext4_inode_get_orphan(fs->sb, ino) : ERR_PTR(-EUCLEAN);
         if (IS_ERR(inode))
             return ext4_corrupt(fs, "the list of orphans has inode %u", ino);
         struct ext4_inode *i = ext4_i(inode);

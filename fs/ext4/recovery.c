@@ -96,11 +96,13 @@ static struct tag tag_read(const struct ext4_journal *j, const uint8_t *at) {
     if (j->features & JOURNAL_CSUM_V3) {
         const struct journal_tag3 *t = (const struct journal_tag3 *)at;
         uint64_t hi = j->features & JOURNAL_64BIT ? __builtin_bswap32(t->block_hi) : 0;
-        return (struct tag){hi << 32 | __builtin_bswap32(t->block), __builtin_bswap32(t->flags), __builtin_bswap32(t->checksum)};
+        return (struct tag){hi << 32 | __builtin_bswap32(t->block), __builtin_bswap32(t->flags),
+                            __builtin_bswap32(t->checksum)};
     }
     const struct journal_tag *t = (const struct journal_tag *)at;
     uint64_t hi = j->features & JOURNAL_64BIT ? __builtin_bswap32(t->block_hi) : 0;
-    return (struct tag){hi << 32 | __builtin_bswap32(t->block), __builtin_bswap16(t->flags), __builtin_bswap16(t->checksum)};
+    return (struct tag){hi << 32 | __builtin_bswap32(t->block), __builtin_bswap16(t->flags),
+                        __builtin_bswap16(t->checksum)};
 }
 
 static int replay_block(struct recovery *r, const struct tag *t, uint32_t seq, uint32_t at) {
@@ -117,7 +119,8 @@ static int replay_block(struct recovery *r, const struct tag *t, uint32_t seq, u
     if (err < 0)
         return err;
     if (has_sums(j)) {
-        uint32_t number = __builtin_bswap32(seq), sum = ext4_crc32c(ext4_crc32c(j->seed, &number, 4), r->data, fs->block_size);
+        uint32_t number = __builtin_bswap32(seq),
+                 sum = ext4_crc32c(ext4_crc32c(j->seed, &number, 4), r->data, fs->block_size);
         if (t->sum != (j->features & JOURNAL_CSUM_V3 ? sum : sum & 0xffff))
             return ext4_corrupt(fs, "the checksum of block %lu in the journal is wrong", t->block);
     }
@@ -149,7 +152,8 @@ static int read_descriptor(struct recovery *r, uint32_t seq, uint32_t *at, uint3
 // 0: the log's end was reached.
 static int one_pass(struct recovery *r, enum pass pass) {
     const struct ext4_journal *j = &r->fs->journal;
-    uint32_t at = __builtin_bswap32(j->super->start), seq = __builtin_bswap32(j->super->sequence), left = j->end - j->first;
+    uint32_t at = __builtin_bswap32(j->super->start), seq = __builtin_bswap32(j->super->sequence),
+             left = j->end - j->first;
     r->pass = pass;
     while (pass == PASS_SCAN || seq != r->end_seq) {
         int err = left-- ? read_log(r, at, r->block) : 1;

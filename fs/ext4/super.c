@@ -118,15 +118,18 @@ static int stop_writing(struct ext4_fs *fs) {
 static const struct {
     uint32_t bit;
     const char *name;
-} incompat_names[] = {{1, "compression"}, {8, "journal_dev"}, {0x100, "mmp"}, {0x400, "ea_inode"}, {0x1000, "dirdata"},
-                      {0x4000, "large_dir"}, {0x8000, "inline_data"}, {0x10000, "encrypt"}, {0x20000, "casefold"}},
-  ro_names[] = {{4, "btree_dir"}, {0x100, "quota"}, {0x200, "bigalloc"}, {0x1000, "readonly"}, {0x2000, "project"},
-                {0x8000, "verity"}};
+} incompat_names[] = {{1, "compression"},      {8, "journal_dev"},   {0x100, "mmp"},
+                      {0x400, "ea_inode"},     {0x1000, "dirdata"},  {0x4000, "large_dir"},
+                      {0x8000, "inline_data"}, {0x10000, "encrypt"}, {0x20000, "casefold"}},
+  ro_names[] = {{4, "btree_dir"},     {0x100, "quota"},    {0x200, "bigalloc"},
+                {0x1000, "readonly"}, {0x2000, "project"}, {0x8000, "verity"}};
 
-#define INCOMPAT_KNOWN                                                                                                  \
-    (INCOMPAT_FILETYPE | INCOMPAT_RECOVER | INCOMPAT_META_BG | INCOMPAT_EXTENTS | INCOMPAT_64BIT | INCOMPAT_FLEX_BG | INCOMPAT_CSUM_SEED)
-#define RO_KNOWN                                                                                                        \
-    (RO_SPARSE_SUPER | RO_LARGE_FILE | RO_HUGE_FILE | RO_GDT_CSUM | RO_DIR_NLINK | RO_EXTRA_ISIZE | RO_METADATA_CSUM | RO_ORPHAN_PRESENT)
+#define INCOMPAT_KNOWN                                                                                                 \
+    (INCOMPAT_FILETYPE | INCOMPAT_RECOVER | INCOMPAT_META_BG | INCOMPAT_EXTENTS | INCOMPAT_64BIT | INCOMPAT_FLEX_BG |  \
+     INCOMPAT_CSUM_SEED)
+#define RO_KNOWN                                                                                                       \
+    (RO_SPARSE_SUPER | RO_LARGE_FILE | RO_HUGE_FILE | RO_GDT_CSUM | RO_DIR_NLINK | RO_EXTRA_ISIZE | RO_METADATA_CSUM | \
+     RO_ORPHAN_PRESENT)
 
 static int check_features(struct ext4_fs *fs, bool writable) {
     uint32_t incompat = fs->incompat & ~(uint32_t)INCOMPAT_KNOWN, ro = fs->ro_compat & ~(uint32_t)RO_KNOWN;
@@ -137,7 +140,8 @@ static int check_features(struct ext4_fs *fs, bool writable) {
         if (ro & ro_names[k].bit)
             log_warn("ext4 (%s): feature %s is supported for reading alone", fs->dev->name, ro_names[k].name);
     if (incompat || (ro && writable) || (ro & 0x200)) { // bigalloc: bitmaps mean something else
-        log_warn("ext4 (%s): cannot be mounted%s: features %x, %x", fs->dev->name, incompat ? "" : " for writing", incompat, ro);
+        log_warn("ext4 (%s): cannot be mounted%s: features %x, %x", fs->dev->name, incompat ? "" : " for writing",
+                 incompat, ro);
         return -EINVAL;
     }
     return 0;
@@ -154,11 +158,14 @@ static int check_geometry(struct ext4_fs *fs, const struct ext4_disk_super *s) {
         return bad_super(fs, "first block");
     if (!fs->blocks_per_group || fs->blocks_per_group > bits || (fs->blocks_per_group & 7))
         return bad_super(fs, "blocks per group");
-    if (!fs->inodes_per_group || fs->inodes_per_group > bits || (fs->inodes_per_group * fs->inode_size & (fs->block_size - 1)))
+    if (!fs->inodes_per_group || fs->inodes_per_group > bits ||
+        (fs->inodes_per_group * fs->inode_size & (fs->block_size - 1)))
         return bad_super(fs, "inodes per group");
-    if (fs->inode_size < EXT4_GOOD_INODE_SIZE || fs->inode_size > fs->block_size || (fs->inode_size & (fs->inode_size - 1)))
+    if (fs->inode_size < EXT4_GOOD_INODE_SIZE || fs->inode_size > fs->block_size ||
+        (fs->inode_size & (fs->inode_size - 1)))
         return bad_super(fs, "inode size");
-    if (fs->desc_size > fs->block_size || (fs->desc_size & (fs->desc_size - 1)) || ((fs->incompat & INCOMPAT_64BIT) && fs->desc_size < 64))
+    if (fs->desc_size > fs->block_size || (fs->desc_size & (fs->desc_size - 1)) ||
+        ((fs->incompat & INCOMPAT_64BIT) && fs->desc_size < 64))
         return bad_super(fs, "size of group descriptors");
     if (fs->blocks <= fs->first_block || fs->blocks >> 48 || fs->blocks > fs->dev->sectors >> fs->sectors_shift)
         return bad_super(fs, "more blocks than the device has");
@@ -169,7 +176,8 @@ static int check_geometry(struct ext4_fs *fs, const struct ext4_disk_super *s) {
     if (fs->first_ino < 11 || fs->first_ino > fs->inodes_per_group)
         return bad_super(fs, "first inode");
     // The superblock and the descriptors fit into the first group.
-    if (DIV_ROUND_UP(fs->groups, fs->desc_per_block) + s->reserved_gdt_blocks + 1u >= fs->blocks_per_group && !(fs->incompat & INCOMPAT_META_BG))
+    if (DIV_ROUND_UP(fs->groups, fs->desc_per_block) + s->reserved_gdt_blocks + 1u >= fs->blocks_per_group &&
+        !(fs->incompat & INCOMPAT_META_BG))
         return bad_super(fs, "descriptors");
     return 0;
 }
@@ -184,7 +192,8 @@ static int parse_super(struct ext4_fs *fs, bool writable) {
     if (err < 0)
         return err;
     fs->csum = fs->ro_compat & RO_METADATA_CSUM;
-    if (fs->csum && (s->checksum_type != 1 || s->checksum != ext4_crc32c(~0u, s, offsetof(struct ext4_disk_super, checksum))))
+    if (fs->csum &&
+        (s->checksum_type != 1 || s->checksum != ext4_crc32c(~0u, s, offsetof(struct ext4_disk_super, checksum))))
         return bad_super(fs, "checksum");
     fs->seed = fs->incompat & INCOMPAT_CSUM_SEED ? s->checksum_seed : ext4_crc32c(~0u, s->uuid, sizeof(s->uuid));
     bool wide = fs->incompat & INCOMPAT_64BIT;
@@ -204,7 +213,8 @@ static int parse_super(struct ext4_fs *fs, bool writable) {
     fs->has_extents = fs->incompat & INCOMPAT_EXTENTS;
     fs->want_extra_isize = sizeof(struct ext4_disk_inode) - EXT4_GOOD_INODE_SIZE;
     memcpy(fs->hash_seed, s->hash_seed, sizeof(fs->hash_seed));
-    fs->hash_version = (uint8_t)((s->def_hash_version < 3 ? s->def_hash_version : 1) + (s->flags & EXT4_FLAG_UNSIGNED_HASH ? 3 : 0));
+    fs->hash_version =
+        (uint8_t)((s->def_hash_version < 3 ? s->def_hash_version : 1) + (s->flags & EXT4_FLAG_UNSIGNED_HASH ? 3 : 0));
     fs->reserved_uid = s->def_resuid;
     fs->reserved_gid = s->def_resgid;
     fs->was_error = s->state & EXT4_STATE_ERROR;
@@ -306,10 +316,16 @@ static void statistics(struct superblock *sb, struct fs_statistics *st) {
     struct ext4_fs *fs = EXT4_FS(sb);
     uint64_t overhead = fs->super->overhead_clusters;
     if (!overhead)
-        overhead = (uint64_t)fs->groups * (2 + (fs->inodes_per_group * fs->inode_size >> fs->block_shift)) + fs->journal.end;
+        overhead =
+            (uint64_t)fs->groups * (2 + (fs->inodes_per_group * fs->inode_size >> fs->block_shift)) + fs->journal.end;
     uint64_t free = ext4_free_for(fs, true), usable = ext4_free_for(fs, false);
-    *st = (struct fs_statistics){.magic = EXT4_SUPER_MAGIC, .block_size = fs->block_size, .blocks = fs->blocks - MIN(overhead, fs->blocks),
-                                 .blocks_free = free, .blocks_kept = free - usable, .files = fs->inodes, .files_free = fs->free_inodes,
+    *st = (struct fs_statistics){.magic = EXT4_SUPER_MAGIC,
+                                 .block_size = fs->block_size,
+                                 .blocks = fs->blocks - MIN(overhead, fs->blocks),
+                                 .blocks_free = free,
+                                 .blocks_kept = free - usable,
+                                 .files = fs->inodes,
+                                 .files_free = fs->free_inodes,
                                  .name_max = 255};
 }
 
@@ -371,7 +387,8 @@ static struct superblock *find_mounted(struct block_device *dev) {
         uint32_t refs = READ_ONCE(fs->sb->refs);
         if (fs->dev != dev)
             continue;
-        while (refs && !__atomic_compare_exchange_n(&fs->sb->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        while (refs &&
+               !__atomic_compare_exchange_n(&fs->sb->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
             ;
         if (refs)
             found = fs->sb;
@@ -433,7 +450,8 @@ static struct superblock *mount_device(const struct fs_type *type, struct block_
     return sb;
 }
 
-static struct superblock *ext4_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
+static struct superblock *ext4_mount(const struct fs_type *type, const char *source, unsigned long flags,
+                                     const char *options) {
     bool writable = !(flags & MS_RDONLY);
     if (!ext4_options_known(options))
         return ERR_PTR(-EINVAL);

@@ -59,9 +59,11 @@ static bool parse(struct attributes_of *all, const uint8_t *first, const uint8_t
         if (at + sizeof(*e) > end || at + EXT4_XATTR_ENTRY_SIZE(e->name_len) > end || e->value_inum)
             return false;
         uint64_t room = (uint64_t)(end - base);
-        if (e->value_size > room || (e->value_size && e->value_offs > room - e->value_size) || all->count == ATTRIBUTES_MAX)
+        if (e->value_size > room || (e->value_size && e->value_offs > room - e->value_size) ||
+            all->count == ATTRIBUTES_MAX)
             return false;
-        all->list[all->count++] = (struct attribute){e->name_index, e->name_len, e->name, base + e->value_offs, e->value_size};
+        all->list[all->count++] =
+            (struct attribute){e->name_index, e->name_len, e->name, base + e->value_offs, e->value_size};
         at += EXT4_XATTR_ENTRY_SIZE(e->name_len);
     }
     return at + 4 <= end || at == end;
@@ -80,7 +82,8 @@ static struct ext4_buffer *read_block(struct ext4_inode *i) {
     if (IS_ERR(b))
         return b;
     const struct ext4_xattr_header *h = (const struct ext4_xattr_header *)b->data;
-    if (h->magic != EXT4_XATTR_MAGIC || h->blocks != 1 || h->refcount == 0 || (fs->csum && h->checksum != block_sum(fs, b))) {
+    if (h->magic != EXT4_XATTR_MAGIC || h->blocks != 1 || h->refcount == 0 ||
+        (fs->csum && h->checksum != block_sum(fs, b))) {
         ext4_buffer_put(fs, b);
         return ERR_PTR(ext4_corrupt(fs, "inode %lu: its block of attributes is damaged", i->vfs.ino));
     }
@@ -121,7 +124,8 @@ static struct attributes_of *attributes_read(struct ext4_inode *i) {
             err = -ENOMEM;
         if (err == 0) {
             memcpy(all->block_copy, b->data, fs->block_size);
-            good = good && parse(all, all->block_copy + sizeof(struct ext4_xattr_header), all->block_copy, all->block_copy + fs->block_size);
+            good = good && parse(all, all->block_copy + sizeof(struct ext4_xattr_header), all->block_copy,
+                                 all->block_copy + fs->block_size);
         }
         ext4_buffer_put(fs, b);
     }
@@ -210,7 +214,8 @@ static uint32_t entry_hash(const struct ext4_xattr_entry *e, const uint8_t *valu
 }
 
 // Lays out the marked attributes: entries from `first` on, values from `end` downwards; offsets count from `base`.
-static void lay_out(const struct attributes_of *all, const bool *here, uint8_t *first, uint8_t *base, uint8_t *end, bool hashes) {
+static void lay_out(const struct attributes_of *all, const bool *here, uint8_t *first, uint8_t *base, uint8_t *end,
+                    bool hashes) {
     uint8_t *at = first, *value = end;
     for (uint32_t k = 0; k < all->count; k++) {
         const struct attribute *a = &all->list[k];
@@ -219,8 +224,10 @@ static void lay_out(const struct attributes_of *all, const bool *here, uint8_t *
         value -= padded(a->size);
         memcpy(value, a->value, a->size);
         struct ext4_xattr_entry *e = (struct ext4_xattr_entry *)at;
-        *e = (struct ext4_xattr_entry){.name_len = a->name_len, .name_index = a->index,
-                                       .value_offs = a->size ? (uint16_t)(value - base) : 0, .value_size = a->size};
+        *e = (struct ext4_xattr_entry){.name_len = a->name_len,
+                                       .name_index = a->index,
+                                       .value_offs = a->size ? (uint16_t)(value - base) : 0,
+                                       .value_size = a->size};
         memcpy(e->name, a->name, a->name_len);
         e->hash = hashes ? entry_hash(e, value) : 0;
         at += EXT4_XATTR_ENTRY_SIZE(a->name_len);
@@ -247,7 +254,8 @@ static void sort(struct attributes_of *all) {
 }
 
 // Which go into the inode, which into the block. -ENOSPC.
-static int distribute(struct ext4_inode *i, const struct attributes_of *all, bool *in_inode, bool *in_block, bool *any_block) {
+static int distribute(struct ext4_inode *i, const struct attributes_of *all, bool *in_inode, bool *in_block,
+                      bool *any_block) {
     const struct ext4_fs *fs = EXT4_FS(i->vfs.sb);
     uint32_t inode_room = area_size(i), block_room = fs->block_size - sizeof(struct ext4_xattr_header) - 4;
     inode_room = inode_room > 8 ? inode_room - 8 : 0;
@@ -405,7 +413,8 @@ int ext4_xattr_set(struct inode *inode, const char *name, const void *value, siz
     else if (!value)
         *a = all->list[--all->count];
     else
-        *(a ? a : &all->list[all->count++]) = (struct attribute){index, (uint8_t)strlen(rest), rest, value, (uint32_t)size};
+        *(a ? a : &all->list[all->count++]) =
+            (struct attribute){index, (uint8_t)strlen(rest), rest, value, (uint32_t)size};
     if (err == 0)
         err = write_all(i, all);
     if (err == -ENOSPC && READ_ONCE(EXT4_FS(inode->sb)->pending) && ext4_commit_all(EXT4_FS(inode->sb)) == 0)

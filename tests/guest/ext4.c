@@ -11,8 +11,7 @@
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 
-static uint32_t crc(const unsigned char *p, size_t n)
-{
+static uint32_t crc(const unsigned char *p, size_t n) {
     uint32_t c = ~0u;
     for (; n; n--) {
         c ^= *p++;
@@ -22,8 +21,7 @@ static uint32_t crc(const unsigned char *p, size_t n)
     return ~c;
 }
 
-static void say(const char *format, ...)
-{
+static void say(const char *format, ...) {
     char line[200];
     va_list ap;
     va_start(ap, format);
@@ -37,16 +35,14 @@ static unsigned long seed;
 static const char *base;
 #define SIZE_MAX_ 60000
 
-static void sync_directory(const char *dir)
-{
+static void sync_directory(const char *dir) {
     int fd = open(dir, O_RDONLY | O_DIRECTORY);
     if (fd < 0 || fsync(fd))
         say("fsync of a directory: %m\n");
     close(fd);
 }
 
-static void *storm(void *arg)
-{
+static void *storm(void *arg) {
     long t = (long)arg;
     unsigned long x = seed * 1000 + (unsigned long)t + 0x9e3779b97f4a7c15;
     static __thread unsigned char buf[SIZE_MAX_];
@@ -85,8 +81,7 @@ static void *storm(void *arg)
 }
 
 // Until nothing goes, in files of their own; then all of it must go away again.
-static int fill(void)
-{
+static int fill(void) {
     static char buf[100000];
     char name[100];
     struct statvfs before, full, after;
@@ -113,8 +108,8 @@ static int fill(void)
         close(fd);
     }
     statvfs(base, &full);
-    printf("%s, nothing left: %d, most of it used: %d\n", err == ENOSPC ? "ENOSPC" : strerror(err), full.f_bfree * 20 < full.f_blocks,
-           bytes > before.f_bavail * before.f_bsize / 10 * 9);
+    printf("%s, nothing left: %d, most of it used: %d\n", err == ENOSPC ? "ENOSPC" : strerror(err),
+           full.f_bfree * 20 < full.f_blocks, bytes > before.f_bavail * before.f_bsize / 10 * 9);
     int missing = 0;
     for (int k = 0; k <= files; k++) {
         snprintf(name, sizeof name, "%s/fill%d", base, k);
@@ -130,8 +125,7 @@ static int fill(void)
 
 static void answer(const char *what, long r) { printf("%s: %s\n", what, r < 0 ? strerrorname_np(errno) : "ok"); }
 
-static int calls(void)
-{
+static int calls(void) {
     char buf[5000] = "", target[5000];
     struct stat st;
     if (chdir(base))
@@ -183,13 +177,13 @@ static int calls(void)
     struct timespec ts[2] = {{.tv_sec = 4000000000, .tv_nsec = 123456789}, {.tv_sec = -5, .tv_nsec = 1}};
     answer("times", futimens(fd, ts));
     fstat(fd, &st);
-    printf("%ld.%09ld %ld.%09ld\n", (long)st.st_atim.tv_sec, st.st_atim.tv_nsec, (long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+    printf("%ld.%09ld %ld.%09ld\n", (long)st.st_atim.tv_sec, st.st_atim.tv_nsec, (long)st.st_mtim.tv_sec,
+           st.st_mtim.tv_nsec);
     answer("fsync", fsync(fd));
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     base = argv[2];
     if (argc > 2 && !strcmp(argv[1], "fill"))
         return fill();

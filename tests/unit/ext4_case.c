@@ -186,10 +186,22 @@ WEAK void thread_start(struct thread *t) {}
 WEAK bool thread_signal_pending_slow(void) { return false; }
 WEAK void thread_wake_clear(struct thread *t, void **word) { *word = NULL; }
 WEAK void rwmutex_init(struct rwmutex *m) { m->word = 0; }
-WEAK void rwmutex_read_lock(struct rwmutex *m) { ASSERT(m->word < 1000); m->word++; }
-WEAK void rwmutex_read_unlock(struct rwmutex *m) { ASSERT(m->word && m->word < 1000); m->word--; }
-WEAK void rwmutex_write_lock(struct rwmutex *m) { ASSERT(m->word == 0); m->word = 1000; }
-WEAK void rwmutex_write_unlock(struct rwmutex *m) { ASSERT(m->word == 1000); m->word = 0; }
+WEAK void rwmutex_read_lock(struct rwmutex *m) {
+    ASSERT(m->word < 1000);
+    m->word++;
+}
+WEAK void rwmutex_read_unlock(struct rwmutex *m) {
+    ASSERT(m->word && m->word < 1000);
+    m->word--;
+}
+WEAK void rwmutex_write_lock(struct rwmutex *m) {
+    ASSERT(m->word == 0);
+    m->word = 1000;
+}
+WEAK void rwmutex_write_unlock(struct rwmutex *m) {
+    ASSERT(m->word == 1000);
+    m->word = 0;
+}
 WEAK uint64_t random_u64(void) { return fake_random(); }
 WEAK void backing_unshow_idle(struct backing *b, uint64_t first, uint64_t count) {}
 WEAK int ext4_thread_start(struct ext4_fs *fs) { return 0; }

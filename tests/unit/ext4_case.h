@@ -9,9 +9,9 @@ struct ext4_disk {
     struct block_device dev;
     unsigned char *data, *durable; /* as it is read; as it is on the medium for sure. durable NULL: not kept */
     size_t size;
-    struct written *first, *last;  /* since the last flush */
+    struct written *first, *last; /* since the last flush */
     unsigned long requests, writes, flushes;
-    long fail_after;               /* writes that succeed; -1: all */
+    long fail_after; /* writes that succeed; -1: all */
     bool fail_reads;
     void (*on_write)(struct ext4_disk *disk); /* before each */
 };

@@ -71,7 +71,9 @@ unsigned char *ext4_host_image(size_t size, const char *options) {
     if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
         abort();
     close(fd);
-    if (run("PATH=$PATH:/usr/sbin:/sbin mke2fs -q -F -E hash_seed=11111111-2222-3333-4444-555555555555 %s %s </dev/null", options, image_file()))
+    if (run("PATH=$PATH:/usr/sbin:/sbin mke2fs -q -F -E hash_seed=11111111-2222-3333-4444-555555555555 %s %s "
+            "</dev/null",
+            options, image_file()))
         return NULL;
     unsigned char *data = calloc(1, size);
     load(data, size);
@@ -80,18 +82,23 @@ unsigned char *ext4_host_image(size_t size, const char *options) {
 
 int ext4_host_check(const unsigned char *data, size_t size) {
     ext4_host_save(image_file(), data, size);
-    return run("PATH=$PATH:/usr/sbin:/sbin; out=$(e2fsck -fn %s 2>&1) || { s=$?; echo \"$out\" | head -40 >&2; exit $s; }", image_file());
+    return run(
+        "PATH=$PATH:/usr/sbin:/sbin; out=$(e2fsck -fn %s 2>&1) || { s=$?; echo \"$out\" | head -40 >&2; exit $s; }",
+        image_file());
 }
 
 int ext4_host_check_replayed(const unsigned char *data, size_t size) {
     ext4_host_save(image_file(), data, size);
-    return run("PATH=$PATH:/usr/sbin:/sbin; e2fsck -p -E journal_only %s >/dev/null 2>&1; out=$(e2fsck -fp %s 2>&1) || { s=$?; [ $s -le 1 ] || { echo \"$out\" | head -40 >&2; exit $s; }; };"
-               "out=$(e2fsck -fn %s 2>&1) || { s=$?; echo \"$out\" | head -40 >&2; exit $s; }", image_file(), image_file(), image_file());
+    return run("PATH=$PATH:/usr/sbin:/sbin; e2fsck -p -E journal_only %s >/dev/null 2>&1; out=$(e2fsck -fp %s 2>&1) || "
+               "{ s=$?; [ $s -le 1 ] || { echo \"$out\" | head -40 >&2; exit $s; }; };"
+               "out=$(e2fsck -fn %s 2>&1) || { s=$?; echo \"$out\" | head -40 >&2; exit $s; }",
+               image_file(), image_file(), image_file());
 }
 
 int ext4_host_debugfs(unsigned char *data, size_t size, const char *commands) {
     ext4_host_save(image_file(), data, size);
-    int status = run("printf '%s' | PATH=$PATH:/usr/sbin:/sbin debugfs -w -f - %s >/dev/null 2>&1", commands, image_file());
+    int status =
+        run("printf '%s' | PATH=$PATH:/usr/sbin:/sbin debugfs -w -f - %s >/dev/null 2>&1", commands, image_file());
     load(data, size);
     return status;
 }

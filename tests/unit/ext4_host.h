@@ -12,8 +12,10 @@ unsigned char *ext4_host_image(size_t size, const char *options);
 int ext4_host_check(const unsigned char *data, size_t size);
 /* The same after e2fsck -p has replayed the journal. */
 int ext4_host_check_replayed(const unsigned char *data, size_t size);
-int ext4_host_debugfs(unsigned char *data, size_t size, const char *commands); /* writes back what it changed; 0 or its status */
-size_t ext4_host_ask(const unsigned char *data, size_t size, const char *command, char *out, size_t max); /* debugfs -R */
+int ext4_host_debugfs(unsigned char *data, size_t size,
+                      const char *commands); /* writes back what it changed; 0 or its status */
+size_t ext4_host_ask(const unsigned char *data, size_t size, const char *command, char *out,
+                     size_t max); /* debugfs -R */
 void ext4_host_remove(void);
 void ext4_host_save(const char *name, const unsigned char *data, size_t size);
 unsigned ext4_host_number(const char *variable, unsigned otherwise); /* of the environment */

@@ -141,3 +141,4 @@ WEAK bool str_to_u64(const char *s, uint64_t *value) {
         *value = *value * 10 + (uint64_t)(*s - '0');
     return !*s;
 }
+WEAK bool mutex_held(const struct mutex *m) { return m->owner; }

@@ -63,13 +63,13 @@ static const char *const kinds[] = {
 
 struct entry {
     bool exists;
-    int target;       /* the contents: links share them */
+    int target; /* the contents: links share them */
 };
 struct contents {
     unsigned char *data;
     size_t size;
     int names;
-    bool durable;     /* as it is it was synced, names and all */
+    bool durable; /* as it is it was synced, names and all */
 };
 static struct entry names[DIRS][FILES];
 static struct contents contents[DIRS * FILES];
@@ -80,7 +80,8 @@ static const char *name_of(const char *at, int dir, int file) {
     static unsigned next;
     char *b = buffers[next++ % 4];
     int n = dir ? snprintf(b, 128, "%s/dir%d/", at, dir) : snprintf(b, 128, "%s/", at);
-    snprintf(b + n, 128 - (size_t)n, file % 5 == 4 ? "file%d-with-a-much-longer-name-than-the-others-have" : "file%d", file);
+    snprintf(b + n, 128 - (size_t)n, file % 5 == 4 ? "file%d-with-a-much-longer-name-than-the-others-have" : "file%d",
+             file);
     return b;
 }
 
@@ -108,7 +109,8 @@ static void compare_file(const char *name, const struct contents *c) {
         fail_msg("%s: read %ld of %lu", name, (long)n, (unsigned long)c->size);
     for (size_t k = 0; k < c->size; k++)
         if (buf[k] != c->data[k])
-            fail_msg("%s: byte %lu of %lu is %02x instead of %02x", name, (unsigned long)k, (unsigned long)c->size, buf[k], c->data[k]);
+            fail_msg("%s: byte %lu of %lu is %02x instead of %02x", name, (unsigned long)k, (unsigned long)c->size,
+                     buf[k], c->data[k]);
 }
 
 static void compare_all(const char *at) {
@@ -177,7 +179,8 @@ static void op_truncate(int d, int k) {
 }
 
 static void op_allocate(int d, int k) {
-    static const int modes[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
+    static const int modes[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                FALLOC_FL_ZERO_RANGE};
     struct contents *c = &contents[names[d][k].target];
     const char *name = name_of(base, d, k);
     int mode = modes[below(4)];
@@ -204,7 +207,8 @@ static void op_unlink(int d, int k) {
 }
 
 static void op_rename(int d, int k, int e, int l) {
-    struct contents *from = &contents[names[d][k].target], *to = names[e][l].exists ? &contents[names[e][l].target] : NULL;
+    struct contents *from = &contents[names[d][k].target],
+                    *to = names[e][l].exists ? &contents[names[e][l].target] : NULL;
     unsigned flags = to && below(3) == 0 ? RENAME_EXCHANGE : 0;
     int err = vfs_rename(AT_FDCWD, name_of(base, d, k), AT_FDCWD, name_of(base, e, l), flags);
     check(err, "rename", name_of(base, d, k));
@@ -276,7 +280,8 @@ static void op_attributes(int d, int k) {
     struct inode *inode = path_inode(&p);
     snprintf(name, sizeof(name), "user.attribute%u", below(3));
     memset(value, 'a' + (int)below(26), sizeof(value));
-    int err = below(3) ? xattr_set(inode, name, value, below(2) ? below(100) : below(sizeof(value)), 0) : xattr_remove(inode, name);
+    int err = below(3) ? xattr_set(inode, name, value, below(2) ? below(100) : below(sizeof(value)), 0)
+                       : xattr_remove(inode, name);
     if (err != -ENOSPC && err != -ENODATA)
         check(err, "xattr", name);
     check(vfs_chmod(inode, 0600 + below(64)), "chmod", name);
@@ -300,7 +305,9 @@ static void op_make_and_remove(int d) {
         return;
     char link[100];
     snprintf(link, sizeof(link), "%s/link", name);
-    err = vfs_symlink(below(2) ? "short" : "a/target/that/is/much/longer/than/what/fits/into/the/inode/itself/and/so/needs/a/block", AT_FDCWD, link);
+    err = vfs_symlink(
+        below(2) ? "short" : "a/target/that/is/much/longer/than/what/fits/into/the/inode/itself/and/so/needs/a/block",
+        AT_FDCWD, link);
     check(err, "symlink", link);
     if (err == 0)
         check(vfs_unlink(AT_FDCWD, link, false), "unlink", link);
@@ -314,46 +321,22 @@ static void one_operation(void) {
         return;
     }
     switch (below(20)) {
-    case 0:
-        op_create(d, k);
-        break;
-    case 1 ... 6:
-        op_write(d, k);
-        break;
-    case 7:
-        op_truncate(d, k);
-        break;
-    case 8:
-        op_allocate(d, k);
-        break;
-    case 9 ... 10:
-        op_unlink(d, k);
-        break;
-    case 11:
-        op_rename(d, k, e, l);
-        break;
-    case 12:
-        op_link(d, k, e, l);
-        break;
-    case 13 ... 14:
-        op_sync(d, k);
-        break;
+    case 0: op_create(d, k); break;
+    case 1 ... 6: op_write(d, k); break;
+    case 7: op_truncate(d, k); break;
+    case 8: op_allocate(d, k); break;
+    case 9 ... 10: op_unlink(d, k); break;
+    case 11: op_rename(d, k, e, l); break;
+    case 12: op_link(d, k, e, l); break;
+    case 13 ... 14: op_sync(d, k); break;
     case 15:
         if (below(4) == 0)
             op_sync_all();
         break;
-    case 16:
-        op_temporary(d);
-        break;
-    case 17:
-        op_attributes(d, k);
-        break;
-    case 18:
-        op_start_writing(d, k);
-        break;
-    case 19:
-        op_make_and_remove(d);
-        break;
+    case 16: op_temporary(d); break;
+    case 17: op_attributes(d, k); break;
+    case 18: op_start_writing(d, k); break;
+    case 19: op_make_and_remove(d); break;
     }
 }
 
@@ -427,7 +410,8 @@ static void maybe_cut(struct ext4_disk *disk) {
 /* What was durable before the operation and is untouched by it. */
 static bool must_be_there(int d, int k) {
     const struct entry *before = &names_before[d][k], *now = &names[d][k];
-    return before->exists && now->exists && before->target == now->target && durable_before[now->target] && contents[now->target].durable;
+    return before->exists && now->exists && before->target == now->target && durable_before[now->target] &&
+           contents[now->target].durable;
 }
 
 static void check_cut(unsigned char *image, unsigned long number) {
@@ -486,7 +470,9 @@ static void power_cuts(void **state) {
 
 /* --- Damaged images: whatever the disk has, there is an answer --- */
 
-static bool seen_name(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off) { return true; }
+static bool seen_name(struct dir_context *ctx, const char *name, size_t len, uint64_t ino, unsigned type, int64_t off) {
+    return true;
+}
 
 static void look_at(const char *name) {
     static unsigned char buf[40000];
@@ -523,7 +509,8 @@ static void look_and_change(void) {
     }
     for (int n = 0; n < 40; n++) {
         static unsigned char buf[20000];
-        const char *a = name_of("/m", (int)below(DIRS), (int)below(FILES)), *b = name_of("/m", (int)below(DIRS), (int)below(FILES));
+        const char *a = name_of("/m", (int)below(DIRS), (int)below(FILES)),
+                   *b = name_of("/m", (int)below(DIRS), (int)below(FILES));
         struct file *f = vfs_open(AT_FDCWD, a, O_RDWR | O_CREAT, 0644);
         if (!IS_ERR(f)) {
             uint64_t pos = below(100000);
