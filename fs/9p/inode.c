@@ -7,7 +7,7 @@
 #include "kernel/threads/thread.h"
 #include "kernel/time.h"
 
-#define FRESH (NSEC_PER_MSEC) // at most so old are attributes that a stat takes from the walk before it
+#define FRESH (100 * NSEC_PER_USEC) // at most so old is what a call takes from its own walk, without asking again
 
 static struct slab_cache inode_cache = SLAB_CACHE("9p_inode", sizeof(struct p9_inode), 16);
 
@@ -266,8 +266,9 @@ static int take_attr(struct p9_inode *p, const struct p9_attr *a, uint32_t chang
     inode->blocks = a->blocks;
     inode->atime = a->atime;
     inode->mtime = a->mtime;
+    // The server's kernel drops capabilities at a write; so they need only be looked for where they could be used.
     if (inode->ctime != a->ctime)
-        inode->maybe_capable = S_ISREG(a->mode);
+        inode->maybe_capable = S_ISREG(a->mode) && (a->mode & 0111);
     inode->ctime = a->ctime;
     if (READ_ONCE(p->changes) == changes) {
         if (inode->cache && (a->mtime != p->cached_mtime || a->size != p->cached_size)) {
@@ -455,8 +456,15 @@ int p9_lookup(struct inode *dir, struct dentry *d) {
     struct p9_name name = {d->name, d->name_len};
     struct p9_fid *fid = p9_walk(place, &name, 1);
     p9_fid_put(place);
+    if (IS_ERR(fid) && PTR_ERR(fid) == -ENOENT) {
+        struct p9_inode *p = p9_inode_of(dir);
+        p->absent = d;
+        p->absent_for = thread_current();
+        p->absent_at = time_monotonic();
+        return 0;
+    }
     if (IS_ERR(fid))
-        return PTR_ERR(fid) == -ENOENT ? 0 : (int)PTR_ERR(fid);
+        return (int)PTR_ERR(fid);
     struct inode *inode;
     int err = p9_inode_get(dir->sb, fid, d, &inode);
     if (err < 0) {
@@ -493,10 +501,22 @@ static bool revalidate_by_name(struct dentry *d) {
     return true;
 }
 
+// open(2) that makes a file looks twice, the second time with the directory locked, and the server has the last word.
+static bool still_absent(struct dentry *d) {
+    struct inode *dir = d->parent->inode; // locked, so it stays the parent
+    struct p9_inode *p = p9_inode_of(dir);
+    if (!mutex_held(&dir->lock) || p->absent != d || p->absent_for != thread_current())
+        return false;
+    p->absent = NULL;
+    return time_monotonic() - p->absent_at < FRESH;
+}
+
 bool p9_revalidate(struct dentry *d) {
     struct inode *inode = d->inode;
-    if (!inode || d->parent == d)
-        return inode;
+    if (d->parent == d)
+        return true;
+    if (!inode)
+        return still_absent(d);
     struct p9_inode *p = p9_inode_of(inode);
     if (unlikely(p->created))
         p9_fid_put(swap_fid(p, &p->created, NULL));

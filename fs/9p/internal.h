@@ -50,6 +50,10 @@ struct p9_inode {
     // Attributes were just asked for, by this thread: stat(2) need not ask again what the walk has.
     struct thread *fresh_for;
     nsec_t fresh_at;
+    // Of a directory: the entry that was just found to be absent, by this thread. Only compared.
+    struct dentry *absent;
+    struct thread *absent_for;
+    nsec_t absent_at;
     // What the page cache's contents belong to.
     nsec_t cached_mtime;
     uint64_t cached_size;

@@ -43,7 +43,8 @@ static int create_file(struct inode *dir, struct dentry *d, struct p9_fid *place
             p9_fid_put(fid);
     }
     if (err == 0) {
-        p9_inode_forget(inode, d); // an open fid is no place to walk from
+        inode->maybe_capable = false; // it is new
+        p9_inode_forget(inode, d);    // an open fid is no place to walk from
         struct p9_inode *p = p9_inode_of(inode);
         spin_lock(&inode->spin);
         struct p9_fid *old = p->created;
