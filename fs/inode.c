@@ -34,7 +34,8 @@ void inode_init(struct inode *inode, struct superblock *sb, const struct inode_o
     inode->ino = atomic_add(&sb->next_ino, 1);
     inode->atime = inode->mtime = inode->ctime = inode->btime = inode_now();
     mutex_init(&inode->lock);
-    lock_subclass(&inode->lock, mode & S_IFMT); // opening a FIFO takes the pipe's lock, splice to a file the file's after a pipe's
+    lock_subclass(&inode->lock,
+                  mode & S_IFMT); // opening a FIFO takes the pipe's lock, splice to a file the file's after a pipe's
     list_init(&inode->aliases);
 }
 
@@ -69,7 +70,8 @@ static int count_user(struct inode *inode, int32_t step) {
     do {
         if (step > 0 ? n < 0 : n > 0)
             return -ETXTBSY;
-    } while (!__atomic_compare_exchange_n(&inode->write_count, &n, n + step, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    } while (
+        !__atomic_compare_exchange_n(&inode->write_count, &n, n + step, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
     return 0;
 }
 
@@ -285,8 +287,7 @@ int vfs_touch(struct inode *inode) {
             return err;
     }
     nsec_t now = inode_now();
-    struct attributes a = {
-        .valid = ATTR_ATIME | ATTR_MTIME | ATTR_CTIME, .atime = now, .mtime = now, .ctime = now};
+    struct attributes a = {.valid = ATTR_ATIME | ATTR_MTIME | ATTR_CTIME, .atime = now, .mtime = now, .ctime = now};
     int err = set_times(inode, &a);
     if (err == 0)
         inotify_changed(inode, IN_ATTRIB);

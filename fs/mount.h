@@ -11,7 +11,8 @@
 extern struct spinlock mount_lock; // see mount.c
 extern struct list mounts;         // in the order they were made; under mount_lock
 
-struct mount *mount_alloc(struct superblock *sb, struct dentry *root, const char *source, uint32_t flags); // NULL: no memory
+struct mount *mount_alloc(struct superblock *sb, struct dentry *root, const char *source,
+                          uint32_t flags); // NULL: no memory
 // Puts a mount onto the topmost file system at the target; the tree takes over the caller's reference. mount_lock held.
 void mount_attach_locked(struct mount *m, const struct path *target);
 // Takes it from there: the place is returned, the caller drops its references when the lock is free, and the tree's of the mount.
@@ -20,7 +21,8 @@ struct path mount_detach_locked(struct mount *m);
 // Takes a mount and all on top of it out of the tree. No lock is held. A reference of the caller's keeps `top`.
 void mount_detach_tree(struct mount *top);
 bool mount_is_below(const struct mount *m, const struct mount *top); // or the same. mount_lock held
-void fs_context_move_all(const struct path *from, const struct path *to); // roots and working directories of all processes
-void mount_set_root(struct mount *m); // pivot_root(2). mount_lock held
+void fs_context_move_all(const struct path *from,
+                         const struct path *to); // roots and working directories of all processes
+void mount_set_root(struct mount *m);            // pivot_root(2). mount_lock held
 
 #endif

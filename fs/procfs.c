@@ -383,7 +383,9 @@ static const struct inode_ops proc_magic_ops = {
 // --- The file system ---
 
 static void proc_statistics(struct superblock *sb, struct fs_statistics *st) {
-    *st = (struct fs_statistics){.magic = sb->type == &sysfs_type ? SYSFS_MAGIC : PROC_SUPER_MAGIC, .block_size = PAGE_SIZE, .name_max = NAME_MAX};
+    *st = (struct fs_statistics){.magic = sb->type == &sysfs_type ? SYSFS_MAGIC : PROC_SUPER_MAGIC,
+                                 .block_size = PAGE_SIZE,
+                                 .name_max = NAME_MAX};
 }
 static const struct superblock_ops proc_sb_ops = {.statistics = proc_statistics};
 
@@ -402,7 +404,8 @@ struct superblock *procfs_superblock(const struct fs_type *type, const struct pr
     return sb;
 }
 
-static struct superblock *proc_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
+static struct superblock *proc_mount(const struct fs_type *type, const char *source, unsigned long flags,
+                                     const char *options) {
     return procfs_superblock(type, &root_entry);
 }
 

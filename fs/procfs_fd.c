@@ -122,8 +122,12 @@ static int show_fdinfo(struct seqbuf *s, struct proc_ref *r) {
     return 0;
 }
 
-static const struct proc_entry fd_entry = {
-    .name = "fd", .mode = S_IFLNK | 0700, .guarded = true, .readlink = fd_readlink, .follow = fd_follow, .link_mode = fd_link_mode};
+static const struct proc_entry fd_entry = {.name = "fd",
+                                           .mode = S_IFLNK | 0700,
+                                           .guarded = true,
+                                           .readlink = fd_readlink,
+                                           .follow = fd_follow,
+                                           .link_mode = fd_link_mode};
 static const struct proc_entry fdinfo_entry = PROC_SECRET("fdinfo", show_fdinfo);
 
 const struct proc_numbers proc_fds = {.next = next_fd, .member = &fd_entry, .kind = NUMBER_FD};

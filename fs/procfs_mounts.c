@@ -5,8 +5,9 @@
 
 static void show_options(struct seqbuf *s, uint32_t flags) {
     seq_printf(s, "%s%s%s%s%s%s%s", flags & MS_RDONLY ? "ro" : "rw", flags & MS_NOSUID ? ",nosuid" : "",
-               flags & MS_NODEV ? ",nodev" : "", flags & MS_NOEXEC ? ",noexec" : "", flags & MS_NOATIME ? ",noatime" : "",
-               flags & MS_NODIRATIME ? ",nodiratime" : "", flags & MS_RELATIME ? ",relatime" : "");
+               flags & MS_NODEV ? ",nodev" : "", flags & MS_NOEXEC ? ",noexec" : "",
+               flags & MS_NOATIME ? ",noatime" : "", flags & MS_NODIRATIME ? ",nodiratime" : "",
+               flags & MS_RELATIME ? ",relatime" : "");
 }
 
 static void show_super_options(struct seqbuf *s, struct superblock *sb) {
@@ -73,8 +74,7 @@ int proc_show_mountinfo(struct seqbuf *s, struct proc_ref *r) {
     for (struct mount *m = mount_next(NULL); m; m = mount_next(m)) {
         if (!mount_place(m, buf))
             continue;
-        seq_printf(s, "%d %d %u:%u ", m->id, mount_parent_id(m), DEV_MAJOR(m->sb->dev),
-                   DEV_MINOR(m->sb->dev));
+        seq_printf(s, "%d %d %u:%u ", m->id, mount_parent_id(m), DEV_MAJOR(m->sb->dev), DEV_MINOR(m->sb->dev));
         char *root = name_buffer_get();
         seq_escaped(s, root && dentry_path(m->root, root, NAME_BUFFER_SIZE) > 0 ? root : "/", " \t\n\\");
         name_buffer_put(root);

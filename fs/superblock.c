@@ -8,8 +8,9 @@ static struct spinlock superblock_lock = SPINLOCK_INIT;
 static struct list superblocks = LIST_INIT(superblocks); // with a medium
 static uint32_t next_dev = 16;
 
-static const struct fs_type *const types[] = {&tmpfs_type, &proc_type, &sysfs_type, &devfs_type, &devpts_type, &mqueue_type, &erofs_type,
-                                             &p9_type, &ext4_type, &ext3_type, &ext2_type};
+static const struct fs_type *const types[] = {&tmpfs_type,  &proc_type,   &sysfs_type, &devfs_type,
+                                              &devpts_type, &mqueue_type, &erofs_type, &p9_type,
+                                              &ext4_type,   &ext3_type,   &ext2_type};
 
 const struct fs_type *fs_type_at(unsigned index) { return index < ARRAY_SIZE(types) ? types[index] : NULL; }
 
@@ -47,7 +48,8 @@ struct superblock *superblock_next(struct superblock *sb) {
     for (struct list *at = sb ? sb->link.next : superblocks.next; at != &superblocks && !found; at = at->next) {
         struct superblock *s = list_entry(at, struct superblock, link);
         uint32_t refs = READ_ONCE(s->refs); // none: it is on its way out, and waits for our lock
-        while (refs && !__atomic_compare_exchange_n(&s->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        while (refs &&
+               !__atomic_compare_exchange_n(&s->refs, &refs, refs + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
             ;
         if (refs)
             found = s;

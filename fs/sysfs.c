@@ -75,7 +75,9 @@ TEXT(show_not_implemented, "notimplemented\n")
 
 // --- Caches ---
 
-static bool cache_of(const struct proc_ref *r, struct cpu_cache *c) { return cpu_cache((unsigned)r->item->fd / 0x10000 - 1, c); }
+static bool cache_of(const struct proc_ref *r, struct cpu_cache *c) {
+    return cpu_cache((unsigned)r->item->fd / 0x10000 - 1, c);
+}
 
 #define CACHE(fn, ...)                                                                                                 \
     static int fn(struct seqbuf *s, struct proc_ref *r) {                                                              \
@@ -104,10 +106,14 @@ static int show_shared_map(struct seqbuf *s, struct proc_ref *r) {
 }
 
 static const struct proc_entry cache_entries[] = {
-    PROC_FILE("coherency_line_size", show_line), PROC_FILE("level", show_level),
-    PROC_FILE("number_of_sets", show_sets),      PROC_FILE("shared_cpu_list", show_shared_list),
-    PROC_FILE("shared_cpu_map", show_shared_map), PROC_FILE("size", show_size),
-    PROC_FILE("type", show_type),                PROC_FILE("ways_of_associativity", show_ways),
+    PROC_FILE("coherency_line_size", show_line),
+    PROC_FILE("level", show_level),
+    PROC_FILE("number_of_sets", show_sets),
+    PROC_FILE("shared_cpu_list", show_shared_list),
+    PROC_FILE("shared_cpu_map", show_shared_map),
+    PROC_FILE("size", show_size),
+    PROC_FILE("type", show_type),
+    PROC_FILE("ways_of_associativity", show_ways),
     {.name = NULL},
 };
 static const struct proc_entry cache_entry = PROC_DIR("index", cache_entries);
@@ -147,18 +153,15 @@ static const struct proc_entry cpu_entry = PROC_DIR("cpu", one_cpu_entries);
 
 static int next_cpu(struct proc_ref *dir, int from) { return (unsigned)from < count() ? from : -1; }
 
-static const struct proc_numbers cpus_numbers = {.next = next_cpu, .member = &cpu_entry, .kind = NUMBER_FD, .prefix = "cpu"};
+static const struct proc_numbers cpus_numbers = {
+    .next = next_cpu, .member = &cpu_entry, .kind = NUMBER_FD, .prefix = "cpu"};
 static const struct proc_entry smt_entries[] = {
     PROC_FILE("active", show_zero), PROC_FILE("control", show_not_implemented), {.name = NULL}};
 static const struct proc_entry cpu_entries[] = {
-    PROC_FILE("isolated", show_nothing),
-    PROC_FILE("kernel_max", show_kernel_max),
-    PROC_FILE("offline", show_nothing),
-    PROC_FILE("online", show_all_list),
-    PROC_FILE("possible", show_all_list),
-    PROC_FILE("present", show_all_list),
-    PROC_DIR("smt", smt_entries),
-    {.name = NULL},
+    PROC_FILE("isolated", show_nothing),  PROC_FILE("kernel_max", show_kernel_max),
+    PROC_FILE("offline", show_nothing),   PROC_FILE("online", show_all_list),
+    PROC_FILE("possible", show_all_list), PROC_FILE("present", show_all_list),
+    PROC_DIR("smt", smt_entries),         {.name = NULL},
 };
 
 // --- Memory ---
@@ -169,21 +172,27 @@ static int show_node_meminfo(struct seqbuf *s, struct proc_ref *r) {
     struct page_stats ps;
     page_stats(&ps);
     const unsigned long kb = PAGE_SIZE / 1024;
-    seq_printf(s, "Node 0 MemTotal:       %lu kB\nNode 0 MemFree:        %lu kB\nNode 0 MemUsed:        %lu kB\n", ps.total * kb,
-               ps.free * kb, (ps.total - ps.free) * kb);
+    seq_printf(s, "Node 0 MemTotal:       %lu kB\nNode 0 MemFree:        %lu kB\nNode 0 MemUsed:        %lu kB\n",
+               ps.total * kb, ps.free * kb, (ps.total - ps.free) * kb);
     seq_printf(s, "Node 0 FilePages:      %lu kB\nNode 0 AnonPages:      %lu kB\n", ps.cache * kb, ps.anon * kb);
     seq_printf(s, "Node 0 HugePages_Total:     0\nNode 0 HugePages_Free:      0\nNode 0 HugePages_Surp:      0\n");
     return 0;
 }
 
 static const struct proc_entry node0_entries[] = {
-    PROC_FILE("cpulist", show_all_list),   PROC_FILE("cpumap", show_all_map),
-    PROC_FILE("distance", show_distance), PROC_FILE("meminfo", show_node_meminfo),
+    PROC_FILE("cpulist", show_all_list),
+    PROC_FILE("cpumap", show_all_map),
+    PROC_FILE("distance", show_distance),
+    PROC_FILE("meminfo", show_node_meminfo),
     {.name = NULL},
 };
 static const struct proc_entry node_entries[] = {
-    PROC_FILE("has_cpu", show_zero), PROC_FILE("has_memory", show_zero), PROC_FILE("has_normal_memory", show_zero),
-    PROC_DIR("node0", node0_entries), PROC_FILE("online", show_zero),    PROC_FILE("possible", show_zero),
+    PROC_FILE("has_cpu", show_zero),
+    PROC_FILE("has_memory", show_zero),
+    PROC_FILE("has_normal_memory", show_zero),
+    PROC_DIR("node0", node0_entries),
+    PROC_FILE("online", show_zero),
+    PROC_FILE("possible", show_zero),
     {.name = NULL},
 };
 
@@ -194,13 +203,17 @@ TEXT(show_thp_shmem, "always within_size advise [never] deny force\n")
 TEXT(show_thp_size, "2097152\n")
 
 static const struct proc_entry thp_entries[] = {
-    PROC_FILE("defrag", show_thp_defrag),     PROC_FILE("enabled", show_thp_enabled), PROC_FILE("hpage_pmd_size", show_thp_size),
-    PROC_FILE("shmem_enabled", show_thp_shmem), PROC_FILE("use_zero_page", show_zero), {.name = NULL},
+    PROC_FILE("defrag", show_thp_defrag),       PROC_FILE("enabled", show_thp_enabled),
+    PROC_FILE("hpage_pmd_size", show_thp_size), PROC_FILE("shmem_enabled", show_thp_shmem),
+    PROC_FILE("use_zero_page", show_zero),      {.name = NULL},
 };
 static const struct proc_entry huge_2m_entries[] = {
-    PROC_FILE("free_hugepages", show_zero),         PROC_FILE("nr_hugepages", show_zero),
-    PROC_FILE("nr_hugepages_mempolicy", show_zero), PROC_FILE("nr_overcommit_hugepages", show_zero),
-    PROC_FILE("resv_hugepages", show_zero),         PROC_FILE("surplus_hugepages", show_zero),
+    PROC_FILE("free_hugepages", show_zero),
+    PROC_FILE("nr_hugepages", show_zero),
+    PROC_FILE("nr_hugepages_mempolicy", show_zero),
+    PROC_FILE("nr_overcommit_hugepages", show_zero),
+    PROC_FILE("resv_hugepages", show_zero),
+    PROC_FILE("surplus_hugepages", show_zero),
     {.name = NULL},
 };
 static const struct proc_entry huge_entries[] = {PROC_DIR("hugepages-2048kB", huge_2m_entries), {.name = NULL}};
@@ -232,25 +245,32 @@ DISK(show_disk_dev, "%u:%u\n", DEV_MAJOR(dev->rdev), DEV_MINOR(dev->rdev))
 DISK(show_disk_serial, "%s", dev->serial)
 DISK(show_disk_block, "%u\n", dev->block_size)
 DISK(show_disk_optimal, "%u\n", dev->optimal_size)
-DISK(show_disk_discard, "%lu\n", (unsigned long)dev->discard_max * SECTOR_SIZE)
-DISK(show_disk_zeroes, "%lu\n", (unsigned long)dev->zeroes_max * SECTOR_SIZE)
+DISK(show_disk_discard, "%lu\n", (unsigned long)dev->discard_max *SECTOR_SIZE)
+DISK(show_disk_zeroes, "%lu\n", (unsigned long)dev->zeroes_max *SECTOR_SIZE)
 DISK(show_disk_cache, "%s\n", dev->flushes ? "write back" : "write through")
 DISK(show_disk_segments, "%u\n", dev->segments_max)
-DISK(show_disk_stat, "%8lu        0 %8lu        0 %8lu        0 %8lu        0        0        0        0\n", (unsigned long)dev->reads,
-     (unsigned long)dev->sectors_read, (unsigned long)dev->writes, (unsigned long)dev->sectors_written)
+DISK(show_disk_stat, "%8lu        0 %8lu        0 %8lu        0 %8lu        0        0        0        0\n",
+     (unsigned long)dev->reads, (unsigned long)dev->sectors_read, (unsigned long)dev->writes,
+     (unsigned long)dev->sectors_written)
 
 static const struct proc_entry queue_entries[] = {
-    PROC_FILE("discard_max_bytes", show_disk_discard), PROC_FILE("hw_sector_size", show_disk_block),
-    PROC_FILE("logical_block_size", show_disk_block),  PROC_FILE("max_segments", show_disk_segments),
-    PROC_FILE("minimum_io_size", show_disk_block),     PROC_FILE("optimal_io_size", show_disk_optimal),
-    PROC_FILE("physical_block_size", show_disk_block), PROC_FILE("rotational", show_one),
-    PROC_FILE("write_cache", show_disk_cache),         PROC_FILE("write_zeroes_max_bytes", show_disk_zeroes),
+    PROC_FILE("discard_max_bytes", show_disk_discard),
+    PROC_FILE("hw_sector_size", show_disk_block),
+    PROC_FILE("logical_block_size", show_disk_block),
+    PROC_FILE("max_segments", show_disk_segments),
+    PROC_FILE("minimum_io_size", show_disk_block),
+    PROC_FILE("optimal_io_size", show_disk_optimal),
+    PROC_FILE("physical_block_size", show_disk_block),
+    PROC_FILE("rotational", show_one),
+    PROC_FILE("write_cache", show_disk_cache),
+    PROC_FILE("write_zeroes_max_bytes", show_disk_zeroes),
     {.name = NULL},
 };
 static const struct proc_entry disk_entries[] = {
-    PROC_FILE("dev", show_disk_dev),   PROC_DIR("queue", queue_entries),   PROC_FILE("removable", show_zero),
-    PROC_FILE("ro", show_disk_ro),     PROC_FILE("serial", show_disk_serial), PROC_FILE("size", show_disk_size),
-    PROC_FILE("stat", show_disk_stat), {.name = NULL},
+    PROC_FILE("dev", show_disk_dev),       PROC_DIR("queue", queue_entries),
+    PROC_FILE("removable", show_zero),     PROC_FILE("ro", show_disk_ro),
+    PROC_FILE("serial", show_disk_serial), PROC_FILE("size", show_disk_size),
+    PROC_FILE("stat", show_disk_stat),     {.name = NULL},
 };
 static const struct proc_entry disk_entry = PROC_DIR("disk", disk_entries);
 
@@ -268,8 +288,9 @@ static const struct proc_numbers disks = {
 
 TEXT(show_clocksource, "tsc\n")
 
-static const struct proc_entry clocksource0_entries[] = {
-    PROC_FILE("available_clocksource", show_clocksource), PROC_FILE("current_clocksource", show_clocksource), {.name = NULL}};
+static const struct proc_entry clocksource0_entries[] = {PROC_FILE("available_clocksource", show_clocksource),
+                                                         PROC_FILE("current_clocksource", show_clocksource),
+                                                         {.name = NULL}};
 static const struct proc_entry clocksource_entries[] = {PROC_DIR("clocksource0", clocksource0_entries), {.name = NULL}};
 static const struct proc_entry system_entries[] = {
     PROC_DIR("clocksource", clocksource_entries),
@@ -281,8 +302,8 @@ static const struct proc_entry devices_entries[] = {PROC_DIR("system", system_en
 static const struct proc_entry empty_entries[] = {{.name = NULL}};
 static const struct proc_entry fs_entries[] = {PROC_DIR("cgroup", empty_entries), {.name = NULL}};
 static const struct proc_entry kernel_entries[] = {PROC_DIR("mm", mm_entries), {.name = NULL}};
-static const struct proc_entry class_entries[] = {
-    {.name = "block", .mode = S_IFDIR | 0555, .numbers = &disks}, {.name = NULL}};
+static const struct proc_entry class_entries[] = {{.name = "block", .mode = S_IFDIR | 0555, .numbers = &disks},
+                                                  {.name = NULL}};
 static const struct proc_entry root_entries[] = {
     {.name = "block", .mode = S_IFDIR | 0555, .numbers = &disks},
     PROC_DIR("class", class_entries),
@@ -293,7 +314,8 @@ static const struct proc_entry root_entries[] = {
 };
 static const struct proc_entry root_entry = PROC_DIR("/", root_entries);
 
-static struct superblock *sysfs_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *options) {
+static struct superblock *sysfs_mount(const struct fs_type *type, const char *source, unsigned long flags,
+                                      const char *options) {
     return procfs_superblock(type, &root_entry);
 }
 

@@ -162,7 +162,8 @@ static void release(struct superblock *sb) { kfree(sb->limits); }
 static const struct superblock_ops sb_ops = {
     .statistics = statistics, .remount = remount, .show_options = show_options, .release = release};
 
-static struct superblock *tmpfs_mount(const struct fs_type *type, const char *source, unsigned long flags, const char *text) {
+static struct superblock *tmpfs_mount(const struct fs_type *type, const char *source, unsigned long flags,
+                                      const char *text) {
     struct page_stats ps;
     page_stats(&ps);
     struct options o = {.mode = 01777, .pages = ps.total / 2, .inodes = ps.total / 2};

@@ -100,7 +100,8 @@ static long read_memory(struct inode *inode, const char *name, void *buf, size_t
 
 static long read_value(struct inode *inode, const char *name, void *buf, size_t size) {
     mutex_lock(&inode->lock);
-    long n = inode->ops->xattr_get ? inode->ops->xattr_get(inode, name, buf, size) : read_memory(inode, name, buf, size);
+    long n =
+        inode->ops->xattr_get ? inode->ops->xattr_get(inode, name, buf, size) : read_memory(inode, name, buf, size);
     mutex_unlock(&inode->lock);
     return n;
 }

@@ -86,8 +86,8 @@ FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t o
     if (unlikely((int64_t)offset < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
-    if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM | FILE_WATCHED)) == FILE_READABLE && simple_range(buf, count) &&
-               f->ops->read)) {
+    if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM | FILE_WATCHED)) == FILE_READABLE &&
+               simple_range(buf, count) && f->ops->read)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->read(f, &u, &offset);
@@ -99,8 +99,8 @@ FAST_CALL long sys_pwrite64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t 
     if (unlikely((int64_t)offset < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
-    if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM | FILE_WATCHED)) == FILE_WRITABLE && simple_range(buf, count) &&
-               f->ops->write)) {
+    if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM | FILE_WATCHED)) == FILE_WRITABLE &&
+               simple_range(buf, count) && f->ops->write)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->write(f, &u, &offset);

@@ -215,7 +215,8 @@ static long offset_get(const struct file *f, uaddr_t addr, uint64_t *offset) {
     return copy_in_obj(offset, addr);
 }
 
-static long splice_open(struct file *in, uaddr_t in_addr, struct file *out, uaddr_t out_addr, uint64_t len, unsigned flags) {
+static long splice_open(struct file *in, uaddr_t in_addr, struct file *out, uaddr_t out_addr, uint64_t len,
+                        unsigned flags) {
     uint64_t in_pos, out_pos;
     if (in_addr && splice_is_pipe(in))
         return -ESPIPE;
@@ -225,7 +226,8 @@ static long splice_open(struct file *in, uaddr_t in_addr, struct file *out, uadd
     if (err)
         return err;
     long n = splice_files(in, in_addr ? &in_pos : NULL, out, out_addr ? &out_pos : NULL, MIN(len, COPY_MAX), flags);
-    if (n >= 0 && ((out_addr && copy_out_obj(out_addr, &out_pos) < 0) || (in_addr && copy_out_obj(in_addr, &in_pos) < 0)))
+    if (n >= 0 &&
+        ((out_addr && copy_out_obj(out_addr, &out_pos) < 0) || (in_addr && copy_out_obj(in_addr, &in_pos) < 0)))
         return -EFAULT;
     return n;
 }
