@@ -1,4 +1,5 @@
 // sync(2), fsync(2) and their family, and advice about files.
+#include "fs/blockdev.h"
 #include "fs/cache/pagecache.h"
 #include "fs/file.h"
 #include "fs/vfs.h"
@@ -35,6 +36,11 @@ long sys_syncfs(uint64_t fd) {
     return err;
 }
 
+// What a file's pages are cached in: NULL for memory and for what has no pages.
+static struct page_cache *cache_of(struct file *f) {
+    return page_cache_of(S_ISBLK(f->inode->mode) && !f->path_only ? blockdev_file(f)->inode : f->inode);
+}
+
 // Data alone, nothing that describes it: sync_file_range(2). What lies in memory has nothing to be written.
 static long sync_range(struct page_cache *c, uint64_t offset, uint64_t len, unsigned flags) {
     uint64_t first = offset >> PAGE_SHIFT, count = len ? ((offset + len - 1) >> PAGE_SHIFT) - first + 1 : ~0UL;
@@ -53,7 +59,7 @@ long sys_sync_file_range(uint64_t fd, uint64_t offset, uint64_t len, uint64_t fl
         return -EBADF;
     const struct inode *inode = f->inode;
     bool has_range = S_ISREG(inode->mode) || S_ISDIR(inode->mode) || S_ISBLK(inode->mode) || S_ISLNK(inode->mode);
-    long err = has_range ? sync_range(page_cache_of(f->inode), offset, len, (unsigned)flags) : -ESPIPE;
+    long err = has_range ? sync_range(cache_of(f), offset, len, (unsigned)flags) : -ESPIPE;
     file_unref(f);
     return err;
 }
@@ -79,8 +85,8 @@ long sys_fadvise64(uint64_t fd, uint64_t offset, uint64_t len, uint64_t advice) 
     if (!f)
         return -EBADF;
     long err = S_ISFIFO(f->inode->mode) ? -ESPIPE : (int64_t)len < 0 || (unsigned)advice > 5 ? -EINVAL : 0;
-    if (err == 0 && page_cache_of(f->inode))
-        advise(page_cache_of(f->inode), offset, len, (unsigned)advice);
+    if (err == 0 && cache_of(f))
+        advise(cache_of(f), offset, len, (unsigned)advice);
     if (err == 0 && advice <= POSIX_FADV_SEQUENTIAL)
         f->advice = (uint8_t)advice;
     file_unref(f);

@@ -107,8 +107,9 @@ static uint64_t shrink(uint64_t pages, bool wait) {
     if (!wait)
         return 0;
     uint64_t most = MIN(pages * all / (READ_ONCE(cache_pages) + 1) + 1, 16 * pages + PIECE);
-    while (looked < most && !list_empty(&lru)) {
-        gone += shrink_piece(&looked, most, false);
+    // Where all were used lately it goes round once more, rather than win nothing.
+    while ((looked < most || (gone == 0 && looked < 2 * all + PIECE)) && !list_empty(&lru)) {
+        gone += shrink_piece(&looked, ~0ul, false);
         sched_point();
     }
     return DIV_ROUND_UP(gone * ENTRY_BYTES, PAGE_SIZE);

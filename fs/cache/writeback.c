@@ -36,11 +36,14 @@ static uint64_t limit_pages(uint64_t bytes, uint32_t ratio) {
     return MAX((page_free_count() + READ_ONCE(cache_pages)) * ratio / 100, LEAST_LIMIT);
 }
 
-static uint64_t background(void) { return limit_pages(dirty_settings.background_bytes, dirty_settings.background_ratio); }
+static uint64_t limit(void) { return limit_pages(dirty_settings.bytes, dirty_settings.ratio); }
 
-static bool above_limit(void) {
-    return READ_ONCE(cache_dirty) + READ_ONCE(cache_writing) > limit_pages(dirty_settings.bytes, dirty_settings.ratio);
+static uint64_t background(void) {
+    uint64_t pages = limit_pages(dirty_settings.background_bytes, dirty_settings.background_ratio);
+    return MIN(pages, limit() / 2);
 }
+
+static bool above_limit(void) { return READ_ONCE(cache_dirty) + READ_ONCE(cache_writing) > limit(); }
 
 // --- One cache ---
 
