@@ -327,7 +327,7 @@ struct p9_request *p9_read_begin(struct p9_fid *f, enum p9_type type, uint32_t l
 }
 
 struct p9_request *p9_write_begin(struct p9_fid *f, uint32_t len, uint64_t offset) {
-    struct p9_request *r = begin(f, P9_TWRITE, P9_WRITE_OVERHEAD, 64);
+    struct p9_request *r = begin(f, P9_TWRITE, P9_WRITE_OVERHEAD, P9_WRITE_REPLY);
     if (!IS_ERR(r)) {
         p9_put64(&r->b, offset);
         p9_put32(&r->b, len);

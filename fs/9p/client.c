@@ -54,8 +54,12 @@ struct p9_request *p9_request_new(struct p9_client *c, enum p9_type type, uint32
         return ERR_PTR(-EIO);
     uint32_t out_room = ALIGN_UP(out_size, 16u);
     struct p9_request *r = kmalloc(sizeof(*r) + out_room + in_size);
-    if (!r)
-        return ERR_PTR(-ENOMEM);
+    if (unlikely(!r)) {
+        if (type != P9_TWRITE || !c->reserve)
+            return ERR_PTR(-ENOMEM);
+        wait_event(&c->tag_wait, !atomic_xchg(&c->reserve_taken, true));
+        r = c->reserve;
+    }
     int tag = take_tag(c);
     if (unlikely(tag < 0))
         wait_event(&c->tag_wait, (tag = take_tag(c)) >= 0);
@@ -71,8 +75,14 @@ struct p9_request *p9_request_new(struct p9_client *c, enum p9_type type, uint32
 }
 
 void p9_request_free(struct p9_request *r) {
-    give_tag(r->client, r->tag);
-    kfree(r);
+    struct p9_client *c = r->client;
+    give_tag(c, r->tag);
+    if (likely(r != c->reserve)) {
+        kfree(r);
+        return;
+    }
+    store_release(&c->reserve_taken, false);
+    waitq_wake_all(&c->tag_wait);
 }
 
 // Pieces that lie behind each other are one.
@@ -322,6 +332,7 @@ struct p9_client *p9_client_open(struct p9_transport *tr, uint32_t msize) {
     waitq_init(&c->tag_wait);
     waitq_init(&c->fid_wait);
     list_init(&c->clunks);
+    c->reserve = kmalloc(sizeof(*c->reserve) + ALIGN_UP(P9_WRITE_OVERHEAD, 16u) + P9_WRITE_REPLY);
     c->segments_max = MIN(tr->segments_max - 2, (uint32_t)P9_PAYLOAD_SEGMENTS);
     int err = negotiate(c, msize);
     if (err < 0) {
@@ -346,5 +357,6 @@ void p9_client_close(struct p9_client *c) {
     wait_event(&c->fid_wait, no_fids(c));
     p9_transport_give_back(c->transport);
     kfree(c->free_fids);
+    kfree(c->reserve);
     kfree(c);
 }

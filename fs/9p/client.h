@@ -35,6 +35,8 @@ struct p9_client {
     struct waitq fid_wait;
     struct list clunks; // fids that wait for a tag
     bool broken;
+    struct p9_request *reserve; // for a Twrite when there is no memory: dirty pages must go for there to be some
+    bool reserve_taken;
     uint64_t round_trips; // requests that somebody waited for; relaxed
 };
 

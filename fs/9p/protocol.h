@@ -42,6 +42,7 @@ enum p9_type {
 #define P9_WALK_MAX 16
 #define P9_READ_OVERHEAD 11  // Rread: header and count
 #define P9_WRITE_OVERHEAD 23 // Twrite: header, fid, offset, count
+#define P9_WRITE_REPLY 16    // Rwrite or Rlerror, and some room
 #define P9_VERSION "9P2000.L"
 
 #define P9_QID_DIRECTORY 0x80

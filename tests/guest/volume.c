@@ -287,6 +287,31 @@ static void names(void)
     SHOW(rmdir("many"));
 }
 
+// As somebody else than root: what he makes is his, on the host, too.
+static void owned(void)
+{
+    section("owned");
+    struct stat st;
+    SHOW(chown(".", 1234, 4321));
+    if (fork() == 0) {
+        SHOW(setgid(4321));
+        SHOW(setuid(1234));
+        SHOW(close(open("file", O_WRONLY | O_CREAT, 0640)));
+        SHOW(mkdir("dir", 0750));
+        SHOW(symlink("x", "sym"));
+        SHOW(close(open("dir/below", O_WRONLY | O_CREAT, 0600)));
+        SHOW(chown("file", 0, 0));
+        SHOW(stat("dir/below", &st));
+        HOLDS(st.st_uid == 1234 && st.st_gid == 4321);
+        fflush(stdout);
+        _exit(0);
+    }
+    wait(NULL);
+    SHOW(chown("dir/below", 77, 88));
+    SHOW(lstat("sym", &st));
+    HOLDS(st.st_uid == 1234 && st.st_gid == 4321);
+}
+
 static void list(int expected)
 {
     DIR *d = opendir(".");
@@ -306,7 +331,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *word;
         void (*run)(void);
-    } parts[] = {{"unlinked", unlinked}, {"appended", appended}, {"mapped", mapped}, {"large", large}, {"names", names}};
+    } parts[] = {{"unlinked", unlinked}, {"appended", appended}, {"mapped", mapped}, {"large", large}, {"names", names}, {"owned", owned}};
     umask(022);
     for (int i = 1; i < argc; i++) {
         for (unsigned p = 0; p < sizeof parts / sizeof parts[0]; p++)

@@ -178,6 +178,24 @@ def one_file():
         guest.end()
 
 
+@test("volumes/owners")
+def owners():
+    """Who makes something in the guest owns it: on the host when knarr is root's, in the guest alone with :mapped."""
+    want = [("file", 1234, 4321, 0o100640), ("dir", 1234, 4321, 0o40750), ("sym", 1234, 4321, 0o120777), ("dir/below", 77, 88, 0o100600)]
+    for option in ["", ":mapped"]:
+        if not option and os.geteuid():
+            continue # the server may not set owners
+        with disk_scratch() as volume:
+            got = knarr("-m", "64M", "-v", f"{volume}:/data{option}", "-w", "/data", compiled("volume"), "owned")
+            check(got.status == 0 and b"NO" not in got.stdout and got.stdout.count(b"-1 EPERM") == 1, f"{got.stdout!r} {tail(got.stderr)}")
+            for name, uid, gid, mode in want:
+                there = os.lstat(f"{volume}/{name}")
+                if not option:
+                    check((there.st_uid, there.st_gid, there.st_mode) == (uid, gid, mode), f"{name}: {there}")
+                else:
+                    check(there.st_uid == os.geteuid(), f"{name}: {there}")
+
+
 @test("volumes/exec")
 def programs():
     """Programs on a volume: a root of its own under chroot, dynamic and static."""
