@@ -91,6 +91,8 @@ static int rename_entries(struct walk *from, struct walk *to, struct dentry *old
         return -EPERM;
     if ((old->flags | new->flags) & DENTRY_MOUNTED)
         return -EBUSY;
+    if ((flags & RENAME_WHITEOUT) && !(from_dir->sb->flags & SB_TMPFS))
+        return -EINVAL;
     if (!(flags & RENAME_EXCHANGE) && (err = dentry_move_prepare(new, &long_name)) < 0)
         return err;
     err = from_dir->ops->rename(from_dir, old, to_dir, new, flags);
@@ -135,9 +137,9 @@ static int rename_locked(struct walk *from, struct walk *to, unsigned flags) {
 }
 
 int vfs_rename(int from_at, const char *from, int to_at, const char *to, unsigned flags) {
-    if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
+    if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
         return -EINVAL;
-    if (flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+    if ((flags & RENAME_EXCHANGE) && flags != RENAME_EXCHANGE)
         return -EINVAL;
     struct walk a = {.resolve = 0}, b = {.resolve = 0};
     int err = walk_start(&a, from_at, from, LOOKUP_PARENT);

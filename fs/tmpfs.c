@@ -159,6 +159,23 @@ static int tmpfs_rmdir(struct inode *dir, struct dentry *d) {
     return err;
 }
 
+int tmpfs_whiteout(struct inode *dir, const struct dentry *from, struct dentry **white) {
+    struct dentry *d = dentry_alloc(from->parent, from->name, from->name_len, from->hash);
+    int err = d ? tmpfs_make_inode(dir, d, S_IFCHR, 0, NULL) : -ENOMEM;
+    if (err < 0 && d)
+        dentry_unref(d);
+    *white = err < 0 ? NULL : d;
+    return err;
+}
+
+void tmpfs_whiteout_end(struct inode *dir, struct dentry *white, bool place) {
+    if (place)
+        dentry_insert_behind(white);
+    else
+        tmpfs_entry_removed(dir, false);
+    dentry_unref(white);
+}
+
 static int tmpfs_rename(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to,
                         unsigned flags) {
     bool from_is_dir = S_ISDIR(from->inode->mode);
@@ -169,20 +186,29 @@ static int tmpfs_rename(struct inode *from_dir, struct dentry *from, struct inod
         to->inode->ctime = inode_now();
         return 0;
     }
+    struct dentry *white = NULL;
+    int err = flags & RENAME_WHITEOUT ? tmpfs_whiteout(from_dir, from, &white) : 0;
+    if (err < 0)
+        return err;
     if (to->inode) {
         if (from_is_dir) {
             lock_nested(); // after its parent's
             mutex_lock(&to->inode->lock);
-            int err = end_directory(to);
+            err = end_directory(to);
             mutex_unlock(&to->inode->lock);
-            if (err < 0)
+            if (err < 0) {
+                if (white)
+                    tmpfs_whiteout_end(from_dir, white, false);
                 return err;
+            }
         } else {
             atomic_sub(&to->inode->nlink, 1);
             to->inode->ctime = inode_now();
         }
         tmpfs_entry_removed(to_dir, from_is_dir);
     }
+    if (white)
+        tmpfs_whiteout_end(from_dir, white, true);
     tmpfs_entry_removed(from_dir, from_is_dir);
     tmpfs_entry_added(to_dir, from_is_dir);
     return 0;

@@ -52,6 +52,11 @@ void tmpfs_inode_free(struct inode *inode);
 int tmpfs_make_inode(struct inode *dir, struct dentry *d, uint32_t mode, uint64_t rdev, const char *target);
 int tmpfs_link(struct inode *dir, struct dentry *d, struct inode *target);
 int tmpfs_tmpfile(struct inode *dir, struct dentry *d, uint32_t mode);
+// RENAME_WHITEOUT: the entry of a device 0:0 for the place that `from` will leave, made before anything that may fail.
+// 0, -ENOMEM, -ENOSPC.
+int tmpfs_whiteout(struct inode *dir, const struct dentry *from, struct dentry **white);
+void tmpfs_whiteout_end(struct inode *dir, struct dentry *white,
+                        bool place); // puts it behind `from`, or throws it away
 // An entry more or less in a directory: its size and link count.
 void tmpfs_entry_added(struct inode *dir, bool directory);
 void tmpfs_entry_removed(struct inode *dir, bool directory);

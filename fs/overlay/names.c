@@ -194,14 +194,18 @@ static int replace(struct inode *dir, struct dentry *to) {
     return 0;
 }
 
-static int move(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to) {
+static int move(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to, bool device) {
     bool covers = entry_covers(to), directory = S_ISDIR(from->inode->mode);
     struct dentry *white;
-    int err = whiteout_prepare(from, &white);
+    int err = device ? tmpfs_whiteout(from_dir, from, &white) : whiteout_prepare(from, &white);
     if (err < 0)
         return err;
+    if (device)
+        white->flags |= DENTRY_PINNED | (entry_covers(from) ? DENTRY_COVERS : 0);
     if (to->inode && (err = replace(to_dir, to)) < 0) {
-        if (white)
+        if (device)
+            tmpfs_whiteout_end(from_dir, white, false);
+        else if (white)
             dentry_unref(white);
         return err;
     }
@@ -218,7 +222,7 @@ static int overlay_rename(struct inode *from_dir, struct dentry *from, struct in
     if (flags & RENAME_EXCHANGE)
         exchange(from_dir, from, to_dir, to);
     else
-        err = move(from_dir, from, to_dir, to);
+        err = move(from_dir, from, to_dir, to, flags & RENAME_WHITEOUT);
     if (err < 0)
         return err;
     moved(from->inode);

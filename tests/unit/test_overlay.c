@@ -327,6 +327,36 @@ static void directories_move_with_what_is_below(void **state) {
     finish();
 }
 
+static void renames_may_leave_a_whiteout(void **state) {
+    begin();
+    put("/low/a", "below");
+    put("/low/c", "c");
+    cover();
+    assert_int_equal(vfs_rename(AT_FDCWD, "/m/a", AT_FDCWD, "/m/b", RENAME_WHITEOUT | RENAME_EXCHANGE), -EINVAL);
+    assert_int_equal(vfs_rename(AT_FDCWD, "/m/a", AT_FDCWD, "/m/c", RENAME_WHITEOUT | RENAME_NOREPLACE), -EEXIST);
+    for (int i = 0; i < 2; i++) { // a name from below, then one of our own
+        const char *from = i ? "/m/b" : "/m/a", *to = i ? "/m/d" : "/m/b";
+        assert_int_equal(vfs_rename(AT_FDCWD, from, AT_FDCWD, to, RENAME_WHITEOUT), 0);
+        struct vfs_stat st = stat_of(from);
+        assert_int_equal(st.mode, S_IFCHR);
+        assert_int_equal(st.rdev, 0);
+        expect(to, "below");
+    }
+    struct listing l = {.ctx = {.emit = list_one}};
+    struct file *f = open_node("/m", O_RDONLY | O_DIRECTORY);
+    const char *names = next_entries(f, 100, &l);
+    assert_int_equal(strlen(names), strlen(". .. a b c d "));
+    file_unref(f);
+    forget_entries(over->root, 1);
+    assert_int_equal(vfs_unlink(AT_FDCWD, "/m/a", false), 0);
+    assert_int_equal(vfs_unlink(AT_FDCWD, "/m/a", false), -ENOENT);
+    assert_int_equal(vfs_unlink(AT_FDCWD, "/m/b", false), 0);
+    put("/m/a", "again");
+    expect("/m/a", "again");
+    expect("/low/a", "below");
+    finish();
+}
+
 static void names_of_one_file(void **state) {
     begin();
     put("/low/a", "one file");
@@ -480,6 +510,7 @@ int main(void) {
         cmocka_unit_test(agrees_with_the_model),
         cmocka_unit_test(listings_keep_their_place),
         cmocka_unit_test(directories_move_with_what_is_below),
+        cmocka_unit_test(renames_may_leave_a_whiteout),
         cmocka_unit_test(names_of_one_file),
         cmocka_unit_test(attributes_stay),
         cmocka_unit_test(holes_over_lower_data),
