@@ -172,18 +172,25 @@ static void erofs_read_pages(struct page_cache *c, uint64_t index, struct page *
     erofs_view_end(&v);
 }
 
-// Of an image in memory: the page itself, when it holds a whole page of the file.
+// Of an image in memory: the page itself, when it holds a whole page of the file. On the way of each fault.
 static struct page *erofs_provide(struct page_cache *c, uint64_t index) {
     struct erofs_inode *e = erofs_of(c->host);
     struct erofs_image *im = erofs_image_of(c->host);
-    uint64_t offset = index << PAGE_SHIFT;
-    struct erofs_view v = {0};
-    struct erofs_extent x;
-    if (e->inode.size < PAGE_SIZE || offset > e->inode.size - PAGE_SIZE || erofs_map(e, &v, offset, &x) < 0)
+    uint64_t offset = index << PAGE_SHIFT, size = e->inode.size;
+    if (size < PAGE_SIZE || offset > size - PAGE_SIZE)
         return NULL;
-    if (x.hole || x.len < PAGE_SIZE || x.pos & (PAGE_SIZE - 1) || x.pos > im->size || im->size - x.pos < PAGE_SIZE)
+    // Unless the layout is more than whole blocks in a row:
+    uint64_t pos = ((uint64_t)e->u.block << im->block_bits) + offset;
+    if (e->layout != EROFS_PLAIN && (e->layout != EROFS_INLINE || offset + PAGE_SIZE >= size)) {
+        struct erofs_view v = {0};
+        struct erofs_extent x;
+        if (erofs_map(e, &v, offset, &x) < 0 || x.hole || x.len < PAGE_SIZE)
+            return NULL;
+        pos = x.pos;
+    }
+    if (pos & (PAGE_SIZE - 1) || pos > im->size || im->size - pos < PAGE_SIZE)
         return NULL;
-    return page_get_reserved(virt_to_phys(im->memory + x.pos));
+    return page_get_reserved(virt_to_phys(im->memory + pos));
 }
 
 const struct page_cache_ops erofs_cache_ops = {.read = erofs_read_pages};
