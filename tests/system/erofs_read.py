@@ -35,7 +35,7 @@ def make_tree(directory, small=False):
         (top / name).mkdir(parents=True, exist_ok=True)
     for size in [0, 1, 100, 4000, 4032, 4063, 4064, 4065, 4095, 4096, 4097, 8192, 12289, 65536, 300001, *([] if small else [5 << 20])]:
         (top / "sizes" / str(size)).write_bytes(rand.randbytes(size))
-    for i in range(100 if small else 2500):
+    for i in range(100 if small else 1200):
         (top / "many" / f"{'abcdefghijklmnop'[i % 16] * (i % 23 + 1)}-{i}").write_bytes(rand.randbytes(i % 3))
     sparse = top / "sparse"
     sparse.write_bytes(b"at the start")
