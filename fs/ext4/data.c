@@ -301,4 +301,5 @@ const struct page_cache_ops ext4_cache_ops = {
     .write = cache_write,
     .prepare = cache_prepare,
     .changed = cache_changed,
+    .zero_tails = true, // zero_rest in file.c
 };

@@ -80,14 +80,14 @@ struct ext4_buffer *ext4_dir_block(struct ext4_inode *dir, uint32_t block) {
 }
 
 // The entries "." and ".." of an index's root are ordinary ones; the rest of an index has none.
-static uint32_t space_in(struct ext4_inode *dir, const struct ext4_buffer *b, uint32_t block) {
+uint32_t ext4_dir_space_in(struct ext4_inode *dir, const struct ext4_buffer *b, uint32_t block) {
     struct ext4_fs *fs = EXT4_FS(dir->vfs.sb);
     return ext4_htree_is_index(dir, b->data, block) ? fs->block_size : ext4_dir_space(fs);
 }
 
 int ext4_dir_search(struct ext4_inode *dir, struct ext4_buffer *b, uint32_t block, const char *name, size_t len,
                     struct ext4_dir_place *out) {
-    uint32_t size = space_in(dir, b, block);
+    uint32_t size = ext4_dir_space_in(dir, b, block);
     struct ext4_dirent *previous = NULL;
     for (uint32_t at = 0; at < size;) {
         struct ext4_dirent *e = (struct ext4_dirent *)(b->data + at);
@@ -148,7 +148,7 @@ int ext4_dir_empty(struct ext4_inode *dir) {
             err = PTR_ERR(b) == -ENODATA ? 0 : (int)PTR_ERR(b);
             continue;
         }
-        uint32_t size = space_in(dir, b, block);
+        uint32_t size = ext4_dir_space_in(dir, b, block);
         for (uint32_t at = 0; at < size && err == 0;) {
             struct ext4_dirent *e = (struct ext4_dirent *)(b->data + at);
             bool dots =
@@ -332,74 +332,3 @@ int ext4_dir_init(struct ext4_handle *h, struct ext4_inode *dir, uint32_t parent
     ext4_buffer_put(fs, b);
     return 0;
 }
-
-// --- Listing ---
-
-// The entries of one block from `offset` on. 1: the buffer is full.
-static int emit_block(struct ext4_inode *dir, struct ext4_buffer *b, uint32_t block, uint32_t offset,
-                      struct dir_context *ctx) {
-    struct ext4_fs *fs = EXT4_FS(dir->vfs.sb);
-    static const uint8_t shown[8] = {
-        0, S_IFREG >> 12, S_IFDIR >> 12, S_IFCHR >> 12, S_IFBLK >> 12, S_IFIFO >> 12, S_IFSOCK >> 12, S_IFLNK >> 12};
-    uint32_t size = space_in(dir, b, block);
-    for (uint32_t at = 0; at < size;) {
-        struct ext4_dirent *e = (struct ext4_dirent *)(b->data + at);
-        uint32_t next = at + e->rec_len;
-        int64_t behind = ((int64_t)block << fs->block_shift) + (next >= size ? fs->block_size : next);
-        if (at >= offset) {
-            if (e->inode &&
-                !ctx->emit(ctx, e->name, e->name_len, e->inode, e->file_type < 8 ? shown[e->file_type] : 0, behind))
-                return 1;
-            ctx->pos = behind;
-        }
-        at = next;
-    }
-    return 0;
-}
-
-static int dir_iterate(struct file *f, struct dir_context *ctx) {
-    struct ext4_inode *dir = ext4_i(f->inode);
-    struct ext4_fs *fs = EXT4_FS(f->inode->sb);
-    if (ctx->pos < 0)
-        return -EINVAL;
-    int err = 0;
-    while (err == 0 && (uint64_t)ctx->pos < f->inode->size) {
-        uint32_t block = (uint32_t)(ctx->pos >> fs->block_shift), offset = (uint32_t)ctx->pos & (fs->block_size - 1);
-        struct ext4_buffer *b = ext4_dir_block(dir, block);
-        if (!IS_ERR(b)) {
-            err = emit_block(dir, b, block, offset, ctx);
-            ext4_buffer_put(fs, b);
-        } else if (PTR_ERR(b) != -ENODATA) {
-            return (int)PTR_ERR(b);
-        }
-        if (err == 0)
-            ctx->pos = (int64_t)(block + 1) << fs->block_shift;
-        sched_point();
-    }
-    return 0;
-}
-
-static int64_t dir_seek(struct file *f, int64_t offset, int whence) {
-    if (whence == 1)
-        offset += (int64_t)f->position;
-    else if (whence == 2)
-        offset += (int64_t)f->inode->size;
-    else if (whence != 0)
-        return -EINVAL;
-    if (offset < 0)
-        return -EINVAL;
-    f->position = (uint64_t)offset;
-    return offset;
-}
-
-static int64_t dir_read(struct file *f, struct uio *u, uint64_t *pos) { return -EISDIR; }
-
-static int dir_fsync(struct file *f, bool data_only) { return ext4_inode_sync(ext4_i(f->inode), false); }
-
-const struct file_ops ext4_dir_ops = {
-    .read = dir_read,
-    .seek = dir_seek,
-    .iterate = dir_iterate,
-    .ioctl = ext4_ioctl,
-    .fsync = dir_fsync,
-};

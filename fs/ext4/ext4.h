@@ -397,7 +397,17 @@ struct ext4_buffer *ext4_dir_append(struct ext4_handle *h, struct ext4_inode *di
 void ext4_dir_seal(struct ext4_inode *dir, struct ext4_buffer *b); // the block's checksum
 uint32_t ext4_dir_space(const struct ext4_fs *fs);                 // of a block, for entries
 uint8_t ext4_dir_type(const struct ext4_fs *fs, uint32_t mode);
+uint32_t ext4_dir_space_in(struct ext4_inode *dir, const struct ext4_buffer *b, uint32_t block); // of this block
 // htree.c
+struct ext4_name_ref { // a name in a leaf
+    uint32_t hash;
+    uint16_t offset, size;
+};
+// The leaf for a hash value, with a reference, and the value that the next leaf begins with (0: there is none). A directory of one
+// block without an index is a leaf. ERR_PTR.
+struct ext4_buffer *ext4_htree_leaf(struct ext4_inode *dir, uint32_t hash, uint32_t *next, uint8_t *version);
+// The names of a leaf, by hash; room for a twelfth of the block's bytes. How many.
+uint32_t ext4_htree_sort(struct ext4_inode *dir, const uint8_t *data, uint8_t version, struct ext4_name_ref *names);
 uint32_t ext4_hash(const struct ext4_fs *fs, uint8_t version, const char *name, size_t len);
 bool ext4_dir_indexed(const struct ext4_inode *dir);
 int ext4_htree_find(struct ext4_inode *dir, const char *name, size_t len, struct ext4_dir_place *out);

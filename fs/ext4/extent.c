@@ -188,7 +188,7 @@ static void delete_entry(struct ext4_extent_header *h, int at) {
 
 // The first key of a node is its parent's key for it.
 static int correct_keys(struct ext4_handle *h, struct ext4_inode *i, struct extent_path *p, int k) {
-    for (; k > 0 && p->level[k].h->entries; k--) {
+    for (; k > 0 && k <= EXT4_DEPTH_MAX && p->level[k].h->entries; k--) {
         uint32_t key = extents(p->level[k].h)[0].block;
         struct level *up = &p->level[k - 1];
         if (indexes(up->h)[up->at].block == key)

@@ -292,22 +292,41 @@ int ext4_htree_find(struct ext4_inode *dir, const char *name, size_t len, struct
     return err;
 }
 
+struct ext4_buffer *ext4_htree_leaf(struct ext4_inode *dir, uint32_t hash, uint32_t *next, uint8_t *version) {
+    struct ext4_fs *fs = EXT4_FS(dir->vfs.sb);
+    struct index_path p = {.hash = hash};
+    *next = 0;
+    *version = fs->hash_version;
+    if (!ext4_dir_indexed(dir))
+        return ext4_dir_block(dir, 0);
+    int err = index_down(dir, &p, 0);
+    if (err < 0)
+        return ERR_PTR(err);
+    *version = version_of(fs, p.level[0].b->data);
+    if (root_info(p.level[0].b->data)->indirect_levels && (err = index_down(dir, &p, child(&p.level[0]))) < 0)
+        return ERR_PTR(err);
+    for (int k = p.levels - 1; k >= 0 && !*next; k--)
+        if (p.level[k].at + 1 < count_of(p.level[k].entries)->count)
+            *next = p.level[k].entries[p.level[k].at + 1].hash;
+    struct ext4_buffer *b = leaf_block(dir, child(&p.level[p.levels - 1]));
+    index_put(dir, &p);
+    if (!IS_ERR(b) && *next && *next <= hash) { // no end would be in sight
+        ext4_buffer_put(fs, b);
+        return ERR_PTR(ext4_corrupt(fs, "directory %lu: its index is not in order", dir->vfs.ino));
+    }
+    return b;
+}
+
 // --- Adding ---
 
-struct name_ref {
-    uint32_t hash;
-    uint16_t offset, size;
-};
-
-// The names of a leaf, by hash. How many.
-static uint32_t sorted_names(struct ext4_inode *dir, const uint8_t *data, uint8_t version, struct name_ref *names) {
+uint32_t ext4_htree_sort(struct ext4_inode *dir, const uint8_t *data, uint8_t version, struct ext4_name_ref *names) {
     struct ext4_fs *fs = EXT4_FS(dir->vfs.sb);
     uint32_t size = ext4_dir_space(fs), n = 0;
     for (uint32_t at = 0; at < size;) {
         const struct ext4_dirent *e = (const struct ext4_dirent *)(data + at);
         if (e->inode) {
-            struct name_ref r = {ext4_hash(fs, version, e->name, e->name_len), (uint16_t)at,
-                                 (uint16_t)EXT4_DIRENT_SIZE(e->name_len)};
+            struct ext4_name_ref r = {ext4_hash(fs, version, e->name, e->name_len), (uint16_t)at,
+                                      (uint16_t)EXT4_DIRENT_SIZE(e->name_len)};
             uint32_t k = n++;
             for (; k > 0 && names[k - 1].hash > r.hash; k--)
                 names[k] = names[k - 1];
@@ -319,7 +338,7 @@ static uint32_t sorted_names(struct ext4_inode *dir, const uint8_t *data, uint8_
 }
 
 // Packs names from one block into an empty one; the last one takes the rest.
-static void pack(struct ext4_inode *dir, uint8_t *to, const uint8_t *from, const struct name_ref *names,
+static void pack(struct ext4_inode *dir, uint8_t *to, const uint8_t *from, const struct ext4_name_ref *names,
                  uint32_t count) {
     uint32_t space = ext4_dir_space(EXT4_FS(dir->vfs.sb)), at = 0;
     struct ext4_dirent *last = NULL;
@@ -400,32 +419,40 @@ static int index_room(struct ext4_handle *h, struct ext4_inode *dir, struct inde
 }
 
 // Half of a leaf's names, those with the higher hash values, go to a new one.
+static void divide(struct ext4_inode *dir, struct index_path *p, struct ext4_buffer *leaf, struct ext4_buffer *new,
+                   uint32_t block, const uint8_t *old, const struct ext4_name_ref *names, uint32_t count) {
+    uint32_t keep = 0, size = 0;
+    while (keep < count && size < EXT4_FS(dir->vfs.sb)->block_size / 2)
+        size += names[keep++].size;
+    keep = MAX(MIN(keep, count - 1), 1u);
+    uint32_t hash = names[keep].hash, continued = hash == names[keep - 1].hash;
+    pack(dir, leaf->data, old, names, keep);
+    pack(dir, new->data, old, names + keep, count - keep);
+    ext4_dir_seal(dir, leaf);
+    ext4_dir_seal(dir, new);
+    index_insert(dir, &p->level[p->levels - 1], hash | continued, block);
+}
+
 static int split_leaf(struct ext4_handle *h, struct ext4_inode *dir, struct index_path *p, struct ext4_buffer *leaf) {
     struct ext4_fs *fs = h->fs;
-    struct index_level *low = &p->level[p->levels - 1];
-    struct name_ref *names = kmalloc(fs->block_size / 12 * sizeof(*names));
+    struct ext4_name_ref *names = kmalloc(fs->block_size / 12 * sizeof(*names));
     uint8_t *old = kmalloc(fs->block_size);
     int err = names && old ? ext4_change(h, leaf) : -ENOMEM;
     if (err == 0)
-        err = ext4_change(h, low->b);
-    uint32_t block;
-    struct ext4_buffer *b = err == 0 ? ext4_dir_append(h, dir, &block) : ERR_PTR(err);
-    if (!IS_ERR(b)) {
-        uint32_t count = sorted_names(dir, leaf->data, version_of(fs, p->level[0].b->data), names), keep = 0, size = 0;
-        while (keep < count && size < fs->block_size / 2)
-            size += names[keep++].size;
-        keep = MAX(MIN(keep, count - 1), 1u);
-        uint32_t hash = names[keep].hash, continued = hash == names[keep - 1].hash;
+        err = ext4_change(h, p->level[p->levels - 1].b);
+    if (err == 0) {
+        uint32_t count = ext4_htree_sort(dir, leaf->data, version_of(fs, p->level[0].b->data), names), block;
         memcpy(old, leaf->data, fs->block_size);
-        pack(dir, leaf->data, old, names, keep);
-        pack(dir, b->data, old, names + keep, count - keep);
-        ext4_dir_seal(dir, leaf);
-        ext4_dir_seal(dir, b);
-        index_insert(dir, low, hash | continued, block);
-        ext4_buffer_put(fs, b);
-        err = 0;
-    } else {
-        err = (int)PTR_ERR(b);
+        if (count < 2) { // crumbs: there is room, but not in one piece
+            pack(dir, leaf->data, old, names, count);
+            ext4_dir_seal(dir, leaf);
+        } else {
+            struct ext4_buffer *new = ext4_dir_append(h, dir, &block);
+            err = IS_ERR(new) ? (int)PTR_ERR(new) : 0;
+            if (err == 0)
+                divide(dir, p, leaf, new, block, old, names, count);
+            ext4_buffer_put(fs, new);
+        }
     }
     kfree(names);
     kfree(old);
@@ -471,14 +498,14 @@ int ext4_htree_make(struct ext4_handle *h, struct ext4_inode *dir) {
                                          : (int)PTR_ERR(root);
     struct ext4_dirent *dot = (struct ext4_dirent *)root->data,
                        *dots = (struct ext4_dirent *)(root->data + dot->rec_len);
-    struct name_ref *names = kmalloc(fs->block_size / 12 * sizeof(*names));
+    struct ext4_name_ref *names = kmalloc(fs->block_size / 12 * sizeof(*names));
     int err = names ? ext4_change(h, root) : -ENOMEM;
     if (dot->rec_len != 12 || dot->name_len != 1 || dots->name_len != 2 || dots->name[0] != '.' || !dots->inode)
         err = ext4_corrupt(fs, "directory %lu does not begin with \".\" and \"..\"", dir->vfs.ino);
     uint32_t block;
     struct ext4_buffer *leaf = err == 0 ? ext4_dir_append(h, dir, &block) : ERR_PTR(err);
     if (!IS_ERR(leaf)) {
-        uint32_t count = sorted_names(dir, root->data, fs->hash_version, names), kept = 0;
+        uint32_t count = ext4_htree_sort(dir, root->data, fs->hash_version, names), kept = 0;
         for (uint32_t k = 0; k < count; k++) // all but the first two
             if (names[k].offset > 12)
                 names[kept++] = names[k];
