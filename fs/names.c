@@ -170,7 +170,8 @@ static int unlink_locked(struct walk *w, struct inode *dir, bool directory) {
         err = d->flags & DENTRY_MOUNTED ? -EBUSY : op(dir, d);
         if (err == 0) {
             dentry_remove(d);
-            dentry_drop_children(d, true); // what is known to be absent from it
+            if (d->children)
+                dentry_drop_children(d, true); // what is known to be absent from it
             directory_touch(dir);
             inotify_removed(dir, d, directory);
         }

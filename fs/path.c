@@ -20,6 +20,11 @@ void path_unref(const struct path *p) {
     }
 }
 
+void path_to_top(struct path *p) {
+    while ((p->dentry->flags & DENTRY_MOUNTED) && mount_cross(p))
+        ;
+}
+
 struct inode *path_inode(const struct path *p) {
     return p->dentry->inode;
 }
@@ -276,9 +281,6 @@ int walk_start(struct walk *w, int at, const char *name, unsigned flags) {
     err = walk_names(w, name, flags);
     if (unlikely(err < 0))
         walk_end(w);
-    else if (unlikely(flags & LOOKUP_MOUNTED))
-        while ((w->path.dentry->flags & DENTRY_MOUNTED) && mount_cross(&w->path))
-            ;
     if (unlikely(err == -ENOENT && vfs_missing_hook))
         vfs_missing_hook(name);
     return err;

@@ -260,10 +260,10 @@ void name_buffer_put(char *buf);
 #define LOOKUP_DIRECTORY 2   // must be a directory
 #define LOOKUP_PARENT 4      // stop before the last component
 #define LOOKUP_EMPTY 8       // "" means `at` itself (AT_EMPTY_PATH)
-#define LOOKUP_MOUNTED 16    // and onto what is mounted there, also for "." and the like (umount, mount)
 int path_lookup(int at, const char *name, unsigned flags, struct path *out); // 0 or -errno; out is referenced
 void path_ref(const struct path *p);
 void path_unref(const struct path *p);
+void path_to_top(struct path *p); // onto what is mounted there, as for "." no lookup does it (umount, mount)
 struct inode *path_inode(const struct path *p);
 // The absolute path as the current process sees it; "(unreachable)"-prefixed outside its root. Length or -ENAMETOOLONG.
 long path_name(const struct path *p, char *buf, size_t size);

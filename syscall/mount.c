@@ -34,8 +34,9 @@ long sys_mount(uint64_t source, uint64_t target, uint64_t type, uint64_t flags, 
         err = string_get(addr[i], &text[i]);
     struct path p;
     if (err == 0)
-        err = user_path_lookup(AT_FDCWD, target, LOOKUP_FOLLOW | LOOKUP_MOUNTED, &p);
+        err = user_path_lookup(AT_FDCWD, target, LOOKUP_FOLLOW, &p);
     if (err == 0) {
+        path_to_top(&p);
         err = vfs_mount(text[0], &p, text[1], flags, text[2]);
         path_unref(&p);
     }
@@ -49,9 +50,10 @@ long sys_umount2(uint64_t target, uint64_t flags) {
     struct path p;
     if ((unsigned)flags & ~15u)
         return -EINVAL;
-    long err = user_path_lookup(AT_FDCWD, target, LOOKUP_MOUNTED | (flags & UMOUNT_NOFOLLOW ? 0 : LOOKUP_FOLLOW), &p);
+    long err = user_path_lookup(AT_FDCWD, target, flags & UMOUNT_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &p);
     if (err < 0)
         return err;
+    path_to_top(&p);
     err = vfs_umount(&p, (int)flags);
     path_unref(&p);
     return err;
@@ -64,8 +66,9 @@ long sys_pivot_root(uint64_t new_root, uint64_t put_old) {
     long err = user_path_lookup(AT_FDCWD, new_root, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &new);
     if (err < 0)
         return err;
-    err = user_path_lookup(AT_FDCWD, put_old, LOOKUP_FOLLOW | LOOKUP_DIRECTORY | LOOKUP_MOUNTED, &old);
+    err = user_path_lookup(AT_FDCWD, put_old, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &old);
     if (err == 0) {
+        path_to_top(&old);
         err = vfs_pivot_root(&new, &old);
         path_unref(&old);
     }
