@@ -74,10 +74,18 @@ int proc_show_vmstat(struct seqbuf *s, struct proc_ref *r) {
         const char *name;
         uint64_t value;
     } lines[] = {
-        {"nr_free_pages", ps.free},       {"nr_inactive_file", cs.pages},     {"nr_anon_pages", ps.anon},
-        {"nr_file_pages", ps.cache},      {"nr_dirty", cs.dirty},             {"nr_writeback", cs.writing},
-        {"nr_slab_unreclaimable", ps.slab}, {"nr_page_table_pages", ps.page_tables}, {"pgpgin", in},
-        {"pgpgout", out},                 {"pswpin", 0},                      {"pswpout", 0},
+        {"nr_free_pages", ps.free},
+        {"nr_inactive_file", cs.pages},
+        {"nr_anon_pages", ps.anon},
+        {"nr_file_pages", ps.cache},
+        {"nr_dirty", cs.dirty},
+        {"nr_writeback", cs.writing},
+        {"nr_slab_unreclaimable", ps.slab},
+        {"nr_page_table_pages", ps.page_tables},
+        {"pgpgin", in},
+        {"pgpgout", out},
+        {"pswpin", 0},
+        {"pswpout", 0},
         {"pgsteal_kswapd", cs.evicted},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)
@@ -158,20 +166,20 @@ static long store_drop_caches(struct proc_ref *r, const char *text, size_t len) 
     return 0;
 }
 
-#define NUMBER(fn, value)                                                                                                                \
-    static int fn(struct seqbuf *s, struct proc_ref *r) {                                                                                \
-        seq_printf(s, "%ld\n", (long)(value));                                                                                           \
-        return 0;                                                                                                                        \
+#define NUMBER(fn, value)                                                                                              \
+    static int fn(struct seqbuf *s, struct proc_ref *r) {                                                              \
+        seq_printf(s, "%ld\n", (long)(value));                                                                         \
+        return 0;                                                                                                      \
     }
 NUMBER(show_max_map_count, 65530)
-NUMBER(show_min_free, reclaim_low * (PAGE_SIZE / 1024))
+NUMBER(show_min_free, reclaim_low *(PAGE_SIZE / 1024))
 NUMBER(show_mmap_min_addr, 65536)
 NUMBER(show_overcommit, 0)
 NUMBER(show_swappiness, 60)
 NUMBER(show_zero, 0)
 NUMBER(show_cache_pressure, 100)
 
-#define DIRTY(nm)                                                                                                                        \
+#define DIRTY(nm)                                                                                                      \
     { .name = (nm), .mode = S_IFREG | 0644, .show = show_setting, .store = store_setting }
 const struct proc_entry proc_vm_entries[] = {
     DIRTY("dirty_background_bytes"),

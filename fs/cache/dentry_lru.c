@@ -9,7 +9,7 @@
 #include "fs/cache/internal.h"
 #include "kernel/memory/reclaim.h"
 
-#define PIECE 32         // entries looked at in one hold of the lock
+#define PIECE 32        // entries looked at in one hold of the lock
 #define ENTRY_BYTES 512 // with its inode, about
 
 static struct spinlock lru_lock = SPINLOCK_INIT;

@@ -9,7 +9,7 @@
 // For fs/dentry.c: an entry came into its directory's table, or leaves it. The directory's dentry.lock is held.
 void dentry_lru_add(struct dentry *d);
 void dentry_lru_remove(struct dentry *d);
-void dentry_lru_start(void); // the same, without a spinlock
+void dentry_lru_start(void);              // the same, without a spinlock
 uint64_t dentry_lru_drop(uint64_t count); // entries, used lately or not. How many went. May sleep
 uint64_t dentry_lru_pages(void);          // what could be won, about
 

@@ -205,7 +205,7 @@ int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos) {
 // --- mmap, fsync ---
 
 struct backing *page_cache_map(struct file *f, unsigned prot, unsigned flags) {
-    inode_ref(f->inode);
+    inode_pin(f->inode);
     return &f->inode->cache->backing;
 }
 

@@ -6,7 +6,7 @@
 
 #include "fs/vfs.h"
 
-int inode_table_create(struct superblock *sb); // sb->inodes. 0 or -ENOMEM
+int inode_table_create(struct superblock *sb);   // sb->inodes. 0 or -ENOMEM
 void inode_table_destroy(struct superblock *sb); // it is empty
 // The inode with this number, with a reference, never one that is on its way out; NULL: none.
 struct inode *inode_table_find(struct superblock *sb, uint64_t ino);

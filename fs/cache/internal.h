@@ -37,6 +37,9 @@ static inline void cache_unlock(struct page *p) {
 // --- pagecache.c ---
 // What is in the tree (or provided), with a reference, in whatever state; NULL.
 struct page *cache_find(struct page_cache *c, uint64_t index);
+// One that a file system provided has no state of ours: it is always valid.
+static inline bool is_provided(const struct page *p) { return p->flags & PAGE_RESERVED; }
+static inline bool is_valid(const struct page *p) { return (page_bits(p) & CACHE_VALID) || is_provided(p); }
 // A page for the cache, undefined contents, bits 0. May reclaim clean pages and wait for them. NULL.
 struct page *cache_page_alloc(void);
 // Adds a page with these bits; the tree takes a reference of its own. 0, -EEXIST, -ENOMEM, -EFAULT: behind the file's end (only
@@ -51,6 +54,13 @@ struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, uns
 #define READ_AROUND 1     // the neighbours on both sides, too: a mapping's fault
 #define READ_RANDOM 2     // what is asked for, no more: POSIX_FADV_RANDOM
 #define READ_SEQUENTIAL 4 // at once as much as there may be: POSIX_FADV_SEQUENTIAL
+// Asks the file system (page_cache_ops.prepare). *whole: the page need not be read.
+int cache_prepare(struct page_cache *c, uint64_t index, unsigned from, unsigned to, bool fault, bool *whole);
+
+// --- map.c ---
+extern const struct backing_ops cache_backing_ops;
+
+// --- drop.c ---
 // The rest of the last page behind `size` becomes zero up to `to`: the file grows. inode.lock held. 0 or -errno.
 int cache_zero_tail(struct page_cache *c, uint64_t size, uint64_t to);
 
@@ -63,8 +73,9 @@ int cache_read_range(struct page_cache *c, uint64_t index, uint64_t count, uint6
 void cache_read_again(struct page_cache *c, struct page *p); // locked, and not valid
 
 // --- writeback.c ---
-void cache_became_dirty(void);             // a cache has its first change. No spinlock held
-void cache_settle(struct page_cache *c);   // gives the inode's reference back when nothing is left to write; c may be gone then
+void cache_became_dirty(void); // a cache has its first change. No spinlock held
+void cache_settle(
+    struct page_cache *c); // gives the inode's reference back when nothing is left to write; c may be gone then
 // Starts writing at most `max` of the dirty pages in [index, end). How many.
 uint64_t cache_write_some(struct page_cache *c, uint64_t index, uint64_t end, uint64_t max, bool wait);
 uint64_t cache_write_oldest(uint64_t max); // of all caches: for the reclaimer. How many were started
@@ -72,7 +83,7 @@ void cache_written(void);                  // some write ended: any context
 extern struct waitq cache_progress;        // woken then
 
 // --- reclaim.c ---
-void cache_first_page(void);               // registers with the kernel's reclaimer
+void cache_first_page(void); // registers with the kernel's reclaimer
 // No page to be had: gives back clean ones, and waits for the reclaimer's thread when there are none. False: no hope.
 bool cache_make_room(void);
 

@@ -16,7 +16,6 @@
 #include "kernel/string.h"
 
 #define WAITQS 32
-#define PREFETCH_MAX 2048 // pages of one madvise(2)
 
 struct spinlock cache_lock = SPINLOCK_INIT;
 struct list cache_list = LIST_INIT(cache_list), cache_dirty_list = LIST_INIT(cache_dirty_list);
@@ -29,9 +28,7 @@ struct waitq *cache_waitq(const void *what) {
     return &waitqs[((uintptr_t)what >> 5 ^ (uintptr_t)what >> 11) % WAITQS];
 }
 
-void cache_wait_bits(struct page *p, uint64_t bits) {
-    wait_event(cache_waitq(p), !(page_bits(p) & bits));
-}
+void cache_wait_bits(struct page *p, uint64_t bits) { wait_event(cache_waitq(p), !(page_bits(p) & bits)); }
 
 // --- The tree ---
 
@@ -46,10 +43,6 @@ struct page *cache_find(struct page_cache *c, uint64_t index) {
     spin_unlock(&c->host->spin);
     return p;
 }
-
-// One that a file system provided has no state of ours: it is always valid.
-static inline bool is_provided(const struct page *p) { return p->flags & PAGE_RESERVED; }
-static inline bool is_valid(const struct page *p) { return (page_bits(p) & CACHE_VALID) || is_provided(p); }
 
 struct page *cache_page_alloc(void) {
     for (;;) {
@@ -67,7 +60,8 @@ int cache_insert(struct page_cache *c, uint64_t index, struct page *p, uint64_t 
     p->private = bits;
     spin_lock(&c->host->spin);
     // A truncation sets the size first and then drops pages: it sees this one, or is seen here.
-    int err = within && index >= page_count_of(READ_ONCE(c->host->size)) ? -EFAULT : pagetree_insert(&c->pages, index, p);
+    int err =
+        within && index >= page_count_of(READ_ONCE(c->host->size)) ? -EFAULT : pagetree_insert(&c->pages, index, p);
     if (err == 0) {
         page_ref(p);
         if (unlikely(!c->listed)) {
@@ -165,8 +159,6 @@ void page_cache_dirty(struct page_cache *c, struct page *p) {
 }
 
 // --- Life ---
-
-static const struct backing_ops cache_backing_ops;
 
 void page_cache_init(struct page_cache *c, struct inode *host, const struct page_cache_ops *ops) {
     memset(c, 0, sizeof(*c));
@@ -316,7 +308,7 @@ static struct page *find_to_fill(struct page_cache *c, uint64_t index, bool *loc
     }
 }
 
-static int prepare(struct page_cache *c, uint64_t index, unsigned from, unsigned to, bool fault, bool *whole) {
+int cache_prepare(struct page_cache *c, uint64_t index, unsigned from, unsigned to, bool fault, bool *whole) {
     *whole = !fault && ((from == 0 && to == PAGE_SIZE) || index >= page_count_of(READ_ONCE(c->host->size)));
     bool fresh = false;
     int err = c->ops->prepare ? c->ops->prepare(c, index, from, to, fault, &fresh) : 0;
@@ -330,7 +322,7 @@ static struct page *get_to_write(struct page_cache *c, uint64_t index, unsigned 
     struct page *p = find_to_fill(c, index, &locked);
     if (IS_ERR(p))
         return p;
-    int err = prepare(c, index, from, to, false, &whole);
+    int err = cache_prepare(c, index, from, to, false, &whole);
     if (locked && err < 0) {
         cache_unlock(p);
     } else if (locked && whole) {
@@ -353,27 +345,6 @@ static struct page *get_to_write(struct page_cache *c, uint64_t index, unsigned 
 
 struct page *page_cache_get_write(struct page_cache *c, uint64_t index, unsigned from, unsigned to) {
     return c->ops->write ? get_to_write(c, index, from, to) : ERR_PTR(-EROFS);
-}
-
-// The same for a store through a mapping: the page is valid before, so that a new place's old contents are never looked at; and
-// dirty afterwards, as the store tells nobody.
-static struct page *get_for_store(struct page_cache *c, uint64_t index, unsigned to, bool *slept) {
-    if (!c->ops->write)
-        return ERR_PTR(-EROFS);
-    for (;;) {
-        bool whole;
-        struct page *p = cache_get(c, index, 1, READ_AROUND, slept);
-        if (IS_ERR(p))
-            return p;
-        int err = prepare(c, index, 0, to, true, &whole);
-        if (to < PAGE_SIZE)
-            c->tail_stored = true;
-        if (err == 0 && cache_mark_dirty(c, p))
-            return p;
-        page_unref(p);
-        if (err < 0)
-            return ERR_PTR(err);
-    }
 }
 
 void page_cache_prefetch(struct page_cache *c, uint64_t index, uint64_t count) {
@@ -422,177 +393,6 @@ int page_cache_check_error(struct page_cache *c, uint32_t *seen) {
     *seen = count;
     return READ_ONCE(c->error);
 }
-
-// --- Dropping ---
-
-// Takes one page of [*index, end) out that is not dirty (or any, with `all`), after what is on its way. False: there is none.
-static bool drop_next(struct page_cache *c, uint64_t *index, uint64_t end, bool all, uint64_t *dropped) {
-    struct page *batch[16], *p;
-    unsigned count = 0, looked = 0;
-    bool more = false;
-    spin_lock(&c->host->spin);
-    while ((p = pagetree_next(&c->pages, index)) && *index < end) {
-        if (count == ARRAY_SIZE(batch) || looked++ == 256) {
-            more = true;
-            break;
-        }
-        if (all || !(page_bits(p) & (CACHE_DIRTY | CACHE_WRITEBACK))) {
-            cache_remove_locked(c, p);
-            batch[count++] = p;
-        }
-        ++*index;
-    }
-    spin_unlock(&c->host->spin);
-    for (unsigned i = 0; i < count; i++) {
-        p = batch[i];
-        if (all)
-            cache_wait_bits(p, CACHE_WRITEBACK); // its place on the medium may soon be another's
-        else
-            backing_unshow(&c->backing, p->index, 1);
-        page_unref(p);
-    }
-    *dropped += count;
-    return more;
-}
-
-void page_cache_drop(struct page_cache *c, uint64_t index, uint64_t count) {
-    uint64_t end = count > ~0ul - index ? ~0ul : index + count, at = index, dropped = 0;
-    while (drop_next(c, &at, end, true, &dropped))
-        sched_point();
-    backing_unmap(&c->backing, index, end - index);
-}
-
-uint64_t page_cache_invalidate(struct page_cache *c, uint64_t index, uint64_t count) {
-    uint64_t end = count > ~0ul - index ? ~0ul : index + count, dropped = 0;
-    while (drop_next(c, &index, end, false, &dropped))
-        sched_point();
-    return dropped;
-}
-
-int cache_zero_tail(struct page_cache *c, uint64_t size, uint64_t to) {
-    unsigned from = size & ~PAGE_MASK;
-    if (!from || to <= size || (c->ops->zero_tails && !c->tail_stored))
-        return 0;
-    struct page *p = page_cache_get(c, size >> PAGE_SHIFT);
-    if (IS_ERR(p))
-        return PTR_ERR(p);
-    // Whatever is shown there (stores through a mapping), and whatever the medium has there.
-    memset((char *)page_to_virt(p) + from, 0, MIN(PAGE_SIZE - from, to - size));
-    page_cache_dirty(c, p);
-    page_unref(p);
-    return 0;
-}
-
-void page_cache_zero(struct page_cache *c, uint64_t from, uint64_t to) {
-    while (from < to) {
-        size_t n = MIN(PAGE_SIZE - (from & ~PAGE_MASK), to - from);
-        struct page *p = cache_find(c, from >> PAGE_SHIFT);
-        if (p) {
-            cache_wait_bits(p, CACHE_LOCKED);
-            if (page_bits(p) & CACHE_VALID) {
-                memset((char *)page_to_virt(p) + (from & ~PAGE_MASK), 0, n);
-                page_cache_dirty(c, p);
-            }
-            page_unref(p);
-        }
-        from += n;
-        sched_point();
-    }
-}
-
-void page_cache_truncated(struct page_cache *c, uint64_t old_size) {
-    uint64_t size = c->host->size;
-    if (size > old_size) {
-        (void)cache_zero_tail(c, old_size, size);
-        return;
-    }
-    if (size == old_size)
-        return;
-    page_cache_drop(c, page_count_of(size), ~0ul);
-    struct page *p = size & ~PAGE_MASK ? cache_find(c, size >> PAGE_SHIFT) : NULL;
-    if (p) {
-        // On the medium the rest may stay as it is: whoever makes the file longer makes it zero.
-        cache_wait_bits(p, CACHE_LOCKED);
-        memset((char *)page_to_virt(p) + (size & ~PAGE_MASK), 0, PAGE_SIZE - (size & ~PAGE_MASK));
-        page_unref(p);
-    }
-    cache_settle(c);
-}
-
-// --- What mmap shows ---
-
-static struct page_cache *backing_cache(struct backing *b) { return container_of(b, struct page_cache, backing); }
-
-static struct page *backing_get_page(struct backing *b, uint64_t index, bool write) {
-    struct page_cache *c = backing_cache(b);
-    uint64_t size = READ_ONCE(c->host->size);
-    bool slept = false;
-    struct page *p;
-    if (index >= page_count_of(size))
-        return ERR_PTR(-EFAULT);
-    if (write) {
-        uint64_t rest = size - (index << PAGE_SHIFT);
-        page_cache_balance(NULL); // not afterwards, nor this file first: it would write this page, and the fault would begin again
-        p = get_for_store(c, index, MIN(rest, PAGE_SIZE), &slept);
-        if (!IS_ERR(p)) {
-            inode_touch_change(c->host);
-            if (c->ops->changed)
-                c->ops->changed(c, true);
-        }
-    } else {
-        p = cache_get(c, index, 1, READ_AROUND, &slept);
-    }
-    if (slept)
-        thread_current()->page_waits++;
-    return p;
-}
-
-// Leaves out the page with the mark: the fault on it reads on.
-static void backing_peek(struct backing *b, uint64_t first, unsigned count, struct page **pages) {
-    struct page_cache *c = backing_cache(b);
-    uint64_t size = page_count_of(READ_ONCE(c->host->size));
-    if (c->ops->provide) {
-        for (unsigned i = 0; i < count; i++)
-            pages[i] = first + i < size ? page_cache_peek(c, first + i) : NULL;
-        return;
-    }
-    spin_lock(&c->host->spin);
-    for (unsigned i = 0; i < count; i++) {
-        struct page *p = first + i < size ? pagetree_get(&c->pages, first + i) : NULL;
-        if (p && (page_bits(p) & (CACHE_VALID | CACHE_READAHEAD)) != CACHE_VALID)
-            p = NULL;
-        if (p)
-            page_ref(p);
-        pages[i] = p;
-    }
-    spin_unlock(&c->host->spin);
-}
-
-static void backing_ref(struct backing *b) { inode_ref(backing_cache(b)->host); }
-
-static void backing_unref(struct backing *b) { inode_unref(backing_cache(b)->host); }
-
-static void backing_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino) {
-    inode_describe(backing_cache(b)->host, name, size, dev, ino);
-}
-
-static int backing_sync(struct backing *b, uint64_t index, uint64_t count) {
-    return page_cache_sync(backing_cache(b), index, count);
-}
-
-static void backing_prefetch(struct backing *b, uint64_t first, uint64_t count) {
-    page_cache_prefetch(backing_cache(b), first, MIN(count, PREFETCH_MAX));
-}
-
-static const struct backing_ops cache_backing_ops = {
-    .prefetch = backing_prefetch,
-    .get_page = backing_get_page,
-    .ref = backing_ref,
-    .unref = backing_unref,
-    .describe = backing_describe,
-    .sync = backing_sync,
-    .peek_pages = backing_peek,
-};
 
 struct page_cache *page_cache_of(struct inode *inode) {
     if (inode->cache || !(inode->sb->flags & SB_TMPFS) || !S_ISREG(inode->mode))

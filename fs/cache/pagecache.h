@@ -15,14 +15,14 @@
 
 struct page_cache;
 
-#define CACHE_VALID 1      // the contents are there
-#define CACHE_LOCKED 2     // being filled
-#define CACHE_DIRTY 4      // newer than what it came from
-#define CACHE_WRITEBACK 8  // being written; stays readable and writable
+#define CACHE_VALID 1       // the contents are there
+#define CACHE_LOCKED 2      // being filled
+#define CACHE_DIRTY 4       // newer than what it came from
+#define CACHE_WRITEBACK 8   // being written; stays readable and writable
 #define CACHE_REFERENCED 16 // used since the reclaimer last looked
-#define CACHE_FAILED 32    // the last read failed
-#define CACHE_READAHEAD 64 // whoever uses it starts the next read-ahead
-#define CACHE_TOUCHED 128  // used once
+#define CACHE_FAILED 32     // the last read failed
+#define CACHE_READAHEAD 64  // whoever uses it starts the next read-ahead
+#define CACHE_TOUCHED 128   // used once
 
 struct page_cache_ops {
     // Starts reading the pages [index, index + count), which are locked and not valid. page_cache_read_done() is called for each,
@@ -49,22 +49,23 @@ struct page_cache_ops {
 struct page_cache {
     struct inode *host;
     const struct page_cache_ops *ops;
-    struct backing backing;  // what mmap shows: the same pages
-    struct pagetree pages;   // under host->spin
-    struct list link;        // of all caches with pages: cache_list, under cache_lock
-    struct list dirty_link;  // of those with changes, oldest first, under cache_lock; each holds a reference of the inode
-    bool listed, held;       // in these lists
-    bool tail_stored;        // a mapping's store may have gone behind the file's end
-    uint32_t dirty;          // pages
-    uint32_t reading;        // pages on their way
-    uint32_t writing;        // pages on their way
-    uint32_t users;          // the reclaimer looks at it: page_cache_destroy waits
-    uint32_t sync_round;     // page_cache_sync_all has seen it
-    uint64_t hand;           // where the reclaimer goes on
-    int error;               // of a failed write-back that nobody was told yet (fsync, close reports it once)
-    uint32_t error_count;    // grows with the first one that nobody was told; odd: somebody was
-    uint32_t failures;       // grows with each
-    nsec_t dirty_since;      // of the oldest change; 0: clean
+    struct backing backing; // what mmap shows: the same pages
+    struct pagetree pages;  // under host->spin
+    struct list link;       // of all caches with pages: cache_list, under cache_lock
+    struct list
+        dirty_link;       // of those with changes, oldest first, under cache_lock; each holds a reference of the inode
+    bool listed, held;    // in these lists
+    bool tail_stored;     // a mapping's store may have gone behind the file's end
+    uint32_t dirty;       // pages
+    uint32_t reading;     // pages on their way
+    uint32_t writing;     // pages on their way
+    uint32_t users;       // the reclaimer looks at it: page_cache_destroy waits
+    uint32_t sync_round;  // page_cache_sync_all has seen it
+    uint64_t hand;        // where the reclaimer goes on
+    int error;            // of a failed write-back that nobody was told yet (fsync, close reports it once)
+    uint32_t error_count; // grows with the first one that nobody was told; odd: somebody was
+    uint32_t failures;    // grows with each
+    nsec_t dirty_since;   // of the oldest change; 0: clean
 };
 
 // `host` may still be under construction; its size is read at each call.
@@ -77,7 +78,8 @@ void page_cache_destroy(struct page_cache *c);
 // Each returns a page with a reference for the caller: page_unref() it.
 // Valid, read when needed (with read-ahead), waited for. ERR_PTR(-EIO, -ENOMEM).
 struct page *page_cache_get(struct page_cache *c, uint64_t index);
-struct page *page_cache_get_alone(struct page_cache *c, uint64_t index); // the same without read-ahead: of what is read here and there
+struct page *page_cache_get_alone(struct page_cache *c,
+                                  uint64_t index); // the same without read-ahead: of what is read here and there
 // If it is there and valid; NULL otherwise. No I/O, no sleep.
 struct page *page_cache_peek(struct page_cache *c, uint64_t index);
 // To be changed at [from, to): ops->prepare was called and the rest is valid. ERR_PTR. Then change it and call page_cache_dirty.
@@ -111,9 +113,11 @@ uint64_t page_cache_invalidate(struct page_cache *c, uint64_t index, uint64_t co
 // --- For struct file_ops and inode_ops of such files ---
 // inode_unref's: the inode's last link is gone, and nobody but write-back holds it besides the caller: what is dirty is dropped.
 void page_cache_abandon(struct inode *inode);
-struct page_cache *page_cache_of(struct inode *inode); // inode->cache, or that of the file below an overlay's; NULL for others
+struct page_cache *
+page_cache_of(struct inode *inode); // inode->cache, or that of the file below an overlay's; NULL for others
 int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos);
-int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos); // takes inode.lock, O_APPEND, limits, times, set-ID bits
+int64_t page_cache_write_file(struct file *f, struct uio *u,
+                              uint64_t *pos); // takes inode.lock, O_APPEND, limits, times, set-ID bits
 // The parts of the two without a file: bytes, or -errno when there are none. The first reads up to host->size (`advice`: POSIX_FADV_*), the
 // second writes up to `end`, with inode.lock held, and grows host->size; limits and times are the caller's business.
 int64_t page_cache_read(struct page_cache *c, struct uio *u, uint64_t *pos, unsigned advice);
@@ -129,7 +133,7 @@ void page_cache_balance(struct page_cache *c);
 // Gives back clean pages, least recently used first, at least `pages` when it can. May sleep when `wait` (then dirty pages are
 // written, too). How many went. Called by whoever finds no memory in a context that may sleep, and by the reclaimer's thread.
 uint64_t page_cache_reclaim(uint64_t pages, bool wait);
-void page_cache_drop_clean(void); // all clean pages: /proc/sys/vm/drop_caches
+void page_cache_drop_clean(void);                // all clean pages: /proc/sys/vm/drop_caches
 void page_cache_sync_all(struct superblock *sb); // sync(2), syncfs(2): starts and waits. NULL: all
 struct cache_statistics {
     uint64_t pages, dirty, writing, read_ahead, evicted; // for /proc/meminfo and /proc/vmstat

@@ -10,7 +10,7 @@
 
 #define BATCH 16                         // inodes that are written at a time
 #define CENTISECOND (10 * NSEC_PER_MSEC) // what the settings count in
-#define LEAST_LIMIT 8 // pages
+#define LEAST_LIMIT 8                    // pages
 #define LEAST_PAUSE (10 * NSEC_PER_MSEC)
 
 struct dirty_settings dirty_settings = {.background_ratio = 10, .ratio = 20, .expire = 500, .interval = 500};
@@ -49,7 +49,8 @@ static bool above_limit(void) { return READ_ONCE(cache_dirty) + READ_ONCE(cache_
 
 // The next run of dirty pages from *index on: from now on being written. *busy: instead, a page that is written already, with a
 // reference.
-static unsigned collect(struct page_cache *c, uint64_t *index, uint64_t end, struct page **run, unsigned max, struct page **busy) {
+static unsigned collect(struct page_cache *c, uint64_t *index, uint64_t end, struct page **run, unsigned max,
+                        struct page **busy) {
     unsigned n = 0;
     *busy = NULL;
     spin_lock(&c->host->spin);
@@ -82,7 +83,8 @@ uint64_t cache_write_some(struct page_cache *c, uint64_t index, uint64_t end, ui
         return 0;
     struct page **run = kmalloc(WRITE_RUN * sizeof(struct page *));
     while (started < max) {
-        unsigned n = collect(c, &index, end, run ? run : few, MIN(run ? WRITE_RUN : ARRAY_SIZE(few), max - started), &busy);
+        unsigned n =
+            collect(c, &index, end, run ? run : few, MIN(run ? WRITE_RUN : ARRAY_SIZE(few), max - started), &busy);
         if (busy) {
             if (wait)
                 cache_wait_bits(busy, CACHE_WRITEBACK);
@@ -163,7 +165,8 @@ int page_cache_sync(struct page_cache *c, uint64_t index, uint64_t count) {
     }
     cache_write_some(c, index, end, ~0ul, true);
     // Mostly that was all. When others keep writing, the pages of the range are looked up one by one.
-    if (wait_event_until(cache_waitq(c), load_acquire(&c->writing) == 0, time_monotonic() + 50 * NSEC_PER_MSEC, false) < 0)
+    if (wait_event_until(cache_waitq(c), load_acquire(&c->writing) == 0, time_monotonic() + 50 * NSEC_PER_MSEC, false) <
+        0)
         wait_for_pages(c, index, end);
     int err = READ_ONCE(c->failures) == failures ? 0 : READ_ONCE(c->error);
     cache_settle(c);
@@ -180,7 +183,8 @@ static struct inode *take(nsec_t until, uint32_t round, const struct superblock 
     *next = NSEC_MAX;
     spin_lock(&cache_lock);
     list_for_each (c, &cache_dirty_list, dirty_link) {
-        if (round ? c->sync_round == round || (sb && c->host->sb != sb) : !READ_ONCE(c->dirty) && READ_ONCE(c->writing)) {
+        if (round ? c->sync_round == round || (sb && c->host->sb != sb)
+                  : !READ_ONCE(c->dirty) && READ_ONCE(c->writing)) {
             *next = 1; // soon there is something to do for it
             continue;
         }
@@ -267,7 +271,8 @@ void page_cache_sync_all(struct superblock *sb) {
     // Others may still hold an inode that is clean by now: a file system that is about to go waits for them, but not for ever (the
     // caller may be one of them).
     uint32_t seen = READ_ONCE(batches);
-    (void)wait_event_until(&cache_progress, !(seen & 1) || READ_ONCE(batches) != seen, time_monotonic() + NSEC_PER_SEC, false);
+    (void)wait_event_until(&cache_progress, !(seen & 1) || READ_ONCE(batches) != seen, time_monotonic() + NSEC_PER_SEC,
+                           false);
     (void)wait_event_until(&cache_progress, READ_ONCE(settling) == 0, time_monotonic() + NSEC_PER_SEC, false);
 }
 
@@ -306,7 +311,8 @@ static void write_loop(void *arg) {
         thread_prepare_sleep(false);
         WRITE_ONCE(writer_idle, deadline == NSEC_MAX);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        if (READ_ONCE(writer_wanted) || (deadline == NSEC_MAX && !list_empty(&cache_dirty_list) && dirty_settings.interval))
+        if (READ_ONCE(writer_wanted) ||
+            (deadline == NSEC_MAX && !list_empty(&cache_dirty_list) && dirty_settings.interval))
             thread_cancel_sleep();
         else
             (void)thread_sleep_until(deadline);
@@ -340,7 +346,8 @@ void cache_became_dirty(void) {
 static void balance_slow(struct page_cache *c) {
     cache_wake_writer();
     while (above_limit()) {
-        if (!(c && cache_write_some(c, 0, ~0ul, WRITE_RUN, false)) && !cache_write_oldest(WRITE_RUN) && !READ_ONCE(cache_writing))
+        if (!(c && cache_write_some(c, 0, ~0ul, WRITE_RUN, false)) && !cache_write_oldest(WRITE_RUN) &&
+            !READ_ONCE(cache_writing))
             return;
         (void)wait_event_until(&cache_progress, !above_limit(), time_monotonic() + 20 * NSEC_PER_MSEC, false);
     }

@@ -15,10 +15,10 @@ static uint64_t reclaim_high;
 static struct spinlock lock = SPINLOCK_INIT;
 static struct shrinker *shrinkers;
 static struct thread *reclaimer;
-static bool made; // the thread, or somebody is at it
-static bool wanted;  // the thread is to look
-static bool asked;   // somebody waits for a round, however much is free
-static bool resting; // there is nothing to be had: page_alloc() does not wake the thread
+static bool made;                        // the thread, or somebody is at it
+static bool wanted;                      // the thread is to look
+static bool asked;                       // somebody waits for a round, however much is free
+static bool resting;                     // there is nothing to be had: page_alloc() does not wake the thread
 static uint32_t begun, finished, gained; // rounds of the thread; those that gave something
 static struct waitq round_wait = WAITQ_INIT(round_wait);
 bool reclaim_is_current(void) { return thread_current()->reclaims; }
@@ -109,7 +109,8 @@ bool reclaim_make_room(void) {
     uint32_t round = READ_ONCE(begun) + 1, won = READ_ONCE(gained);
     WRITE_ONCE(asked, true);
     wake();
-    (void)wait_event_until(&round_wait, (int32_t)(load_acquire(&finished) - round) >= 0, time_monotonic() + PATIENCE, false);
+    (void)wait_event_until(&round_wait, (int32_t)(load_acquire(&finished) - round) >= 0, time_monotonic() + PATIENCE,
+                           false);
     return READ_ONCE(gained) != won;
 }
 

@@ -102,7 +102,8 @@ static void settings(void) {
     printf("ratio %ld bytes %ld\n", number_in(ratio, ""), number_in(bytes, ""));
     printf("set bytes: %d", put(bytes, "1048576"));
     printf(" ratio %ld bytes %ld\n", number_in(ratio, ""), number_in(bytes, ""));
-    printf("too few: %d, 101 percent: %d, drop 9: %d\n", put(bytes, "1"), put(ratio, "101"), put("/proc/sys/vm/drop_caches", "9"));
+    printf("too few: %d, 101 percent: %d, drop 9: %d\n", put(bytes, "1"), put(ratio, "101"),
+           put("/proc/sys/vm/drop_caches", "9"));
     size = 16 << 20;
     long most = 0;
     char page[PAGE] = "x";
@@ -132,12 +133,14 @@ static void settings(void) {
 
     printf("resident %ld\n", resident(256));
     printf("drop: %d", put("/proc/sys/vm/drop_caches", "3"));
-    printf(", resident %ld, cached %s\n", resident(256), number_in("/proc/meminfo", "Cached:") < 4096 ? "little" : "much");
+    printf(", resident %ld, cached %s\n", resident(256),
+           number_in("/proc/meminfo", "Cached:") < 4096 ? "little" : "much");
     long in = number_in("/proc/vmstat", "pgpgin ");
     posix_fadvise(file, 0, 256 * PAGE, POSIX_FADV_WILLNEED);
     for (int i = 0; i < 100 && resident(256) < 256; i++)
         usleep(10000);
-    printf("wanted: resident %ld, read %s\n", resident(256), number_in("/proc/vmstat", "pgpgin ") - in >= 1024 ? "1 MiB" : "too little");
+    printf("wanted: resident %ld, read %s\n", resident(256),
+           number_in("/proc/vmstat", "pgpgin ") - in >= 1024 ? "1 MiB" : "too little");
     posix_fadvise(file, 0, 128 * PAGE, POSIX_FADV_DONTNEED);
     printf("not wanted: resident %ld\n", resident(256));
     posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);

@@ -30,7 +30,9 @@ unsigned cpu_count = 1;
 static bool (*deliver)(void);
 
 static struct thread fake_thread = {.process = &fake_process}, kernel_thread = {.process = &kernel_process};
-struct thread *thread_current(void) { return &fake_thread; }
+struct thread *thread_current(void) {
+    return &fake_thread;
+}
 
 /* --- The thread of write-back --- */
 

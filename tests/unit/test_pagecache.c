@@ -1,4 +1,4 @@
-// link: fs/cache/pagecache.c fs/cache/file.c fs/cache/readahead.c fs/cache/writeback.c fs/cache/reclaim.c fs/pagetree.c
+// link: fs/cache/pagecache.c fs/cache/map.c fs/cache/drop.c fs/cache/file.c fs/cache/readahead.c fs/cache/writeback.c fs/cache/reclaim.c fs/pagetree.c
 // link: kernel/memory/uio.c kernel/threads/wait.c tests/unit/cache_fakes.c
 // flags: -D__KERNEL__
 /* The page cache over a file system of memory whose requests end late, in any order, or fail. Random operations are done to the cache
@@ -123,7 +123,8 @@ static int disk_prepare(struct page_cache *c, uint64_t index, unsigned from, uns
 static const struct page_cache_ops disk_ops = {.read = disk_read, .write = disk_write, .prepare = disk_prepare};
 
 static int disk_fsync(struct file *f, bool data_only) { return page_cache_fsync(f, data_only); }
-static const struct file_ops disk_file_ops = {.read = page_cache_read_file, .write = page_cache_write_file, .fsync = disk_fsync};
+static const struct file_ops disk_file_ops = {
+    .read = page_cache_read_file, .write = page_cache_write_file, .fsync = disk_fsync};
 
 static void disk_truncate(struct disk_file *f, uint64_t size) {
     mutex_lock(&f->inode.lock);
@@ -445,10 +446,10 @@ static void test_write_errors(void **state) {
     fail_writes = false;
     late = (struct file){.inode = &f->inode, .write_errors = page_cache_sample_error(&f->cache)};
     assert_int_equal(page_cache_fsync(&f->file, false), -EIO);
-    assert_int_equal(page_cache_fsync(&f->file, false), 0);   /* once */
-    assert_int_equal(page_cache_fsync(&other, false), -EIO);  /* to each */
+    assert_int_equal(page_cache_fsync(&f->file, false), 0);  /* once */
+    assert_int_equal(page_cache_fsync(&other, false), -EIO); /* to each */
     assert_int_equal(page_cache_fsync(&other, false), 0);
-    assert_int_equal(page_cache_fsync(&late, false), -EIO);   /* it was not told to anybody when this one was opened */
+    assert_int_equal(page_cache_fsync(&late, false), -EIO); /* it was not told to anybody when this one was opened */
     late.write_errors = page_cache_sample_error(&f->cache);
     assert_int_equal(page_cache_fsync(&late, false), 0);
     assert_int_equal(do_write(f, "abc", 3, 0), 3);
