@@ -32,12 +32,12 @@ static bool is_there(struct page_cache *c, uint64_t index) {
 }
 
 // How many pages lie in the cache without a hole, from `index` on upwards or downwards.
-static uint64_t count_there(struct page_cache *c, uint64_t index, int step, uint64_t max) {
+static uint64_t count_there(struct page_cache *c, uint64_t index, bool down, uint64_t max) {
     uint64_t n = 0;
     spin_lock(&c->host->spin);
-    while (n < max && pagetree_get(&c->pages, index + n * step)) {
+    while (n < max && pagetree_get(&c->pages, down ? index - n : index + n)) {
         n++;
-        if (step < 0 && n > index)
+        if (down && n > index)
             break;
     }
     spin_unlock(&c->host->spin);
@@ -101,7 +101,7 @@ int cache_read_missing(struct page_cache *c, uint64_t index, uint64_t pages, uns
     if (how & READ_RANDOM) {
         // as it is
     } else if (index == 0 || is_there(c, index - 1) || (how & READ_SEQUENTIAL)) {
-        uint64_t max = window_max(), before = index ? count_there(c, index - 1, -1, max) : 0;
+        uint64_t max = window_max(), before = index ? count_there(c, index - 1, true, max) : 0;
         mark = index + count;
         count += how & READ_SEQUENTIAL ? max : MIN(MAX(MAX(2 * before, count), FIRST_WINDOW), max);
     } else if (how & READ_AROUND) {
@@ -119,7 +119,7 @@ void cache_read_more(struct page_cache *c, struct page *p) {
     if (!(atomic_and(&p->private, ~(uint64_t)CACHE_READAHEAD) & CACHE_READAHEAD))
         return;
     uint64_t size = page_count_of(READ_ONCE(c->host->size)), max = window_max();
-    uint64_t ahead = count_there(c, p->index, 1, 2 * max), next = p->index + ahead;
+    uint64_t ahead = count_there(c, p->index, false, 2 * max), next = p->index + ahead;
     if (next >= size || ahead >= 2 * max)
         return;
     (void)cache_read_range(c, next, MIN(MIN(MAX(2 * ahead, FIRST_WINDOW), max), size - next), next);

@@ -235,7 +235,7 @@ uint64_t cache_write_oldest(uint64_t max) {
     return started;
 }
 
-static void finish_batch(struct inode **batch, unsigned count, bool sync) {
+static void finish_batch(struct inode *const *batch, unsigned count, bool sync) {
     for (unsigned i = 0; i < count; i++) {
         struct page_cache *c = batch[i]->cache;
         if (sync)
@@ -251,7 +251,7 @@ static void finish_batch(struct inode **batch, unsigned count, bool sync) {
 }
 
 void page_cache_sync_all(struct superblock *sb) {
-    struct inode *batch[BATCH], *inode;
+    struct inode *batch[BATCH] = {NULL}, *inode;
     nsec_t next;
     if (!load_acquire(&writer_made))
         return; // nothing was ever dirty
@@ -278,7 +278,7 @@ void page_cache_sync_all(struct superblock *sb) {
 
 // Returns when the oldest change that was left was made.
 static nsec_t write_batch(nsec_t until) {
-    struct inode *batch[BATCH], *inode;
+    struct inode *batch[BATCH] = {NULL}, *inode;
     nsec_t next = NSEC_MAX;
     unsigned count = 0;
     atomic_add(&batches, 1);
