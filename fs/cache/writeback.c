@@ -77,7 +77,7 @@ static unsigned collect(struct page_cache *c, uint64_t *index, uint64_t end, str
 }
 
 uint64_t cache_write_some(struct page_cache *c, uint64_t index, uint64_t end, uint64_t max, bool wait) {
-    struct page *few[16], *busy;
+    struct page *few[16] = {NULL}, *busy;
     uint64_t started = 0;
     if (!READ_ONCE(c->dirty))
         return 0;
