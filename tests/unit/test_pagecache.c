@@ -202,7 +202,7 @@ void inode_unref(struct inode *inode) {
     }
 }
 
-void inode_pin(struct inode *inode) { inode_ref(inode); }
+struct inode *inode_pin(struct inode *inode) { return inode_ref(inode); }
 void inode_unpin(struct inode *inode) { inode_unref(inode); }
 
 static void make_file(struct disk_file *f) {
