@@ -170,11 +170,15 @@ static int write_part(struct page_cache *c, struct p9_fid *fid, uint64_t index, 
     return n < 0 ? (int)n : 0;
 }
 
-// Nobody maps the file any more, and all is written: the server need not keep it open for us.
-static void drop_write_fid(struct p9_inode *p) {
+// Nobody maps the file any more, and all is written: the server need not keep it open for us. While files are open somebody may be about
+// to map it.
+void p9_drop_write_fid(struct p9_inode *p) {
     struct p9_fid *fid = NULL;
+    if (likely(!READ_ONCE(p->map_write)))
+        return;
     spin_lock(&p->inode.spin);
-    if (list_empty(&p->cache.backing.vmas)) {
+    if (list_empty(&p->open) && list_empty(&p->cache.backing.vmas) && !READ_ONCE(p->cache.dirty) &&
+        !READ_ONCE(p->cache.writing)) {
         fid = p->map_write;
         p->map_write = NULL;
     }
@@ -196,8 +200,7 @@ static void cache_write(struct page_cache *c, uint64_t index, struct page **page
         return;
     p9_fid_put(fid);
     p9_inode_of(c->host)->fresh_for = NULL;
-    if (!READ_ONCE(c->dirty))
-        drop_write_fid(p9_inode_of(c->host));
+    p9_drop_write_fid(p9_inode_of(c->host));
 }
 
 const struct page_cache_ops p9_cache_ops = {.read = cache_read, .write = cache_write};

@@ -65,6 +65,7 @@ void p9_file_release(struct file *f) {
     list_remove(&fid->link);
     spin_unlock(&f->inode->spin);
     p9_fid_put(fid);
+    p9_drop_write_fid(p9_inode_of(f->inode));
 }
 
 // Each close starts writing what mappings have changed.

@@ -218,13 +218,27 @@ struct p9_fid *p9_inode_open_fid(struct inode *inode, unsigned access) {
 
 // --- Attributes ---
 
-// The file was changed by somebody, perhaps by the host: what the page cache knows of it is true no longer.
-static void source_changed(struct p9_inode *p, uint64_t size) {
+// The size that the server has told, unless it was changed from here since that was asked for (`changes`). When the contents are not
+// those that the page cache knows, perhaps by the host's doing, its pages go. This may take long, so the size is taken before it.
+static void take_size(struct p9_inode *p, const struct p9_attr *a, uint32_t changes) {
     struct inode *inode = &p->inode;
+    spin_lock(&inode->spin);
+    bool ours = READ_ONCE(p->changes) != changes;
     uint64_t old = inode->size;
-    if (size < old && mutex_trylock(&inode->lock)) { // pages behind the end go, dirty or not, once nobody else is at it
-        inode->size = size;
-        page_cache_truncated(inode->cache, old);
+    bool other = !ours && inode->cache && (a->mtime != p->cached_mtime || a->size != p->cached_size);
+    if (!ours)
+        WRITE_ONCE(inode->size, a->size);
+    if (other) {
+        p->cached_mtime = a->mtime;
+        p->cached_size = a->size;
+    }
+    spin_unlock(&inode->spin);
+    if (likely(!other))
+        return;
+    if (a->size < old &&
+        mutex_trylock(&inode->lock)) { // pages behind the end go, dirty or not, once nobody else is at it
+        if (inode->size < old)
+            page_cache_truncated(inode->cache, old);
         mutex_unlock(&inode->lock);
     }
     page_cache_invalidate(inode->cache, 0, ~0ul);
@@ -270,14 +284,7 @@ static int take_attr(struct p9_inode *p, const struct p9_attr *a, uint32_t chang
     if (inode->ctime != a->ctime)
         inode->maybe_capable = S_ISREG(a->mode) && (a->mode & 0111);
     inode->ctime = a->ctime;
-    if (READ_ONCE(p->changes) == changes) {
-        if (inode->cache && (a->mtime != p->cached_mtime || a->size != p->cached_size)) {
-            p->cached_mtime = a->mtime;
-            p->cached_size = a->size;
-            source_changed(p, a->size);
-        }
-        inode->size = a->size;
-    }
+    take_size(p, a, changes);
     return 0;
 }
 
@@ -328,8 +335,10 @@ void p9_update(struct inode *inode) {
 
 void p9_size_changed(struct inode *inode, uint64_t size) {
     struct p9_inode *p = p9_inode_of(inode);
+    spin_lock(&inode->spin);
     WRITE_ONCE(inode->size, size);
     atomic_add(&p->changes, 1);
+    spin_unlock(&inode->spin);
     p->fresh_for = NULL;
 }
 
@@ -358,6 +367,9 @@ int p9_set_attributes(struct inode *inode, const struct attributes *a) {
     if (a->valid & ATTR_MTIME)
         s.valid |= P9_SETATTR_MTIME | (now && a->mtime == a->ctime ? 0 : P9_SETATTR_MTIME_SET);
     if (!s.valid || p->gone)
+        return 0;
+    p9_update(inode); // an open file whose name is another file's now must not change that one
+    if (p->gone)
         return 0;
     struct p9_fid *fid = p9_inode_fid(inode);
     if (IS_ERR(fid))
@@ -418,7 +430,7 @@ int p9_inode_get(struct superblock *sb, struct p9_fid *fid, struct dentry *name,
         inode = new_inode(sb, &a);
         struct inode *there = inode && name ? inode_table_add(inode) : inode;
         if (there != inode) {
-            err = take_attr(p9_inode_of(there), &a, p9_inode_of(there)->changes);
+            err = take_attr(p9_inode_of(there), &a, 0); // it is younger than the question
             if (err < 0 || (S_ISDIR(a.mode) && has_name(there))) {
                 inode_unref(there);
             } else {
@@ -475,6 +487,9 @@ int p9_lookup(struct inode *dir, struct dentry *d) {
     return 0;
 }
 
+// Errors that say nothing of the entry: it stays, and with it what is mounted below and who works there.
+static bool unanswered(long err) { return err == -EINTR || err == -ENOMEM; }
+
 // Not by the fid that we have, but by name: is it the same file?
 static bool revalidate_by_name(struct dentry *d) {
     struct inode *inode = d->inode;
@@ -491,10 +506,11 @@ static bool revalidate_by_name(struct dentry *d) {
     }
     dentry_unref(dir);
     if (IS_ERR(fid))
-        return PTR_ERR(fid) == -EINTR;
-    if (fid->qid.path != inode->ino || p9_inode_refresh(inode, fid) < 0) {
+        return unanswered(PTR_ERR(fid));
+    int err = fid->qid.path != inode->ino ? -ESTALE : p9_inode_refresh(inode, fid);
+    if (err < 0) {
         p9_fid_put(fid);
-        return false;
+        return unanswered(err);
     }
     p9_inode_of(inode)->gone = false;
     set_fid(p9_inode_of(inode), fid, d);
@@ -525,7 +541,7 @@ bool p9_revalidate(struct dentry *d) {
     bool valid;
     if (fid && name == d) {
         int err = p9_inode_refresh(inode, fid);
-        valid = err == 0 || err == -EINTR;
+        valid = err == 0 || unanswered(err);
     } else {
         valid = revalidate_by_name(d);
     }

@@ -105,6 +105,7 @@ int64_t p9_file_read(struct file *f, struct uio *u, uint64_t *pos);
 int64_t p9_file_write(struct file *f, struct uio *u, uint64_t *pos);
 int p9_truncate(struct inode *inode, uint64_t size);
 struct backing *p9_map(struct file *f, unsigned prot, unsigned flags);
+void p9_drop_write_fid(struct p9_inode *p); // the one for mappings, when it is needed no longer
 // Bytes of contiguous kernel memory, in as many requests as it takes. 0 or -errno; a read that ends early fills up with zeroes.
 int p9_zero_range(struct inode *inode, uint64_t from, uint64_t to);
 long p9_xattr_get(struct inode *inode, const char *name, void *buf, size_t size);

@@ -42,6 +42,9 @@ static void piece_submit(struct piece *p) {
 
 static long piece_finish(struct piece *p) { return p->request ? p9_finish_io(p->request, p->len) : p->error; }
 
+// Something that mappings have stored is not on the server yet.
+static bool on_its_way(const struct page_cache *c) { return READ_ONCE(c->dirty) || READ_ONCE(c->writing); }
+
 // --- Reading ---
 
 static void begin_read(struct p9_fid *fid, struct piece *p, uint64_t at) {
@@ -75,17 +78,15 @@ static int64_t read_some(struct p9_fid *fid, struct uio *u, uint64_t *pos, uint6
     for (unsigned i = 0; i < count; i++) {
         struct piece *p = &pieces[i];
         long n = piece_finish(p);
-        if (err == 0 && !(*end && total && left)) {
-            if (n < 0) {
-                err = n;
-            } else {
-                size_t put = uio_put(u, piece_data(p), (size_t)n);
-                total += (int64_t)put;
-                if (put < (size_t)n)
-                    err = -EFAULT;
-                else if ((size_t)n < p->len)
-                    err = 1; // the end of the file
-            }
+        if (err == 0 && n < 0) {
+            err = n;
+        } else if (err == 0) {
+            size_t put = uio_put(u, piece_data(p), (size_t)n);
+            total += (int64_t)put;
+            if (put < (size_t)n)
+                err = -EFAULT;
+            else if ((size_t)n < p->len)
+                err = 1; // the end of the file
         }
         page_unref(p->page);
     }
@@ -95,9 +96,10 @@ static int64_t read_some(struct p9_fid *fid, struct uio *u, uint64_t *pos, uint6
     return total || err >= 0 ? total : err;
 }
 
-// A file without a name: its size is known here alone, and behind stale bytes of the server.
+// A file without a name that was cut off here: behind its size are stale bytes of the server. If it was not, the server knows best where
+// it ends: the host may have moved it away and write to it still, as a log.
 static int64_t clip(const struct p9_inode *p, uint64_t pos, size_t len) {
-    if (likely(!p->gone))
+    if (likely(!p->gone || !p->stale_end))
         return (int64_t)MIN(len, (size_t)INT64_MAX);
     return pos >= p->inode.size ? 0 : (int64_t)MIN(len, p->inode.size - pos);
 }
@@ -109,7 +111,7 @@ int64_t p9_file_read(struct file *f, struct uio *u, uint64_t *pos) {
     size_t len = u->left, behind = 0;
     if (!len || start > INT64_MAX)
         return 0;
-    if (unlikely(c && (READ_ONCE(c->dirty) || READ_ONCE(c->writing)))) {
+    if (unlikely(c && on_its_way(c))) {
         int err = page_cache_sync(c, start >> PAGE_SHIFT,
                                   (start + MIN(len, 1ul << 40) - 1) / PAGE_SIZE - (start >> PAGE_SHIFT) + 1);
         if (err < 0)
@@ -129,9 +131,8 @@ int64_t p9_file_read(struct file *f, struct uio *u, uint64_t *pos) {
         total += n;
         sched_point();
     }
-    if (unlikely(p->gone && u->left &&
-                 (size_t)total < wanted)) { // cut off and grown again: zeroes that the server does not have
-        size_t zero = uio_put_zero(u, u->left);
+    if (unlikely(p->gone && u->left && *pos < p->inode.size)) { // it grew here: zeroes that the server does not have
+        size_t zero = uio_put_zero(u, MIN(u->left, p->inode.size - *pos));
         total += (int64_t)zero;
         *pos += zero;
     }
@@ -339,26 +340,36 @@ static int truncate_gone(struct p9_inode *p, uint64_t size) {
     return 0;
 }
 
+static int set_size(struct inode *inode, uint64_t size) {
+    struct p9_fid *fid = p9_inode_fid(inode);
+    if (IS_ERR(fid))
+        return (int)PTR_ERR(fid);
+    struct p9_setattr s = {.valid = P9_SETATTR_SIZE | P9_SETATTR_MTIME, .size = size};
+    int err = p9_setattr(fid, &s);
+    p9_fid_put(fid);
+    p9_inode_of(inode)->truncated = err == 0;
+    return err;
+}
+
 // inode.lock held.
 int p9_truncate(struct inode *inode, uint64_t size) {
     struct p9_inode *p = p9_inode_of(inode);
+    struct page_cache *c = inode->cache;
+    p9_update(inode); // an open file whose name is another file's now must not cut that one off
     uint64_t old = inode->size;
-    int err = 0;
-    if (p->gone) {
-        err = truncate_gone(p, size);
-    } else {
-        struct p9_fid *fid = p9_inode_fid(inode);
-        if (IS_ERR(fid))
-            return (int)PTR_ERR(fid);
-        struct p9_setattr s = {.valid = P9_SETATTR_SIZE | P9_SETATTR_MTIME, .size = size};
-        err = p9_setattr(fid, &s);
-        p9_fid_put(fid);
-        p->truncated = err == 0;
-    }
+    bool busy = c && on_its_way(c);
+    int err = p->gone ? truncate_gone(p, size) : set_size(inode, size);
     if (err < 0)
         return err;
+    busy |= c && on_its_way(c);
     p9_size_changed(inode, size);
-    if (inode->cache)
-        page_cache_truncated(inode->cache, old);
-    return 0;
+    if (c)
+        page_cache_truncated(c, old);
+    // Pages that were on their way may have come behind the end, and made the file long again.
+    if (unlikely(busy && !p->gone && size < old)) {
+        err = page_cache_sync(c, size >> PAGE_SHIFT, 1);
+        if (err == 0)
+            err = set_size(inode, size);
+    }
+    return err;
 }

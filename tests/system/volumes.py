@@ -139,6 +139,17 @@ def both_sides():
         (top / "g").unlink()
         guest.do("cat <&4; echo more >&4; ls /data", "THIRD\nd\nnothing")
         guest.do("exec 4<&-")
+        # A log that the host moves away, writes to, and makes anew.
+        (top / "log").write_text("one\n")
+        guest.do("exec 5</data/log; read line <&5; echo $line", "one")
+        os.rename(top / "log", top / "log.1")
+        (top / "log").write_text("of another file\n")
+        os.chmod(top / "log", 0o640)
+        with open(top / "log.1", "a", encoding="ascii") as file:
+            file.write("two\n")
+        guest.do("chmod 600 /proc/self/fd/5; cat <&5; exec 5<&-; stat -c %a /data/log", "two\n640")
+        (top / "log").unlink()
+        (top / "log.1").unlink()
         # What the guest does.
         guest.do("mkdir -p /data/a/b; echo text >/data/a/b/c; ln -s b/c /data/a/link; ln /data/a/b/c /data/a/hard; touch -d '2001-02-03 00:00:00' /data/a")
         check((top / "a" / "b" / "c").read_text() == "text\n", "contents")
