@@ -196,7 +196,7 @@ $(foreach t,$(basename $(notdir $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
 
 -include $(wildcard tests/*/rules.mk)
 
-.PHONY: all kernel tool run test unit system stress integrity bench checked debug lint format docs deps clean help unit-binaries
+.PHONY: all kernel tool run test unit system stress integrity debian bench checked debug lint format docs deps clean help unit-binaries
 
 all: kernel tool ## build the kernel and the host program
 kernel: $(BUILD)/knarr.elf
@@ -229,6 +229,11 @@ integrity: ## random operations on every file system against a model, SECONDS (1
 	@scripts/deps.sh build run test
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) INTEGRITY_SECONDS=$(or $(SECONDS),120) INTEGRITY_SEED=$(or $(SEED),1) tests/system/run -v integrity/
+
+debian: ## Debian's programs in a root made by mmdebstrap, and all of CPython's tests of files, processes, threads and waiting
+	@scripts/deps.sh build run test
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) DEBIAN_TESTS=all tests/system/run -v debian/
 
 bench: ## measure Knarr beside Debian's Linux kernel
 	@scripts/deps.sh build run test bench
