@@ -2,6 +2,7 @@
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import time
@@ -186,3 +187,37 @@ def killed_cpus():
 @test("disk/ext4/killed-checked")
 def killed_checked():
     power_cuts(2, 1, ["--kernel", str(checked.kernel())])
+
+
+# What e2fsck says of a journal that it replays, and of files that were open without a name or were being cut.
+HARMLESS = re.compile(rb"e2fsck |Pass \d|(.*: )?(Clearing|Truncating) orphaned inode|.*: (recovering journal|\d+/\d+ files|\*\*\*\*\* FILE SYSTEM WAS MODIFIED)|$")
+
+
+def only_replayed(image):
+    out = tool("e2fsck", "-fy", image, statuses=(0, 1))
+    found = [line for line in out.split(b"\n") if not HARMLESS.match(line)]
+    check(not found, f"e2fsck finds more than a journal: {found[:5]}")
+    clean(image)
+
+
+def killed_in_stress(kind, rounds, kernel=()):
+    """The machine is killed in the midst of names and files that change on several processors; the disk goes on as it is."""
+    with scratch() as directory:
+        image = make(directory, *KINDS[kind], size=64)
+        for each in range(rounds):
+            tool("debugfs", "-w", "-R", f"mkdir {each}", image)
+            before = image.read_bytes()
+            argv = [KNARR, "run", "-m", "64M", "--cpus", "2", *kernel, "--disk", f"{image}:/data", compiled("fsstress"), "--keep", f"/data/{each}",
+                    "1000000", str(random.randrange(1 << 24)), "3"]
+            machine = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+            time.sleep(2 + random.random() * 3)
+            check(machine.poll() is None, "the machine ended by itself")
+            os.killpg(machine.pid, signal.SIGKILL)
+            out, err = machine.communicate()
+            check(b"wrong" not in out and image.read_bytes() != before, f"nothing was written, or wrongly: {tail(out)} {tail(err)}")
+            only_replayed(image)
+
+
+@test("disk/ext4/killed-stress")
+def killed_stress():
+    killed_in_stress("small-blocks", 2)
