@@ -288,7 +288,7 @@ __attribute__((weak)) struct process *process_next(int pid) { return NULL; }
 __attribute__((weak)) void vfs_sync_last(void) {}
 struct seqbuf;
 __attribute__((weak)) void seq_printf(struct seqbuf *s, const char *fmt, ...) {}
-__attribute__((weak)) int superblock_sync(struct superblock *sb) { return 0; }
+__attribute__((weak)) int superblock_sync(struct superblock *sb) { return sb->ops->sync ? sb->ops->sync(sb) : 0; }
 struct thread *thread_find(int tid) { return NULL; }
 void process_unref(struct process *p) {}
 void thread_unref(struct thread *t) {}
