@@ -312,6 +312,54 @@ static void owned(void)
     HOLDS(st.st_uid == 1234 && st.st_gid == 4321);
 }
 
+static volatile int done;
+
+static void *look(void *name)
+{
+    struct stat st;
+    while (!done)
+        stat(name, &st);
+    return NULL;
+}
+
+// A file grows and shrinks below its mapping while others look at it: no answer that comes late changes the size.
+static void watched(void)
+{
+    section("watched");
+    pthread_t threads[3];
+    int fd = open("watched", O_RDWR | O_CREAT, 0600), wrong = 0;
+    unsigned char *m = mmap(NULL, 8 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), b[4096];
+    HOLDS(m != MAP_FAILED);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, look, "watched");
+    for (int round = 0; round < 12; round++) {
+        ftruncate(fd, 0);
+        for (int k = 0; k < 8; k++) {
+            wrong += ftruncate(fd, 4096 * (k + 1)) != 0;
+            memset(m + 4096 * k, k + 1, 4096);
+        }
+        if (round % 3 == 0) {
+            struct stat st;
+            msync(m, 8 * 4096, MS_ASYNC);
+            ftruncate(fd, 2 * 4096 + 100);
+            fstat(fd, &st);
+            wrong += st.st_size != 2 * 4096 + 100;
+            ftruncate(fd, 8 * 4096);
+        }
+        for (int k = 0; k < 8; k++) {
+            wrong += pread(fd, b, 4096, 4096 * k) != 4096;
+            for (int i = 0; i < 4096; i++)
+                wrong += b[i] != (round % 3 || 4096 * k + i < 2 * 4096 + 100 ? k + 1 : 0);
+        }
+    }
+    done = 1;
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    HOLDS(wrong == 0);
+    munmap(m, 8 * 4096);
+    close(fd);
+}
+
 static void list(int expected)
 {
     DIR *d = opendir(".");
@@ -331,7 +379,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *word;
         void (*run)(void);
-    } parts[] = {{"unlinked", unlinked}, {"appended", appended}, {"mapped", mapped}, {"large", large}, {"names", names}, {"owned", owned}};
+    } parts[] = {{"unlinked", unlinked}, {"appended", appended}, {"mapped", mapped}, {"large", large}, {"names", names}, {"owned", owned}, {"watched", watched}};
     umask(022);
     for (int i = 1; i < argc; i++) {
         for (unsigned p = 0; p < sizeof parts / sizeof parts[0]; p++)

@@ -45,7 +45,7 @@ def on_both(machine, cpus, names_and_args):
 
 for machine in MACHINES:
     def volume_program(machine=machine):
-        parts = [["unlinked"], ["appended"], ["mapped"], ["large"], ["names"]]
+        parts = [["unlinked"], ["appended"], ["mapped"], ["large"], ["names"], ["watched"]]
         on_both(machine, "2" if machine == "q35" else "1", [("volume", part) for part in parts])
 
     test(f"volumes/files/{machine}")(volume_program)
