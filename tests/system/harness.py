@@ -24,15 +24,15 @@ class Failure(Exception):
 
 
 class Test:
-    def __init__(self, name, function):
-        self.name, self.function = name, function
+    def __init__(self, name, function, first=False):
+        self.name, self.function, self.first = name, function, first
 
 
-def test(name):
-    """Decorator: makes a test of a function without arguments."""
+def test(name, first=False):
+    """Decorator: makes a test of a function without arguments. Those with `first` start before the others."""
 
     def register(function):
-        TESTS.append(Test(name, function))
+        TESTS.append(Test(name, function, first))
         return function
 
     return register
