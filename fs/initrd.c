@@ -66,6 +66,10 @@ static uint64_t skip_nuls(const char *base, uint64_t at, uint64_t size) {
 // Eight hexadecimal digits, all at once: each byte becomes its nibble, and what the nibbles would be written as is compared.
 static bool parse_hex(const char *text, uint32_t *value) {
     const uint64_t each = 0x0101010101010101ul, s = ((const struct word *)text)->value;
+    if (s == each * '0') { // most are
+        *value = 0;
+        return true;
+    }
     uint64_t d = (s & each * 0x0f) + 9 * (s >> 6 & each);                    // letters have bit 6
     uint64_t written = d + each * '0' + 39 * ((d + each * 118) >> 7 & each); // 39: from ':' to 'a'
     if (written != (s | each * 0x20) || ((s | s << 1) & each * 0x40) != each * 0x40 || (d & each * 0xf0))

@@ -61,10 +61,12 @@ static pte_t *direct_below(pte_t *table, phys_t pa, unsigned level, bool large_a
 
 // The entries for [start, end), as far as they are not there yet.
 static void fill(pte_t *table, phys_t start, phys_t end, pte_t bits) {
-    pte_t *e = &table[level_index(start, 1)];
-    for (; start < end; start += PAGE_SIZE, e++)
+    pte_t entry = start | bits;
+    for (pte_t *e = &table[level_index(start, 1)], *last = e + ((end - start) >> PAGE_SHIFT); e < last; e++) {
         if (!*e)
-            *e = start | bits;
+            *e = entry;
+        entry += PAGE_SIZE;
+    }
 }
 
 bool direct_map(phys_t start, phys_t end) {
