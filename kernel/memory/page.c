@@ -89,9 +89,9 @@ static void insert_range(phys_t start, phys_t end) {
 }
 
 static void reserve_descriptors(uint64_t pfn, uint64_t stop) {
-    for (; pfn < stop; pfn++) {
-        page_array[pfn].refs = 1;
-        page_array[pfn].flags = PAGE_RESERVED;
+    for (struct page *p = &page_array[pfn], *last = &page_array[stop]; p < last; p++) {
+        p->refs = 1;
+        p->flags = PAGE_RESERVED;
     }
 }
 
@@ -403,10 +403,10 @@ void page_reserve(phys_t start, phys_t end) {
     ranges_add(&reserved, ALIGN_DOWN(start, PAGE_SIZE), ALIGN_UP(end, PAGE_SIZE));
 }
 
-// A place of `size` bytes in unused RAM above the first MiB; 0: none.
-static phys_t find_place(uint64_t size) {
+// A place of `size` bytes in unused RAM at or above `low`; 0: none.
+static phys_t find_place(uint64_t size, phys_t low) {
     for (unsigned i = 0; i < unused.count; i++) {
-        phys_t start = MAX(unused.r[i].start, 1UL << 20);
+        phys_t start = MAX(unused.r[i].start, low);
         if (start < unused.r[i].end && unused.r[i].end - start >= size)
             return start;
     }
@@ -428,7 +428,9 @@ void page_init(const struct ram_range *ranges, unsigned count) {
     chunk_count = DIV_ROUND_UP(ram.r[ram.count - 1].end, CHUNK_SIZE);
     uint64_t bitmap = ALIGN_UP(DIV_ROUND_UP(chunk_count, 8), 64);
     uint64_t size = ALIGN_UP(bitmap + chunk_count * CHUNK_PAGES * sizeof(struct page), PAGE_SIZE);
-    phys_t place = find_place(size);
+    phys_t place = find_place(size, 1UL << 20);
+    if (!place) // a machine so small that the image fills it: what lies below is RAM, too
+        place = find_place(size, PAGE_SIZE);
     if (!place)
         panic("no memory: no room for %llu KiB of page descriptors", (unsigned long long)size >> 10);
     page_reserve(place, place + size);
