@@ -1,5 +1,7 @@
 // The table of file system types, and superblocks: one is kept by its mounts, and by who uses an inode of it without a mount.
 // Lock: superblock_lock (spinlock, a leaf) protects the list of those that have a medium.
+#include "fs/cache/dentry_lru.h"
+#include "fs/cache/pagecache.h"
 #include "fs/inotify.h"
 #include "fs/internal.h"
 #include "kernel/string.h"
@@ -60,11 +62,18 @@ struct superblock *superblock_next(struct superblock *sb) {
     return found;
 }
 
+// The last user writes what is not written yet, while the file system is whole; then nobody else may have come by.
+static bool drop_reference(struct superblock *sb) {
+    uint32_t refs = READ_ONCE(sb->refs);
+    do {
+        if (refs == 1 && sb->ops->sync && sb->root)
+            superblock_sync(sb);
+    } while (!__atomic_compare_exchange_n(&sb->refs, &refs, refs - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    return refs == 1;
+}
+
 void superblock_unref(struct superblock *sb) {
-    // The last one writes what is not written yet, while the file system is whole.
-    if (unlikely(sb->ops->sync && READ_ONCE(sb->refs) == 1) && sb->root)
-        superblock_sync(sb);
-    if (atomic_sub(&sb->refs, 1) != 1)
+    if (!drop_reference(sb))
         return;
     spin_lock(&superblock_lock);
     list_remove(&sb->link);
@@ -72,6 +81,10 @@ void superblock_unref(struct superblock *sb) {
     if (sb->root) {
         inotify_unmounted(sb);
         dentry_drop_children(sb->root, false);
+        if (!(sb->flags & SB_COMPLETE)) { // names and inodes on their way out elsewhere
+            dentry_lru_settle();
+            page_cache_leave(sb);
+        }
         dentry_unref(sb->root);
     }
     if (sb->ops->release)

@@ -149,6 +149,7 @@ struct superblock {
     struct dentry *root; // referenced
     uint32_t refs;       // mounts and inodes' users
     uint32_t flags;      // SB_*
+    uint32_t write_back; // fs/cache/writeback.c: who holds inodes of it
     uint64_t dev;        // st_dev
     uint64_t next_ino;
     struct list link;    // of those with a medium: mount.c

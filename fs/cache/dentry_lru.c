@@ -15,6 +15,8 @@
 static struct spinlock lru_lock = SPINLOCK_INIT;
 static struct list lru = LIST_INIT(lru);
 static uint64_t lru_count;
+static uint32_t shrinking; // who takes entries out, and has not yet dropped the references
+static struct waitq settled = WAITQ_INIT(settled);
 
 static uint64_t shrink(uint64_t pages, bool wait);
 static struct shrinker shrinker = {.name = "names", .reclaim = shrink, .count = dentry_lru_pages};
@@ -70,6 +72,7 @@ static bool unlink_unused(struct dentry *d) {
 static uint64_t shrink_piece(uint64_t *looked, uint64_t most, bool all) {
     struct dentry *gone[PIECE];
     unsigned count = 0;
+    atomic_add(&shrinking, 1);
     spin_lock(&lru_lock);
     for (unsigned i = 0; i < PIECE && *looked < most && !list_empty(&lru); i++, ++*looked) {
         struct dentry *d = list_first(&lru, struct dentry, lru_link);
@@ -84,8 +87,12 @@ static uint64_t shrink_piece(uint64_t *looked, uint64_t most, bool all) {
     spin_unlock(&lru_lock);
     for (unsigned i = 0; i < count; i++)
         dentry_unref(gone[i]);
+    if (atomic_sub(&shrinking, 1) == 1 && waitq_active(&settled))
+        waitq_wake_all(&settled);
     return count;
 }
+
+void dentry_lru_settle(void) { wait_event(&settled, READ_ONCE(shrinking) == 0); }
 
 uint64_t dentry_lru_drop(uint64_t count) {
     uint64_t gone = 0, round;

@@ -11,6 +11,7 @@ void dentry_lru_add(struct dentry *d);
 void dentry_lru_remove(struct dentry *d);
 void dentry_lru_start(void);              // the same, without a spinlock
 uint64_t dentry_lru_drop(uint64_t count); // entries, used lately or not. How many went. May sleep
+void dentry_lru_settle(void);             // waits until what is out of its directory already is gone, with its inode
 uint64_t dentry_lru_pages(void);          // what could be won, about
 
 #endif

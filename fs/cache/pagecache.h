@@ -134,6 +134,7 @@ void page_cache_balance(struct page_cache *c);
 // written, too). How many went. Called by whoever finds no memory in a context that may sleep, and by the reclaimer's thread.
 uint64_t page_cache_reclaim(uint64_t pages, bool wait);
 void page_cache_drop_clean(void);                // all clean pages: /proc/sys/vm/drop_caches
+void page_cache_leave(struct superblock *sb); // after the last sync of a file system that has no users: write-back lets go of its inodes
 void page_cache_sync_all(struct superblock *sb); // sync(2), syncfs(2): starts and waits. NULL: all
 struct cache_statistics {
     uint64_t pages, dirty, writing, read_ahead, evicted; // for /proc/meminfo and /proc/vmstat

@@ -2,6 +2,7 @@
 // the first change ever, writes what is old enough, and everything while more than the background limit is dirty; above the limit
 // writers write themselves (page_cache_balance). An inode that was deleted and that only write-back holds is not written but dropped.
 // What runs of pages are written together: neighbours, up to WRITE_RUN.
+// Whoever looks after an inode that is only write-back's is counted in superblock.write_back, and the end of a file system waits for him.
 // Locks: none is held while ops->write runs. sync_lock: one page_cache_sync_all at a time.
 #include "fs/cache/internal.h"
 #include "fs/cache/settings.h"
@@ -18,8 +19,6 @@ struct waitq cache_progress;
 
 static struct thread *writer;
 static bool writer_made, writer_idle, writer_wanted;
-static uint32_t batches;  // of the thread: odd while it holds references
-static uint32_t settling; // threads that are about to drop a reference
 static struct mutex sync_lock = MUTEX_INIT(sync_lock);
 static uint32_t sync_round;
 
@@ -27,6 +26,21 @@ void cache_written(void) {
     if (waitq_active(&cache_progress))
         waitq_wake_all(&cache_progress);
 }
+
+// A reference of an inode that is in the list. cache_lock held: it, and so its file system, is there.
+static struct inode *hold(struct page_cache *c) {
+    atomic_add(&c->host->sb->write_back, 1);
+    return inode_ref(c->host);
+}
+
+static void let_go(struct inode *inode) {
+    struct superblock *sb = inode->sb;
+    inode_unref(inode);
+    atomic_sub(&sb->write_back, 1); // it may be gone after this
+    cache_written();
+}
+
+void page_cache_leave(struct superblock *sb) { wait_event(&cache_progress, READ_ONCE(sb->write_back) == 0); }
 
 // --- Limits ---
 
@@ -110,7 +124,7 @@ void cache_settle(struct page_cache *c) {
     if (!READ_ONCE(c->held) || READ_ONCE(c->dirty) || READ_ONCE(c->writing))
         return;
     struct inode *inode = c->host;
-    atomic_add(&settling, 1);
+    atomic_add(&inode->sb->write_back, 1);
     spin_lock(&inode->spin);
     bool drop = c->held && !c->dirty && !load_acquire(&c->writing);
     if (drop) {
@@ -120,9 +134,10 @@ void cache_settle(struct page_cache *c) {
         spin_unlock(&cache_lock);
     }
     spin_unlock(&inode->spin);
+    struct superblock *sb = inode->sb;
     if (drop)
         inode_unref(inode);
-    atomic_sub(&settling, 1);
+    atomic_sub(&sb->write_back, 1);
     cache_written();
 }
 
@@ -191,7 +206,7 @@ static struct inode *take(nsec_t until, uint32_t round, const struct superblock 
         if (round || !READ_ONCE(c->dirty) || c->dirty_since <= until) {
             if (round)
                 c->sync_round = round;
-            inode = inode_ref(c->host);
+            inode = hold(c);
             break;
         }
         *next = MIN(*next, c->dirty_since);
@@ -212,11 +227,10 @@ uint64_t cache_write_oldest(uint64_t max) {
     uint64_t started = 0;
     struct page_cache *c;
     struct inode *inode = NULL;
-    atomic_add(&settling, 1);
     spin_lock(&cache_lock);
     list_for_each (c, &cache_dirty_list, dirty_link) {
         if (READ_ONCE(c->dirty)) {
-            inode = inode_ref(c->host);
+            inode = hold(c);
             break;
         }
     }
@@ -229,9 +243,8 @@ uint64_t cache_write_oldest(uint64_t max) {
             list_push_back(&cache_dirty_list, &inode->cache->dirty_link);
         }
         spin_unlock(&cache_lock);
-        inode_unref(inode);
+        let_go(inode);
     }
-    atomic_sub(&settling, 1);
     return started;
 }
 
@@ -246,7 +259,7 @@ static void finish_batch(struct inode *const *batch, unsigned count, bool sync) 
             c->dirty_since = time_monotonic(); // what was changed again while it was written
         spin_unlock(&c->host->spin);
         cache_settle(c);
-        inode_unref(batch[i]);
+        let_go(batch[i]);
     }
 }
 
@@ -268,12 +281,6 @@ void page_cache_sync_all(struct superblock *sb) {
         finish_batch(batch, count, true);
     } while (count);
     mutex_unlock(&sync_lock);
-    // Others may still hold an inode that is clean by now: a file system that is about to go waits for them, but not for ever (the
-    // caller may be one of them).
-    uint32_t seen = READ_ONCE(batches);
-    (void)wait_event_until(&cache_progress, !(seen & 1) || READ_ONCE(batches) != seen, time_monotonic() + NSEC_PER_SEC,
-                           false);
-    (void)wait_event_until(&cache_progress, READ_ONCE(settling) == 0, time_monotonic() + NSEC_PER_SEC, false);
 }
 
 // Returns when the oldest change that was left was made.
@@ -281,7 +288,6 @@ static nsec_t write_batch(nsec_t until) {
     struct inode *batch[BATCH] = {NULL}, *inode;
     nsec_t next = NSEC_MAX;
     unsigned count = 0;
-    atomic_add(&batches, 1);
     while (count < BATCH && (inode = take(until, 0, NULL, &next))) {
         if (inode->nlink == 0 && READ_ONCE(inode->refs) == 2) // its own, and ours
             page_cache_drop(inode->cache, 0, ~0ul);
@@ -292,8 +298,6 @@ static nsec_t write_batch(nsec_t until) {
             break; // it would be taken again
     }
     finish_batch(batch, count, false);
-    atomic_add(&batches, 1);
-    cache_written();
     return count ? 0 : next;
 }
 

@@ -267,9 +267,12 @@ nsec_t time_monotonic(void) { return fake_now++; }
 __attribute__((weak)) void page_cache_abandon(struct inode *inode) {}
 __attribute__((weak)) uint32_t page_cache_sample_error(struct page_cache *c) { return 0; }
 __attribute__((weak)) void dentry_lru_start(void) {}
+__attribute__((weak)) void dentry_lru_settle(void) {}
+__attribute__((weak)) void page_cache_leave(struct superblock *sb) {}
 __attribute__((weak)) void dentry_lru_add(struct dentry *d) {}
 __attribute__((weak)) void dentry_lru_remove(struct dentry *d) {}
 __attribute__((weak)) bool reclaim_until(uint64_t free) { return false; }
+__attribute__((weak)) void *reclaim_kmalloc(size_t size) { return kmalloc(size); }
 
 /* --- Others --- */
 
