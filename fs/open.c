@@ -305,7 +305,11 @@ static struct file *open_temporary(int at, const char *name, unsigned flags, uin
     return f;
 }
 
+// A server's file may be replaced between the walk to it and its opening: -ESTALE, and the name leads to the new one.
+#define STALE_TRIES 5
+
 struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t mode, uint32_t resolve) {
+    unsigned tries = 0;
     if (flags & O_PATH)
         flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     if ((flags & O_TMPFILE) == O_TMPFILE)
@@ -313,9 +317,14 @@ struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t
     if (flags & O_CREAT) {
         if (flags & O_DIRECTORY)
             return ERR_PTR(-EINVAL);
-        return open_create(at, name, flags, mode, resolve);
+        struct file *f;
+        do
+            f = open_create(at, name, flags, mode, resolve);
+        while (unlikely(f == ERR_PTR(-ESTALE)) && ++tries < STALE_TRIES);
+        return f;
     }
     struct walk w; // not cleared, as in path_lookup
+again:
     w.resolve = resolve;
     unsigned lookup = (flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & O_DIRECTORY ? LOOKUP_DIRECTORY : 0);
     int err = walk_start(&w, at, name, lookup);
@@ -323,6 +332,8 @@ struct file *vfs_open_resolve(int at, const char *name, unsigned flags, uint32_t
         return ERR_PTR(err);
     struct file *f = vfs_open_path(&w.path, flags);
     walk_end(&w);
+    if (unlikely(f == ERR_PTR(-ESTALE)) && ++tries < STALE_TRIES)
+        goto again;
     return f;
 }
 
@@ -330,7 +341,7 @@ struct file *vfs_open(int at, const char *name, unsigned flags, uint32_t mode) {
     return vfs_open_resolve(at, name, flags, mode, 0);
 }
 
-struct file *vfs_open_exec(int at, const char *name, unsigned lookup_flags) {
+static struct file *open_exec(int at, const char *name, unsigned lookup_flags) {
     struct path p;
     int err = path_lookup(at, name, lookup_flags, &p);
     if (err < 0)
@@ -348,5 +359,14 @@ struct file *vfs_open_exec(int at, const char *name, unsigned lookup_flags) {
     else
         f = open_inode(&p, inode, O_RDONLY);
     path_unref(&p);
+    return f;
+}
+
+struct file *vfs_open_exec(int at, const char *name, unsigned lookup_flags) {
+    unsigned tries = 0;
+    struct file *f;
+    do
+        f = open_exec(at, name, lookup_flags);
+    while (unlikely(f == ERR_PTR(-ESTALE)) && ++tries < STALE_TRIES);
     return f;
 }
