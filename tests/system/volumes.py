@@ -173,7 +173,7 @@ def both_sides():
 def one_file():
     """A single file of the host in the place of one of the guest's, read-only or not."""
     with disk_scratch() as directory:
-        config, log = pathlib.Path(directory, "x.conf"), pathlib.Path(directory, "log")
+        config, log = pathlib.Path(directory, "x, a:conf"), pathlib.Path(directory, "log")
         config.write_text("setting\n")
         log.write_text("")
         guest = Guest("-v", f"{config}:/etc/x.conf:ro", "-v", f"{log}:/var/log/x")
@@ -215,6 +215,32 @@ def programs():
         place(volume, busybox(), program)
         got = shell(f"chroot /data {busybox()} echo static; echo text >/data/t; chroot /data {program} /t", "-v", f"{volume}:/data")
         check((got.status, got.stdout) == (0, b"static\ntext\n"), f"{got.status} {got.stdout!r} {tail(got.stderr)}")
+
+
+@test("volumes/replaced")
+def replaced():
+    """A program is run again and again while the host puts others in its place."""
+    with disk_scratch() as volume:
+        text = pathlib.Path(busybox()).read_bytes()
+        new, name, end = pathlib.Path(volume, "new"), pathlib.Path(volume, "true"), threading.Event()
+
+        def replace():
+            while True:
+                new.write_bytes(text)
+                new.chmod(0o755)
+                os.rename(new, name)
+                if end.wait(0.01):
+                    return
+
+        thread = threading.Thread(target=replace)
+        thread.start()
+        try:
+            got = shell("while [ ! -e /data/true ]; do :; done; i=0; while [ $i -lt 60 ]; do /data/true || echo status $?; i=$((i + 1)); done; echo done",
+                        "--cpus", "2", "-v", f"{volume}:/data")
+        finally:
+            end.set()
+            thread.join()
+        check((got.status, got.stdout) == (0, b"done\n"), f"{got.status} {got.stdout!r} {tail(got.stderr)}")
 
 
 @test("volumes/many")
