@@ -4,6 +4,7 @@
 #include "fs/vfs.h"
 #include "kernel/ipc/sem.h"
 #include "kernel/memory/aspace.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/process/pid.h"
 #include "kernel/process/process.h"
 #include "kernel/string.h"
@@ -221,7 +222,11 @@ static long do_clone(const struct clone_request *c)
     int err = check(c);
     if (err)
         return err;
-    return c->flags & CLONE_THREAD ? clone_thread(c) : clone_process(c);
+    for (unsigned tries = 0;;) { // what failed is undone: with more memory it may work
+        long r = c->flags & CLONE_THREAD ? clone_thread(c) : clone_process(c);
+        if (likely(r != -ENOMEM && r != -EAGAIN) || (r == -EAGAIN && !reclaim_is_short()) || !reclaim_again(&tries))
+            return r;
+    }
 }
 
 long sys_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t child_tid, uint64_t tls)

@@ -2,6 +2,7 @@
 #include "fs/file.h"
 #include "fs/vfs.h"
 #include "kernel/process/process.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/memory/usercopy.h"
@@ -48,7 +49,7 @@ static char *store_string(struct string_store *s, uaddr_t src) {
         if (attempt == ARRAY_SIZE(block_sizes) || room >= STACK_MAX_STRING)
             return ERR_PTR(-E2BIG);
         size_t size = block_sizes[attempt++];
-        struct exec_block *block = kmalloc(size);
+        struct exec_block *block = reclaim_kmalloc(size);
         if (!block)
             return ERR_PTR(-ENOMEM);
         block->next = s->args->blocks;
@@ -61,7 +62,7 @@ static char *store_string(struct string_store *s, uaddr_t src) {
 // A NULL-terminated array of strings; a NULL array is an empty one. 0, -EFAULT, -E2BIG, -ENOMEM.
 static int store_vector(struct string_store *s, uaddr_t src, char ***vector, unsigned *count) {
     unsigned n = 0, capacity = 16;
-    char **v = kmalloc(capacity * sizeof(*v));
+    char **v = reclaim_kmalloc(capacity * sizeof(*v));
 
     if (!v)
         return -ENOMEM;
@@ -96,8 +97,18 @@ static int store_args(struct exec_args *args, uaddr_t argv, uaddr_t envp) {
     return err ? err : store_vector(&s, envp, &args->envp, &args->envc);
 }
 
+// An image that failed is undone: with more memory it may work.
+static int load(struct exec_request *r, int at, unsigned lookup_flags) {
+    unsigned tries = 0;
+    int err;
+    do
+        err = loader_load(at, r->path, lookup_flags, &r->args, &r->image);
+    while (unlikely(err == -ENOMEM) && reclaim_again(&tries));
+    return err;
+}
+
 static long exec(int at, uaddr_t path, uaddr_t argv, uaddr_t envp, unsigned lookup_flags) {
-    struct exec_request *r = kmalloc(sizeof(*r));
+    struct exec_request *r = reclaim_kmalloc(sizeof(*r));
     if (!r)
         return -ENOMEM;
     r->args = (struct exec_args){0};
@@ -110,7 +121,7 @@ static long exec(int at, uaddr_t path, uaddr_t argv, uaddr_t envp, unsigned look
     if (err >= 0)
         err = err == 0 && !(lookup_flags & LOOKUP_EMPTY) ? -ENOENT : store_args(&r->args, argv, envp);
     if (!err)
-        err = loader_load(at, r->path, lookup_flags, &r->args, &r->image);
+        err = load(r, at, lookup_flags);
     if (!err) {
         // The other threads go first: none may see the files or the memory of the new program.
         if (!process_kill_others()) {

@@ -73,6 +73,7 @@ int cache_read_range(struct page_cache *c, uint64_t index, uint64_t count, uint6
 void cache_read_again(struct page_cache *c, struct page *p); // locked, and not valid
 
 // --- writeback.c ---
+extern uint32_t cache_sync_round; // of page_cache_sync_all: what becomes dirty after its start is not its business
 void cache_became_dirty(void); // a cache has its first change. No spinlock held
 void cache_settle(
     struct page_cache *c); // gives the inode's reference back when nothing is left to write; c may be gone then

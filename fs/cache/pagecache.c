@@ -112,6 +112,7 @@ bool cache_mark_dirty(struct page_cache *c, struct page *p) {
             c->held = first = true;
             inode_ref(c->host);
             spin_lock(&cache_lock);
+            c->sync_round = cache_sync_round;
             list_push_back(&cache_dirty_list, &c->dirty_link);
             spin_unlock(&cache_lock);
         }
@@ -212,6 +213,8 @@ struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, uns
         struct page *p = cache_find(c, index);
         if (!p) {
             int err = cache_read_missing(c, index, pages, how);
+            if (err == -ENOMEM && cache_make_room()) // for a node of the tree
+                continue;
             if (err < 0)
                 return ERR_PTR(err);
             if (!(p = cache_find(c, index)))

@@ -14,7 +14,10 @@ static uint64_t clean_pages(void) {
     return all > kept ? all - kept : 0;
 }
 
-static struct shrinker shrinker = {.name = "files", .reclaim = page_cache_reclaim, .count = clean_pages};
+static uint64_t unwritten_pages(void) { return READ_ONCE(cache_dirty) + READ_ONCE(cache_writing); }
+
+static struct shrinker shrinker = {
+    .name = "files", .reclaim = page_cache_reclaim, .count = clean_pages, .pending = unwritten_pages};
 
 void cache_first_page(void) { reclaim_register(&shrinker); }
 

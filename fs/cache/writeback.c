@@ -20,7 +20,7 @@ struct waitq cache_progress;
 static struct thread *writer;
 static bool writer_made, writer_idle, writer_wanted;
 static struct mutex sync_lock = MUTEX_INIT(sync_lock);
-static uint32_t sync_round;
+uint32_t cache_sync_round;
 
 void cache_written(void) {
     if (waitq_active(&cache_progress))
@@ -141,8 +141,16 @@ void cache_settle(struct page_cache *c) {
     cache_written();
 }
 
+// What is dirty in the range by now. Whoever makes the file longer meanwhile does not keep us here.
+static void write_range(struct page_cache *c, uint64_t index, uint64_t end, bool wait) {
+    uint64_t last = MAX(MIN(page_count_of(READ_ONCE(c->host->size)), end), index);
+    cache_write_some(c, index, last, ~0ul, wait);
+    if (last < end) // of a write that failed, or has just begun
+        cache_write_some(c, last, end, READ_ONCE(c->dirty), wait);
+}
+
 int page_cache_start_sync(struct page_cache *c, uint64_t index, uint64_t count) {
-    cache_write_some(c, index, count > ~0ul - index ? ~0ul : index + count, ~0ul, false);
+    write_range(c, index, count > ~0ul - index ? ~0ul : index + count, false);
     return 0;
 }
 
@@ -178,7 +186,7 @@ int page_cache_sync(struct page_cache *c, uint64_t index, uint64_t count) {
         cache_settle(c);
         return 0;
     }
-    cache_write_some(c, index, end, ~0ul, true);
+    write_range(c, index, end, true);
     // Mostly that was all. When others keep writing, the pages of the range are looked up one by one.
     if (wait_event_until(cache_waitq(c), load_acquire(&c->writing) == 0, time_monotonic() + 50 * NSEC_PER_MSEC, false) <
         0)
@@ -253,7 +261,8 @@ static void finish_batch(struct inode *const *batch, unsigned count, bool sync) 
         struct page_cache *c = batch[i]->cache;
         if (sync)
             (void)page_cache_sync(c, 0, ~0ul);
-        wait_event(cache_waitq(c), load_acquire(&c->writing) == 0 || sync);
+        else // who writes all the time is no reason to let the others wait for ever
+            (void)wait_event_until(cache_waitq(c), load_acquire(&c->writing) == 0, time_monotonic() + NSEC_PER_SEC, false);
         spin_lock(&c->host->spin);
         if (c->dirty && !sync)
             c->dirty_since = time_monotonic(); // what was changed again while it was written
@@ -269,13 +278,13 @@ void page_cache_sync_all(struct superblock *sb) {
     if (!load_acquire(&writer_made))
         return; // nothing was ever dirty
     mutex_lock(&sync_lock);
-    if (++sync_round == 0)
-        sync_round = 1;
+    if (++cache_sync_round == 0)
+        cache_sync_round = 1;
     unsigned count;
     do {
         count = 0;
-        while (count < BATCH && (inode = take(0, sync_round, sb, &next))) {
-            cache_write_some(inode->cache, 0, ~0ul, ~0ul, false);
+        while (count < BATCH && (inode = take(0, cache_sync_round, sb, &next))) {
+            write_range(inode->cache, 0, ~0ul, false);
             batch[count++] = inode;
         }
         finish_batch(batch, count, true);
@@ -292,7 +301,7 @@ static nsec_t write_batch(nsec_t until) {
         if (inode->nlink == 0 && READ_ONCE(inode->refs) == 2) // its own, and ours
             page_cache_drop(inode->cache, 0, ~0ul);
         else
-            cache_write_some(inode->cache, 0, ~0ul, ~0ul, false);
+            write_range(inode->cache, 0, ~0ul, false);
         batch[count++] = inode;
         if (!READ_ONCE(inode->cache->dirty) && !READ_ONCE(inode->cache->writing))
             break; // it would be taken again
@@ -349,7 +358,7 @@ void cache_became_dirty(void) {
 
 static void balance_slow(struct page_cache *c) {
     cache_wake_writer();
-    while (above_limit()) {
+    while (above_limit() && !thread_is_killed()) {
         if (!(c && cache_write_some(c, 0, ~0ul, WRITE_RUN, false)) && !cache_write_oldest(WRITE_RUN) &&
             !READ_ONCE(cache_writing))
             return;

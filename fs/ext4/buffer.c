@@ -3,6 +3,7 @@
 // A buffer stays while somebody has a reference, a transaction knows it, or it is not home yet; otherwise it is in the list of those
 // that may go. Everything is under ext4_fs.lock; a buffer's own mutex is held while it is read.
 #include "fs/ext4/ext4.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 
@@ -96,7 +97,7 @@ static struct ext4_buffer *buffer_get(struct ext4_fs *fs, uint64_t block) {
     if (b)
         return b;
     struct ext4_buffer *new = slab_zalloc(&buffer_cache);
-    uint8_t *data = kmalloc(fs->block_size);
+    uint8_t *data = reclaim_kmalloc(fs->block_size);
     if (!new || !data) {
         slab_free(&buffer_cache, new);
         kfree(data);

@@ -2,6 +2,7 @@
 // it gets its place, under a handle whose transaction then waits for the data: see ext4.h.
 // Requests take runs of blocks that follow each other on the disk. A page is done when all its parts are.
 #include "fs/ext4/ext4.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 
@@ -70,8 +71,17 @@ static void request_done(struct block_request *r) {
         ext4_data_end(fs, t);
 }
 
+// NULL: it is done otherwise. What cannot be written for want of memory would be lost: few pages at a time, and memory is made for one.
 static struct data_io *io_new(struct page_cache *c, uint64_t index, struct page **pages, unsigned count, bool write) {
-    struct data_io *io = kmalloc(sizeof(*io) + count * sizeof(io->pages[0]));
+    size_t bytes = sizeof(struct data_io) + count * sizeof(struct data_page);
+    struct data_io *io = count > 1 ? kmalloc(bytes) : reclaim_kmalloc(bytes);
+    if (!io && count > 1) {
+        void (*rest)(struct page_cache *, uint64_t, struct page **, unsigned) =
+            write ? ext4_cache_ops.write : ext4_cache_ops.read;
+        rest(c, index, pages, count / 2);
+        rest(c, index + count / 2, pages + count / 2, count - count / 2);
+        return NULL;
+    }
     if (!io) {
         for (unsigned k = 0; k < count; k++) {
             if (write)

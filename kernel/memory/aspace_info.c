@@ -4,6 +4,7 @@
 // Locks: aspace.lock for reading, and table_lock for the looks at entries.
 #include "kernel/memory/aspace_ops.h"
 #include "kernel/memory/page.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/string.h"
 #include "kernel/threads/thread.h"
 #include "kernel/x86/pagetable.h"
@@ -182,6 +183,8 @@ long aspace_access(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool 
         for (int tries = 0; err == -EAGAIN && tries < 16; tries++) {
             bool accerr;
             err = fault_page(as, at, write ? FAULT_WRITE : FAULT_READ, force, &accerr);
+            if (err == -ENOMEM && reclaim_make_room_now())
+                err = -EAGAIN;
             if (err == 0)
                 err = access_page(as, at, part, n, write, force);
         }

@@ -24,7 +24,7 @@
 #define RAM_LIMIT (512UL << 30) // what the direct map's slot of the top-level table shows
 #define POOL_SIZE 8             // opening a chunk needs up to 3 tables for it and 3 for its descriptors
 
-struct page_cache {
+struct cpu_pages {
     struct page *head; // linked through `link.next`
     uint32_t count, clean_count;
     int32_t counters[8]; // by bit number of PAGE_*
@@ -35,7 +35,7 @@ struct page *page_array;
 
 static struct spinlock lock;
 static struct list free_lists[MAX_ORDER + 1];
-static struct page_cache caches[MAX_CPUS];
+static struct cpu_pages caches[MAX_CPUS];
 static struct range_list ram, reserved, unused; // all RAM; taken at boot; RAM that nobody had at boot. Sorted, disjoint
 static uint8_t *chunk_opened;                   // bitmap
 static uint64_t chunk_count, next_chunk;
@@ -210,11 +210,11 @@ static void buddy_free(struct page *p, unsigned order) {
 // ---- the CPUs' caches
 // -------------------------------------------------------------------------------------------------
 
-static struct page_cache *my_cache(void) { return &caches[cpu_this()->id]; }
+static struct cpu_pages *my_cache(void) { return &caches[cpu_this()->id]; }
 
 static struct page *cache_next(const struct page *p) { return (struct page *)p->link.next; }
 
-static void cache_push(struct page_cache *c, struct page *p) {
+static void cache_push(struct cpu_pages *c, struct page *p) {
     p->link.next = (struct list *)c->head;
     c->head = p;
     c->count++;
@@ -222,7 +222,7 @@ static void cache_push(struct page_cache *c, struct page *p) {
 
 // Interrupts off. Fills the empty cache, by a whole block where there is one; returns its first page, taken out, or
 // NULL.
-static __attribute__((noinline)) struct page *cache_refill(struct page_cache *c, unsigned flags) {
+static __attribute__((noinline)) struct page *cache_refill(struct cpu_pages *c, unsigned flags) {
     spin_lock(&lock);
     struct page *p = buddy_alloc(cache_order, 0);
     if (p) {
@@ -244,7 +244,7 @@ static __attribute__((noinline)) struct page *cache_refill(struct page_cache *c,
     return p;
 }
 
-static __attribute__((noinline)) void cache_drain(struct page_cache *c, unsigned keep) {
+static __attribute__((noinline)) void cache_drain(struct cpu_pages *c, unsigned keep) {
     spin_lock(&lock);
     while (c->count > keep) {
         struct page *p = c->head;
@@ -290,6 +290,8 @@ static __attribute__((noinline)) struct page *page_alloc_slow(unsigned order, un
     irq_restore(irq);
     if (unlikely(READ_ONCE(free_pages) < reclaim_low))
         reclaim_wake();
+    if (unlikely(!p && order))
+        reclaim_wake_for(order);
     CHECKED(if (p) check_page_allocated(p, order);)
     if (p && (flags & PA_ZERO))
         pages_zero(page_to_virt(p), PAGE_SIZE << order);
@@ -300,7 +302,7 @@ struct page *page_alloc(unsigned order, unsigned flags) {
     if (unlikely(order))
         return page_alloc_slow(order, flags);
     uint64_t irq = irq_save();
-    struct page_cache *c = my_cache();
+    struct cpu_pages *c = my_cache();
     struct page *p = c->head;
     if (unlikely(!p)) {
         irq_restore(irq);
@@ -324,7 +326,7 @@ struct page *page_alloc(unsigned order, unsigned flags) {
 static void page_free(struct page *p) {
     unsigned order = p->order;
     uint64_t irq = irq_save();
-    struct page_cache *c = my_cache();
+    struct cpu_pages *c = my_cache();
     if (p->flags & PAGE_ANON)
         c->counters[__builtin_ctz(PAGE_ANON)] -= 1 << order;
     p->flags = 0;
@@ -358,7 +360,7 @@ void page_unref(struct page *p) {
 
 struct page *page_alloc_clean(unsigned flags) {
     uint64_t irq = irq_save();
-    struct page_cache *c = my_cache();
+    struct cpu_pages *c = my_cache();
     struct page *p = c->clean;
     if (likely(p)) {
         c->clean = cache_next(p);
@@ -371,7 +373,7 @@ struct page *page_alloc_clean(unsigned flags) {
 
 void page_free_clean(struct page *p) {
     uint64_t irq = irq_save();
-    struct page_cache *c = my_cache();
+    struct cpu_pages *c = my_cache();
     bool keep = c->clean_count < clean_limit;
     if (likely(keep)) {
         p->refs = 0;
@@ -544,6 +546,13 @@ struct page *page_get_reserved(phys_t pa) {
 }
 
 uint64_t page_total(void) { return total_pages; }
+
+bool page_block_free(unsigned order) {
+    bool found = READ_ONCE(next_chunk) < chunk_count;
+    for (; order <= MAX_ORDER && !found; order++)
+        found = READ_ONCE(free_lists[order].next) != &free_lists[order];
+    return found;
+}
 
 uint64_t page_free_count(void) { return READ_ONCE(free_pages); }
 

@@ -104,6 +104,7 @@ struct page_stats {
 void page_stats(struct page_stats *out);
 uint64_t page_total(void); // RAM of the machine in pages
 uint64_t page_free_count(void); // roughly: without what the CPUs' caches hold
+bool page_block_free(unsigned order); // is there a block of 2^order pages at this moment?
 void page_count(unsigned flag, long pages); // an owner reports pages of kind PAGE_CACHE taken or given back (PAGE_ANON: PA_ANON)
 
 // For kernel/x86/pagetable.c: pages for the tables of the direct map, set aside because they are needed while RAM is being

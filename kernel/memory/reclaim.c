@@ -2,6 +2,8 @@
 #include "kernel/memory/reclaim.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
+#include "kernel/memory/slab.h"
+#include "kernel/process/process.h"
 #include "kernel/threads/thread.h"
 #include "kernel/threads/wait.h"
 #include "kernel/time.h"
@@ -9,6 +11,11 @@
 #define BATCH 32                    // pages that one who needs one gives back
 #define PATIENCE (NSEC_PER_SEC)     // of those who wait for the thread
 #define PAUSE (100 * NSEC_PER_MSEC) // of the thread, when there is nothing to be had
+#define HOPELESS 8                  // looks without any progress: there is no hope
+#define LOOK_AGAIN (20 * NSEC_PER_MSEC)
+#define BLOCK_ORDER 3      // of blocks that the thread sees to: a slab's
+#define BLOCK_ROUNDS 16    // in vain, before it gives up
+#define TRIES 8
 
 uint64_t reclaim_low;
 static uint64_t reclaim_high;
@@ -21,6 +28,8 @@ static bool asked;                       // somebody waits for a round, however 
 static bool resting;                     // there is nothing to be had: page_alloc() does not wake the thread
 static uint32_t begun, finished, gained; // rounds of the thread; those that gave something
 static struct waitq round_wait = WAITQ_INIT(round_wait);
+static unsigned block_wanted; // somebody found no block of this order
+
 bool reclaim_is_current(void) { return thread_current()->reclaims; }
 
 uint64_t reclaim_pages(uint64_t pages, bool wait) {
@@ -34,6 +43,14 @@ uint64_t reclaim_pages(uint64_t pages, bool wait) {
     return got;
 }
 
+// What must be written before it can go.
+static uint64_t pending(void) {
+    uint64_t pages = 0;
+    for (const struct shrinker *s = load_acquire(&shrinkers); s; s = s->next)
+        pages += s->pending ? s->pending() : 0;
+    return pages;
+}
+
 static void wake(void) {
     struct thread *t = load_acquire(&reclaimer);
     if (t && !atomic_xchg(&wanted, true))
@@ -41,8 +58,26 @@ static void wake(void) {
 }
 
 void reclaim_wake(void) {
-    if (!READ_ONCE(resting))
-        wake();
+    if (READ_ONCE(resting))
+        return;
+    wake();
+    struct thread *t = thread_current();
+    if (!t->kernel && !t->reclaims)
+        atomic_or(&t->work, WORK_RECLAIM);
+}
+
+void reclaim_wake_for(unsigned order) {
+    if (order > BLOCK_ORDER || reclaim_is_current())
+        return;
+    WRITE_ONCE(block_wanted, MAX(READ_ONCE(block_wanted), order));
+    reclaim_wake();
+}
+
+// The thread may come late: who allocates gives as much back, so that a system call finds enough that cannot wait in its middle.
+void reclaim_on_exit(void) {
+    atomic_and(&thread_current()->work, ~(uint32_t)WORK_RECLAIM);
+    if (page_free_count() < reclaim_low && !READ_ONCE(resting))
+        (void)reclaim_pages(BATCH, false);
 }
 
 // One round. Did it give something?
@@ -71,6 +106,14 @@ static void work(void *arg) {
             more = round_of_work();
             sched_point();
         }
+        // Pages that lie side by side in a file mostly do so in memory: some rounds make blocks, too.
+        for (unsigned i = 0, order = READ_ONCE(block_wanted); more && order && i < BLOCK_ROUNDS; i++) {
+            if (page_block_free(order))
+                break;
+            more = round_of_work();
+            sched_point();
+        }
+        WRITE_ONCE(block_wanted, 0);
     }
 }
 
@@ -106,18 +149,55 @@ bool reclaim_make_room(void) {
     if (reclaim_pages(BATCH, false))
         return true;
     // What is left must be written first, perhaps with a lock that the caller holds: the thread does it, and is not waited for too long.
-    uint32_t round = READ_ONCE(begun) + 1, won = READ_ONCE(gained);
-    WRITE_ONCE(asked, true);
-    wake();
-    (void)wait_event_until(&round_wait, (int32_t)(load_acquire(&finished) - round) >= 0, time_monotonic() + PATIENCE,
-                           false);
-    return READ_ONCE(gained) != won;
+    for (uint64_t left = ~0ul, now; (now = pending()) < left || left == ~0ul; left = now) {
+        uint32_t round = READ_ONCE(begun) + 1, won = READ_ONCE(gained);
+        WRITE_ONCE(asked, true);
+        wake();
+        (void)wait_event_until(&round_wait, (int32_t)(load_acquire(&finished) - round) >= 0,
+                               time_monotonic() + PATIENCE, false);
+        if (READ_ONCE(gained) != won)
+            return true;
+    }
+    return false;
 }
 
 bool reclaim_make_room_now(void) {
     if (!load_acquire(&shrinkers) || reclaim_is_current())
         return false;
-    return reclaim_pages(BATCH, false) || reclaim_pages(BATCH, true);
+    uint64_t free = page_free_count(), left = pending();
+    for (unsigned looks = 0; looks < HOPELESS; looks++) {
+        if (reclaim_pages(BATCH, false) || reclaim_pages(BATCH, true))
+            return true;
+        // What is being read or written at this moment, or looked at by others, cannot go; a slow disk is no reason to kill somebody.
+        if ((!pending() && !reclaim_count()) || READ_ONCE(process_current()->exiting))
+            break;
+        thread_prepare_sleep(false);
+        (void)thread_sleep_until(time_monotonic() + LOOK_AGAIN);
+        if (page_free_count() >= free + BATCH) // by somebody else
+            return true;
+        uint64_t now = pending();
+        if (now < left)
+            looks = 0;
+        left = now;
+    }
+    return false;
+}
+
+void *reclaim_kmalloc(size_t size) {
+    void *p = kmalloc(size);
+    for (unsigned tries = 0; unlikely(!p) && tries < 2 * TRIES && reclaim_make_room(); tries++)
+        p = kmalloc(size);
+    return p;
+}
+
+bool reclaim_is_short(void) {
+    return page_free_count() < READ_ONCE(reclaim_high) || !page_block_free(BLOCK_ORDER);
+}
+
+bool reclaim_again(unsigned *tries) {
+    if (*tries >= TRIES || !load_acquire(&shrinkers))
+        return false;
+    return reclaim_pages((uint64_t)BATCH << (*tries)++, false) || reclaim_make_room_now();
 }
 
 bool reclaim_until(uint64_t free) {

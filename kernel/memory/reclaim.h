@@ -12,6 +12,7 @@ struct shrinker {
     // Gives back about `pages` pages. `wait`: may sleep, and write what must be written first. How many it gave back; 0: it has none.
     uint64_t (*reclaim)(uint64_t pages, bool wait);
     uint64_t (*count)(void); // pages that it could give back soon, about; for /proc/meminfo. May be NULL
+    uint64_t (*pending)(void); // pages that must be written first: as long as they get fewer there is hope. May be NULL
     struct shrinker *next;
 };
 // For good. The first one makes the thread, so thread context, no spinlock held. Again for the same one: nothing happens.
@@ -23,6 +24,12 @@ uint64_t reclaim_pages(uint64_t pages, bool wait);
 bool reclaim_make_room(void);
 // The same for those who hold no such lock: they do the work.
 bool reclaim_make_room_now(void);
+// What is made of many allocations, or of one of several pages, failed (fork, exec), and was undone: gives back more at each try. No lock
+// held. False: no use trying again.
+bool reclaim_again(unsigned *tries);
+// kmalloc for what must not fail while there is something to give back: with reclaim_make_room. NULL: no hope.
+void *reclaim_kmalloc(size_t size);
+bool reclaim_is_short(void); // little is free, or no block of some pages
 // The same until so many pages are free. False: that many cannot be had.
 bool reclaim_until(uint64_t free);
 uint64_t reclaim_count(void); // pages that could be given back
@@ -31,7 +38,9 @@ void reclaim_expect(uint64_t pages);
 
 // For kernel/memory/page.c, at the end of its slow path: any context.
 extern uint64_t reclaim_low; // free pages below which the thread is woken; 0: there is nobody to ask
-void reclaim_wake(void);
+void reclaim_wake(void);     // and the current thread of the application helps on its way out of the kernel
+void reclaim_wake_for(unsigned order); // there was no block of 2^order pages
+void reclaim_on_exit(void);            // WORK_RECLAIM, on the way to the application
 // The current thread gives memory back: what it needs for that may come from the last pages.
 bool reclaim_is_current(void);
 

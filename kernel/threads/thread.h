@@ -34,6 +34,7 @@ enum thread_state { THREAD_RUNNING, THREAD_READY, THREAD_SLEEPING, THREAD_SLEEPI
 #define WORK_STOP 0x10    // stopped by a signal
 #define WORK_RESTORE_MASK 0x20 // sigsuspend, ppoll: put signal_saved_mask back after delivery
 #define WORK_RSEQ 0x40 // rseq(2): preempted or moved
+#define WORK_RECLAIM 0x80 // memory was short when it allocated
 #define WORK_ENTRY WORK_TRACE  // looked at when a system call enters
 // Every bit is looked at on the way out.
 extern uint32_t thread_initial_work; // what threads of the application start with: WORK_TRACE when calls are traced, or 0

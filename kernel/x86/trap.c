@@ -1,6 +1,7 @@
 // Exceptions: the application's become signals or are resolved (page faults); the kernel's own on user addresses continue
 // at their fixup; all others are a panic with registers and backtrace.
 #include "kernel/memory/aspace.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/process/process.h"
@@ -222,7 +223,9 @@ void exit_to_user(struct trapframe *f) {
             sched_exit_to_user();
         if (work & WORK_RSEQ)
             rseq_return_to_user();
-        if (work & ~(uint32_t)(WORK_RESCHED | WORK_RSEQ))
+        if (work & WORK_RECLAIM)
+            reclaim_on_exit();
+        if (work & ~(uint32_t)(WORK_RESCHED | WORK_RSEQ | WORK_RECLAIM))
             signal_deliver();
         irq_disable();
     }

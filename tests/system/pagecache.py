@@ -1,10 +1,11 @@
 """Files larger than memory: read, mapped, written, stored to; memory that the cache has is given back to who needs it; the settings
 of write-back; many names."""
+import os
 import pathlib
 import struct
 
 import checked
-from harness import check, compiled, knarr, scratch, tail, test
+from harness import busybox, check, compiled, execute, knarr, scratch, tail, test
 
 PAGE = 4096
 
@@ -99,3 +100,35 @@ def names():
         for options in [["-m", "16M"], ["-m", "16M", "--cpus", "2"]]:
             got = ran(*options, "--root", str(root), "/program", "walk", "/", "9").split("\n")
             check(got[0] == got[1] and int(got[0].split()[0]) > 6000 and got[2] == "memory had", f"{got}")
+
+
+def pressure(memory, mib, cpus, kernel=None, seconds=3):
+    """Everything that wants memory at once: the cache gives way, and nobody is killed or refused as long as the rest fits."""
+    with scratch() as directory:
+        root = pathlib.Path(directory, "root")
+        (root / "disk").mkdir(parents=True)
+        numbered(root, 24).rename(root / "changed")
+        numbered(root, 2 * memory)
+        for name, program in [("pressure", compiled("pressure", "glibc")), ("busybox", busybox())]:
+            (root / name).write_bytes(pathlib.Path(program).read_bytes())
+            (root / name).chmod(0o755)
+        disk = pathlib.Path(directory, "disk")
+        disk.write_bytes(b"")
+        os.truncate(disk, 64 << 20)
+        env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+        check(execute(["mke2fs", "-q", "-F", "-t", "ext4", str(disk)], env=env).status == 0, "mke2fs")
+        script = f"/busybox mount -t ext4 /dev/vdb /disk && /pressure /numbered /changed /disk {mib} {seconds} && /busybox umount /disk"
+        options = ["-m", f"{memory}M", "--cpus", str(cpus), *(["--kernel", str(kernel)] if kernel else [])]
+        done = knarr(*options, "--root", str(root), "--disk", str(disk), "/busybox", "sh", "-c", script, timeout=120)
+        said = (done.stdout + done.stderr).decode("utf-8", "replace")
+        check(done.status == 0 and said == "done\n", f"status {done.status}: {said[-1500:]}")
+        check(execute(["e2fsck", "-fn", str(disk)], env=env).status == 0, "the disk is damaged")
+
+
+for count in [1, 2, 4]:
+    test(f"pagecache/pressure-{count}cpus")(lambda count=count: pressure(48, 16, count))
+
+
+@test("pagecache/pressure/checked")
+def pressure_checked():
+    pressure(64, 16, 2, checked.kernel())

@@ -249,6 +249,7 @@ void erofs_case_fuzz(const unsigned char *data, size_t size) {
 #define WEAK __attribute__((weak))
 WEAK uint64_t page_total(void) { return FAKE_PAGES; }
 WEAK uint64_t page_free_count(void) { return FAKE_PAGES - fake_pages_used; }
+WEAK bool page_block_free(unsigned order) { return true; }
 WEAK struct thread *thread_create_kernel(const char *name, void (*fn)(void *), void *arg) { return NULL; }
 WEAK void thread_start(struct thread *t) {}
 WEAK bool thread_signal_pending_slow(void) { return false; }

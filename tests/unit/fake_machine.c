@@ -80,6 +80,7 @@ void log_print(enum log_level level, const char *fmt, ...) {}
 bool oom_handle(const char *what) { return false; }
 uint64_t reclaim_low;
 void reclaim_wake(void) {}
+void reclaim_wake_for(unsigned order) {}
 bool reclaim_is_current(void) { return false; }
 bool reclaim_make_room_now(void) { return false; }
 
