@@ -138,7 +138,8 @@ void dentry_release(struct dentry *d) {
     }
 }
 
-struct dentry *dentry_find(struct dentry *dir, const char *name, size_t len, uint32_t hash) {
+static inline __attribute__((always_inline)) struct dentry *find(struct dentry *dir, const char *name, size_t len,
+                                                                  uint32_t hash) {
     struct dentry_children *c = load_acquire(&dir->children);
     if (!c)
         return NULL;
@@ -152,6 +153,10 @@ struct dentry *dentry_find(struct dentry *dir, const char *name, size_t len, uin
     }
     spin_unlock(&dir->lock);
     return d;
+}
+
+struct dentry *dentry_find(struct dentry *dir, const char *name, size_t len, uint32_t hash) {
+    return find(dir, name, len, hash);
 }
 
 void dentry_populate(struct dentry *dir, bool locked) {
@@ -210,7 +215,7 @@ static struct dentry *revalidate(struct dentry *dir, struct dentry *d, bool lock
 }
 
 int dentry_lookup(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked, struct dentry **out) {
-    struct dentry *d = dentry_find(dir, name, len, hash);
+    struct dentry *d = find(dir, name, len, hash);
     if (unlikely(!d && (dir->flags & DENTRY_LAZY))) { // what somebody has made already does not need all the others
         dentry_populate(dir, locked);
         d = dentry_find(dir, name, len, hash);

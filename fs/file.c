@@ -21,11 +21,9 @@ struct file *file_alloc(const struct file_ops *ops, struct inode *inode, unsigne
     f->ops = ops;
     f->refs = 1;
     f->flags = flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
-    f->stream = false;
-    unsigned access = flags & O_ACCMODE;
-    f->readable = access == O_RDONLY || access == O_RDWR;
-    f->writable = access == O_WRONLY || access == O_RDWR;
-    f->path_only = f->lock_position = f->watched = f->has_lock = f->counts_write = false;
+    unsigned rights = (flags + 1) & O_ACCMODE; // bit 0: to read, bit 1: to write; O_ACCMODE itself: neither
+    f->access = (rights & 1) * FILE_READABLE | (rights >> 1) * FILE_WRITABLE;
+    f->path_only = f->counts_write = f->has_lock = false;
     f->advice = 0;
     f->write_errors = unlikely(inode->cache != NULL) ? page_cache_sample_error(inode->cache) : 0;
     f->position = 0;
@@ -88,7 +86,7 @@ static int64_t read_otherwise(struct file *f, struct uio *u, uint64_t *pos) {
     if (f->stream)
         n = pos ? -ESPIPE : f->ops->read(f, u, NULL);
     else if (pos)
-        n = (int64_t)*pos < 0 ? -EINVAL : f->ops->read(f, u, pos);
+        n = (int64_t)(*pos | (*pos + u->left)) < 0 ? -EINVAL : f->ops->read(f, u, pos);
     else
         n = read_locked(f, u);
     if (n > 0)
@@ -100,7 +98,7 @@ int64_t file_read(struct file *f, struct uio *u, uint64_t *pos) {
     const uint32_t bits = FILE_READABLE | FILE_STREAM | FILE_WATCHED;
     if (likely((f->access & bits) == FILE_READABLE && f->ops->read)) {
         if (pos)
-            return (int64_t)*pos < 0 ? -EINVAL : f->ops->read(f, u, pos);
+            return (int64_t)(*pos | (*pos + u->left)) < 0 ? -EINVAL : f->ops->read(f, u, pos);
         if (!(f->access & FILE_LOCK) || !position_shared(f))
             return f->ops->read(f, u, &f->position);
         return read_locked(f, u);
@@ -124,7 +122,7 @@ static int64_t write_otherwise(struct file *f, struct uio *u, uint64_t *pos) {
     if (f->stream)
         n = pos ? -ESPIPE : f->ops->write(f, u, NULL);
     else if (pos)
-        n = (int64_t)*pos < 0 ? -EINVAL : f->ops->write(f, u, pos);
+        n = (int64_t)(*pos | (*pos + u->left)) < 0 ? -EINVAL : f->ops->write(f, u, pos);
     else
         n = write_locked(f, u);
     if (n > 0)
@@ -137,7 +135,7 @@ int64_t file_write(struct file *f, struct uio *u, uint64_t *pos) {
     const uint32_t bits = FILE_WRITABLE | FILE_STREAM | FILE_WATCHED;
     if (likely((f->access & bits) == FILE_WRITABLE && f->ops->write)) {
         if (pos)
-            return (int64_t)*pos < 0 ? -EINVAL : f->ops->write(f, u, pos);
+            return (int64_t)(*pos | (*pos + u->left)) < 0 ? -EINVAL : f->ops->write(f, u, pos);
         if (!(f->access & FILE_LOCK) || !position_shared(f))
             return f->ops->write(f, u, &f->position);
         return write_locked(f, u);

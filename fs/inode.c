@@ -143,7 +143,8 @@ int permission_sticky(struct inode *dir, struct inode *victim) {
 
 // --- Attributes ---
 
-void vfs_stat_inode(struct inode *inode, struct vfs_stat *out) {
+// All but what is known of the mount.
+static inline void stat_inode(struct inode *inode, struct vfs_stat *out) {
     if (unlikely(inode->ops->update != NULL))
         inode->ops->update(inode);
     out->dev = inode->sb->dev;
@@ -160,14 +161,19 @@ void vfs_stat_inode(struct inode *inode, struct vfs_stat *out) {
     out->mtime = inode->mtime;
     out->ctime = inode->ctime;
     out->btime = inode->btime;
+}
+
+void vfs_stat_inode(struct inode *inode, struct vfs_stat *out) {
+    stat_inode(inode, out);
     out->mount_id = 0;
     out->mount_root = false;
 }
 
 void vfs_stat_path(const struct path *p, struct vfs_stat *out) {
-    vfs_stat_inode(p->dentry->inode, out);
-    out->mount_id = (uint32_t)p->mount->id;
-    out->mount_root = p->dentry == p->mount->root;
+    stat_inode(p->dentry->inode, out);
+    const struct mount *m = p->mount;
+    out->mount_root = p->dentry == m->root;
+    out->mount_id = (uint32_t)m->id;
 }
 
 void vfs_stat_file(struct file *f, struct vfs_stat *out) {
