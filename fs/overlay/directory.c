@@ -80,6 +80,14 @@ static int overlay_iterate(struct file *f, struct dir_context *ctx) {
     return directory_iterate_table(f, ctx, OWN, is_own);
 }
 
+int overlay_shows_nothing_below(struct dentry *dir) {
+    if (!tmpfs_of(dir->inode)->lower)
+        return 1;
+    struct merge m = {.ctx = {merge_entry, 0}, .dir = dir};
+    int err = merge_lower(&m);
+    return err < 0 ? err : !m.stopped;
+}
+
 int overlay_is_empty(struct dentry *dir) {
     bool own = false;
     if (dir->children) {
@@ -94,11 +102,7 @@ int overlay_is_empty(struct dentry *dir) {
         }
         spin_unlock(&dir->lock);
     }
-    if (own || !tmpfs_of(dir->inode)->lower)
-        return !own;
-    struct merge m = {.ctx = {merge_entry, 0}, .dir = dir};
-    int err = merge_lower(&m);
-    return err < 0 ? err : !m.stopped;
+    return own ? 0 : overlay_shows_nothing_below(dir);
 }
 
 const struct file_ops overlay_directory_file_ops = {

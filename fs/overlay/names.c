@@ -7,6 +7,8 @@
 #include "kernel/string.h"
 #include <linux/fs.h>
 
+#define EMPTY_SIZE 64 // bytes that an empty directory may have, where directories are as large as what is in them
+
 // A directory has one entry. An image in which two names lead to one directory, or a name to a directory above, must not get further.
 static bool has_entry(struct inode *dir) {
     bool found = false;
@@ -18,13 +20,24 @@ static bool has_entry(struct inode *dir) {
     return found;
 }
 
+// Nothing shows of the lower directory (/tmp of an image): all names are in the table, and nobody need ask it again. Those who might
+// change it are asked always; the size spares the others a look that is in vain.
+static void look_whether_complete(struct dentry *dir, const struct inode *lower) {
+    if ((lower->sb->flags & SB_RDONLY) && lower->size <= EMPTY_SIZE && overlay_shows_nothing_below(dir) == 1)
+        atomic_or(&dir->flags, DENTRY_COMPLETE);
+}
+
 static int overlay_lookup(struct inode *dir, struct dentry *d) {
     struct inode *lower = tmpfs_of(dir)->lower, *below;
     if (!lower)
         return 0;
     int err = lower_lookup(lower, d->name, d->name_len, d->hash, &below);
-    if (err < 0 || !below)
+    if (err < 0)
         return err;
+    if (!below) {
+        look_whether_complete(d->parent, lower);
+        return 0;
+    }
     struct inode *inode = overlay_inode(dir->sb, below);
     if (IS_ERR(inode))
         return PTR_ERR(inode);

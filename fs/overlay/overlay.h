@@ -44,6 +44,7 @@ extern const struct inode_ops overlay_directory_ops, overlay_inode_ops;
 extern const struct file_ops overlay_directory_file_ops, overlay_file_ops;
 extern const struct backing_ops overlay_backing_ops;
 int overlay_is_empty(struct dentry *dir); // the directory's inode is locked. 1, 0, or -errno
+int overlay_shows_nothing_below(struct dentry *dir); // the same without the entries of our own
 int overlay_truncate(struct inode *inode, uint64_t size);
 int overlay_set_attributes(struct inode *inode, const struct attributes *a);
 
