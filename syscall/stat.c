@@ -120,7 +120,7 @@ long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64
     if (err < 0)
         return err;
     struct statx st = {
-        .stx_mask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID,
+        .stx_mask = STATX_BASIC_STATS | (s.btime ? STATX_BTIME : 0) | STATX_MNT_ID,
         .stx_blksize = s.block_size,
         .stx_attributes = s.mount_root ? STATX_ATTR_MOUNT_ROOT : 0,
         .stx_attributes_mask = STATX_ATTR_MOUNT_ROOT,

@@ -143,7 +143,8 @@ static struct inode *make(struct superblock *sb, uint64_t nid, const struct slot
     inode->gid = x->gid;
     inode->size = x->size;
     inode->blocks = ALIGN_UP(x->size, 1UL << im->block_bits) >> SECTOR_SHIFT;
-    inode->atime = inode->mtime = inode->ctime = inode->btime = time_of(x);
+    inode->atime = inode->mtime = inode->ctime = time_of(x);
+    inode->btime = 0; // the format has none
     inode->maybe_capable = x->xattr_count != 0;
     set_kind(inode, x);
     return inode;
