@@ -167,7 +167,8 @@ static unsigned long take_options(char *options, bool *file) {
     unsigned long flags = 0;
     char *to = options;
     for (char *s = options, *next; s; s = next) {
-        next = strchr(s, ',');
+        bool name = strncmp(s, "file=", 5) == 0; // the last option: what follows is a name, commas and all
+        next = name ? NULL : strchr(s, ',');
         size_t len = next ? (size_t)(next - s) : strlen(s);
         next = next ? next + 1 : NULL;
         bool own = len == 0;
@@ -177,7 +178,7 @@ static unsigned long take_options(char *options, bool *file) {
                 own = true;
             }
         }
-        *file |= len > 5 && memcmp(s, "file=", 5) == 0;
+        *file |= name && len > 5;
         if (own)
             continue;
         if (to > options)

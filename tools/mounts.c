@@ -146,8 +146,15 @@ void mounts_add_disk(struct mounts *mounts, const char *word) {
         die(STATUS_FAILED, "--disk %s: %s: %s", word, source, strerror(errno));
     if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
         die(STATUS_FAILED, "--disk %s: neither a regular file nor a block device", word);
+    if (S_ISREG(status.st_mode) && status.st_size == 0)
+        die(STATUS_FAILED, "--disk %s: an empty file", word);
     if (access(mount->source, mount->read_only ? R_OK : R_OK | W_OK) != 0)
         die(STATUS_FAILED, "--disk %s: %s", word, strerror(errno));
+    for (const struct mount *other = mounts->item; other < mount; other++) {
+        if (other->kind == MOUNT_DISK && strcmp(other->source, mount->source) == 0 &&
+            !(other->read_only && mount->read_only))
+            die(STATUS_FAILED, "--disk %s: the same disk twice, and not read-only", word);
+    }
     free(source);
     free(directory);
     free(options);

@@ -108,14 +108,16 @@ static int create(const char *output) {
 
     if (stat(output, &status) == 0 && !S_ISREG(status.st_mode))
         die(STATUS_FAILED, "%s: not a regular file", output);
+    atexit(remove_unfinished);
+    for (const int *number = (const int[]){SIGHUP, SIGINT, SIGQUIT, SIGTERM, 0}; *number; number++) {
+        if (signal(*number, end_by_signal) == SIG_IGN)
+            signal(*number, SIG_IGN);
+    }
     int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
     if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
         mode_t mask = umask(0);
         umask(mask);
         unfinished = xasprintf("%s.XXXXXX", output);
-        atexit(remove_unfinished);
-        for (const int *number = (const int[]){SIGHUP, SIGINT, SIGTERM, 0}; *number; number++)
-            signal(*number, end_by_signal);
         fd = mkostemp(unfinished, O_CLOEXEC);
         if (fd >= 0)
             fchmod(fd, 0666 & ~mask);
@@ -132,11 +134,9 @@ static int create(const char *output) {
 static void finish(int fd, const char *output) {
     if (!unfinished) {
         char *self = xasprintf("/proc/self/fd/%d", fd);
-        char *name = xasprintf("%s.%ld", output, (long)getpid());
-        if (linkat(AT_FDCWD, self, AT_FDCWD, name, AT_SYMLINK_FOLLOW) != 0)
-            die(STATUS_FAILED, "%s: %s", name, strerror(errno));
-        unfinished = name;
-        atexit(remove_unfinished);
+        unfinished = xasprintf("%s.%ld", output, (long)getpid()); /* before the link: a signal may come in between */
+        if (linkat(AT_FDCWD, self, AT_FDCWD, unfinished, AT_SYMLINK_FOLLOW) != 0)
+            die(STATUS_FAILED, "%s: %s", unfinished, strerror(errno));
         free(self);
     }
     if (rename(unfinished, output) != 0 || close(fd) != 0)

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -380,13 +381,32 @@ static void finish_log(int milliseconds) {
     }
 }
 
+/* QEMU locks the files of its disks. The name of the one that another machine has, allocated, or NULL. */
+static char *locked_disk(void) {
+    static const char words[] = "Is another process using the image [";
+    const char *end = relay.log.kept + relay.log.length;
+    const char *name = memmem(relay.log.kept, relay.log.length, words, sizeof(words) - 1);
+
+    if (!name)
+        return NULL;
+    name += sizeof(words) - 1;
+    const char *close = memmem(name, (size_t)(end - name), "]?\n", 3);
+    return close ? xasprintf("%.*s", (int)(close - name), name) : NULL;
+}
+
 static void explain_end(int wait_status) {
-    if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) != SIGKILL)
+    char *locked = locked_disk();
+
+    relay.log.failed = !locked;
+    if (locked)
+        say("%s: in use by another machine", locked);
+    else if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) != SIGKILL)
         say("QEMU was killed by signal %d (%s)", WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
     else if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != 0)
         say("QEMU failed");
     else
         say("the machine stopped without an exit status of the program");
+    free(locked);
 }
 
 static bool is_file(int fd) {
@@ -421,7 +441,6 @@ int relay_run(struct qemu *qemu, const struct relay_options *options) {
         else
             wait_status = qemu_stop(qemu);
         explain_end(wait_status);
-        relay.log.failed = true;
         relay.status = STATUS_FAILED;
     }
     log_finish(&relay.log);

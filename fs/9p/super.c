@@ -1,5 +1,5 @@
 // mount -t 9p TAG DIR -o trans=virtio,version=9p2000.L,msize=N: options, the session, the root. Options as Linux' v9fs has them, and
-//     file=NAME   the root is this one file of the exported directory
+//     file=NAME   the root is this one file of the exported directory; the last option, as NAME may have commas
 // Whatever cache= says, reads and writes go to the server and only mappings are kept in memory: see docs/volumes.md.
 #include "fs/9p/internal.h"
 
@@ -99,7 +99,7 @@ static int parse_option(struct p9_options *o, const char *s, size_t len) {
 
 static int parse_options(struct p9_options *o, const char *text) {
     for (const char *s = text; s && *s;) {
-        const char *end = strchr(s, ',');
+        const char *end = strncmp(s, "file=", 5) == 0 ? NULL : strchr(s, ',');
         size_t len = end ? (size_t)(end - s) : strlen(s);
         int err = len ? parse_option(o, s, len) : 0;
         if (err < 0)

@@ -207,14 +207,33 @@ def wrong_words():
     with image.room() as work:
         fifo = f"{work}/fifo"
         os.mkfifo(fifo)
+        empty, disk = pathlib.Path(work, "empty"), pathlib.Path(work, "disk")
+        empty.touch()
+        disk.write_bytes(bytes(4096))
         for words, reason in [(["-v", "data:/data"], "by name"), (["--volume", "/data"], "HOST:GUEST"), (["-v", f"{work}:/"], "root itself"),
                               (["-v", f"{work}:/a/../b"], ".."), (["-v", f"{work}:/a:no"], "option"), (["-v", f"{fifo}:/a"], "regular"),
                               (["-v", f"{work}:/a", "--tmpfs", "/a/"], "already"), (["--tmpfs", "x"], "absolute"),
                               (["--tmpfs", "/x:size=many"], "size"), (["--disk", f"{work}/none"], "No such file"), (["--disk", work], "neither"),
+                              (["--disk", str(empty)], "empty"), (["--disk", str(disk), "--disk", f"{work}/./disk:/x"], "twice"),
                               (["--machine", "microvm", *(word for i in range(7) for word in ["-v", f"{work}:/v{i}"])], "too many")]:
             got = knarr(*words, "/bin/busybox")
             check(got.status == 125 and reason in got.stderr.decode() and got.stderr.count(b"\n") == 1, f"{words}: {got.status} {got.stderr!r}")
-        check(not os.path.exists("/a") and sorted(os.listdir(work)) == ["fifo"], "something was made")
+        check(not os.path.exists("/a") and sorted(os.listdir(work)) == ["disk", "empty", "fifo"], "something was made")
+
+
+@test("root/disk-in-use")
+def disk_in_use():
+    """A disk that another machine writes to: one line says so."""
+    with image.room() as work:
+        disk = pathlib.Path(work, "a disk, in use")
+        disk.write_bytes(bytes(4096))
+        first = subprocess.Popen([KNARR, "run", "--disk", disk, busybox(), "sh", "-c", "echo up; cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        check(first.stdout.readline() == b"up\n", "the first machine does not start")
+        for option in ["", ":ro"]:
+            got = knarr("--disk", f"{disk}{option}", busybox(), "true")
+            check(got.status == 125 and got.stderr.decode() == f"knarr: {disk}: in use by another machine\n", f"{got.status} {got.stderr!r}")
+        first.communicate()
+        check(first.returncode == 0, "the first machine fails")
 
 
 @test("root/disks-in-order")
