@@ -178,14 +178,15 @@ int ext4_blocks_alloc(struct ext4_handle *h, uint64_t goal, uint32_t *count, uns
 
 // --- Freeing ---
 
-static int pending_add(struct ext4_fs *fs, struct ext4_group *g, uint32_t first, uint32_t count) {
-    if (!g->pending && !(g->pending = kzalloc(fs->blocks_per_group / 8)))
-        return -ENOMEM;
+static bool pending_make(struct ext4_fs *fs, struct ext4_group *g) {
+    return g->pending || (g->pending = kzalloc(fs->blocks_per_group / 8));
+}
+
+static void pending_add(struct ext4_fs *fs, struct ext4_group *g, uint32_t first, uint32_t count) {
     for (uint32_t k = first; k < first + count; k++)
         bit_set(g->pending, k);
     g->pending_count += count;
     fs->pending += count;
-    return 0;
 }
 
 static int free_in_group(struct ext4_handle *h, uint32_t group, uint32_t first, uint32_t count) {
@@ -203,11 +204,12 @@ static int free_in_group(struct ext4_handle *h, uint32_t group, uint32_t first, 
         err = ext4_change(h, bitmap);
     if (err == 0)
         err = ext4_change(h, g.b);
+    if (err == 0 && !pending_make(fs, &fs->group[group]))
+        err = -ENOMEM;
     if (err == 0)
         err = ext4_note_freed(h, ext4_group_start(fs, group) + first, count);
-    if (err == 0)
-        err = pending_add(fs, &fs->group[group], first, count);
     if (err == 0) {
+        pending_add(fs, &fs->group[group], first, count);
         for (uint32_t k = first; k < first + count; k++)
             bit_clear(bitmap->data, k);
         ext4_group_set_free_blocks(fs, g.desc, ext4_group_free_blocks(fs, g.desc) + count);
@@ -226,19 +228,23 @@ int ext4_blocks_free(struct ext4_handle *h, uint64_t block, uint32_t count, bool
     if (!ext4_data_blocks_valid(fs, block, count))
         return ext4_corrupt(fs, "blocks %lu to %lu are freed and lie outside", block, block + count);
     int err = 0;
-    for (uint32_t k = 0; metadata && k < count && err == 0; k++)
+    bool part = false; // done: the rest may not fail, somebody still points to all of it
+    for (uint32_t k = 0; metadata && k < count && err == 0; k++) {
         err = ext4_revoke(h, block + k);
+        part |= err == 0;
+    }
     mutex_lock(&fs->alloc_lock);
     while (count && err == 0) {
         uint32_t group = (uint32_t)((block - fs->first_block) / fs->blocks_per_group);
         uint32_t first = (uint32_t)((block - fs->first_block) % fs->blocks_per_group);
         uint32_t n = MIN(count, fs->blocks_per_group - first);
         err = free_in_group(h, group, first, n);
+        part |= err == 0;
         block += n;
         count -= n;
     }
     mutex_unlock(&fs->alloc_lock);
-    return err;
+    return err < 0 && part ? ext4_corrupt(fs, "blocks could be freed in part only (error %d)", -err) : err;
 }
 
 void ext4_freed_done(struct ext4_fs *fs, struct ext4_transaction *t) {

@@ -163,8 +163,24 @@ static void write_commit(struct log_writer *w) {
     writer_flush(w);
 }
 
+// A transaction that is longer than was promised may not run over the log's oldest part.
+static bool fits(struct ext4_fs *fs, const struct ext4_transaction *t) {
+    const struct ext4_journal *j = &fs->journal;
+    uint32_t size = j->end - j->first, used = j->head >= j->tail ? j->head - j->tail : j->head + size - j->tail;
+    uint64_t blocks = t->count, revokes = t->revoke_count;
+    for (uint32_t k = 0; k < t->count; k++)
+        blocks -= t->items[k].forgotten;
+    // Descriptors end with the bounce memory, too.
+    blocks += blocks / (fs->block_size / 32) + blocks / ((EXT4_BOUNCE >> fs->block_shift) - 2) + 2;
+    return used + blocks + revokes / (fs->block_size / 8 - 3) + 2 < size;
+}
+
 static int write_log(struct ext4_fs *fs, struct ext4_transaction *t) {
     struct ext4_journal *j = &fs->journal;
+    if (!fits(fs, t)) {
+        log_err("ext4 (%s): a transaction of %u blocks does not fit into the journal", fs->dev->name, t->count);
+        return -EIO;
+    }
     struct log_writer w = {.fs = fs, .seq = t->seq, .at = j->head, .memory = j->bounce};
     write_revokes(&w, t);
     uint32_t last = t->count;

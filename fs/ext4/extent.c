@@ -441,7 +441,7 @@ static int cut(struct ext4_handle *h, struct ext4_inode *i, struct extent_path *
     struct ext4_extent *e = &extents(leaf->h)[leaf->at];
     uint32_t from = MAX(first, e->block), to = MIN(end, e->block + length(e));
     // One group or two at a time: the handle has promised no more.
-    uint32_t count = MIN(to - from, h->fs->blocks_per_group);
+    uint32_t count = MIN(to - from, S_ISREG(i->vfs.mode) ? h->fs->blocks_per_group : 512u); // revoked one by one
     if (from > e->block || count < to - from)
         from = to - count; // from its end
     uint64_t block = start_of(e) + (from - e->block);

@@ -126,15 +126,21 @@ int ext4_group_get(struct ext4_fs *fs, uint32_t group, struct ext4_group_ref *ou
     out->b = ext4_buffer_read(fs, descriptor_block(fs, n));
     if (IS_ERR(out->b))
         return (int)PTR_ERR(out->b);
-    if (unlikely(out->b->checked != EXT4_IS_GROUPS)) {
-        for (uint32_t g = first; g < MIN(first + fs->desc_per_block, fs->groups); g++) {
-            int err = check_descriptor(fs, g, (void *)(out->b->data + (g - first) * fs->desc_size));
-            if (err < 0) {
-                ext4_buffer_put(fs, out->b);
-                return err;
-            }
+    if (unlikely(load_acquire(&out->b->checked) != EXT4_IS_GROUPS)) {
+        // Nobody changes a descriptor before the check of its block: so not in the midst of it either.
+        int err = 0;
+        mutex_lock(&out->b->lock);
+        for (uint32_t g = first; out->b->checked != EXT4_IS_GROUPS && err == 0; g++) {
+            if (g < MIN(first + fs->desc_per_block, fs->groups))
+                err = check_descriptor(fs, g, (void *)(out->b->data + (g - first) * fs->desc_size));
+            else
+                store_release(&out->b->checked, EXT4_IS_GROUPS);
         }
-        out->b->checked = EXT4_IS_GROUPS;
+        mutex_unlock(&out->b->lock);
+        if (err < 0) {
+            ext4_buffer_put(fs, out->b);
+            return err;
+        }
     }
     out->group = group;
     out->desc = (void *)(out->b->data + (group - first) * fs->desc_size);

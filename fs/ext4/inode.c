@@ -489,18 +489,22 @@ static int delete (struct ext4_inode *i) {
         err = ext4_map_remove(i, 0, EXT4_BLOCK_END);
     if (err < 0 || (err = ext4_begin(&h, fs, 16)) < 0)
         return err;
-    if (i->xattr_block)
-        err = ext4_xattr_free_block(&h, i);
+    bool part = i->xattr_block;
+    if (part && (err = ext4_xattr_free_block(&h, i)) < 0)
+        part = false;
     if (err == 0)
         err = ext4_orphan_remove(&h, i);
     if (err == 0) {
         bool directory = S_ISDIR(i->vfs.mode);
+        part = true;
         i->next_orphan = (uint32_t)(inode_now() / NSEC_PER_SEC); // the time of deletion
         i->vfs.size = i->disk_size = 0;
         err = ext4_inode_write(&h, i);
         if (err == 0)
             err = ext4_inode_number_free(&h, (uint32_t)i->vfs.ino, directory);
     }
+    if (err < 0 && part) // may not be committed: its blocks are free, and it still has them
+        err = ext4_corrupt(fs, "inode %lu was freed half (error %d)", i->vfs.ino, -err);
     ext4_end(&h);
     return err;
 }

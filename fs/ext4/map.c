@@ -56,8 +56,8 @@ static uint64_t goal_for(struct ext4_inode *i, uint32_t at) {
     return ext4_goal(i);
 }
 
-int ext4_map_allocate(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, uint32_t count, bool unwritten,
-                      unsigned flags, struct ext4_map *out) {
+static int allocate(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, uint32_t count, bool unwritten,
+                    unsigned flags, struct ext4_map *out) {
     struct ext4_map m;
     int err = ext4_map_find_locked(i, at, count, &m);
     if (err < 0)
@@ -84,6 +84,14 @@ int ext4_map_allocate(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, 
     i->disk_blocks += (uint64_t)given << (EXT4_FS(i->vfs.sb)->block_shift - 9);
     *out = (struct ext4_map){block, given, unwritten};
     return 0;
+}
+
+int ext4_map_allocate(struct ext4_handle *h, struct ext4_inode *i, uint32_t at, uint32_t count, bool unwritten,
+                      unsigned flags, struct ext4_map *out) {
+    int err = allocate(h, i, at, count, unwritten, flags, out);
+    if (err < 0) // the tree may have grown before: what it grew by belongs to the inode
+        (void)ext4_inode_write(h, i);
+    return err;
 }
 
 int ext4_map_remove(struct ext4_inode *i, uint32_t first, uint32_t end) {

@@ -107,6 +107,11 @@ static int fill_link(struct ext4_handle *h, struct ext4_inode *i, const char *ta
     return err;
 }
 
+// Something failed after a part of the change was made: a power cut may not leave that part, so nothing is committed any more.
+static int half_done(struct inode *dir, int err) {
+    return ext4_corrupt(EXT4_FS(dir->sb), "a change in directory %lu failed half way (error %d)", dir->ino, -err);
+}
+
 struct creation {
     uint32_t mode;
     uint64_t rdev;
@@ -129,8 +134,8 @@ static struct inode *make(struct ext4_handle *h, struct inode *dir, const struct
         err = ext4_dir_add(h, ext4_i(dir), d->name, d->name_len, (uint32_t)inode->ino, inode->mode);
         if (err == 0 && S_ISDIR(c->mode))
             count_up(ext4_i(dir));
-        if (err == 0)
-            err = touch(h, dir);
+        if (err == 0 && (err = touch(h, dir)) < 0)
+            err = half_done(dir, err);
     }
     if (err < 0 || c->nameless) {
         inode->nlink = 0;
@@ -209,6 +214,8 @@ static int link_once(struct inode *dir, struct dentry *d, struct inode *target) 
         err = err < 0 ? err : e;
         e = touch(&h, dir);
         err = err < 0 ? err : e;
+        if (err < 0)
+            err = half_done(dir, err);
     }
     ext4_end(&h);
     return err;
@@ -268,12 +275,12 @@ static int remove_name(struct inode *dir, struct dentry *d) {
         err = ext4_dir_remove(&h, ext4_i(dir), &place);
         ext4_buffer_put(fs, place.b);
     }
-    if (err == 0)
-        err = drop_name(&h, d->inode);
     if (err == 0) {
+        err = drop_name(&h, d->inode);
         if (S_ISDIR(d->inode->mode))
             count_down(ext4_i(dir));
-        err = touch(&h, dir);
+        if (err < 0 || (err = touch(&h, dir)) < 0)
+            err = half_done(dir, err);
     }
     ext4_end(&h);
     return err;
@@ -339,7 +346,9 @@ static int exchange(struct ext4_handle *h, struct inode *from_dir, struct dentry
         to->inode->ctime = inode_now();
         err = ext4_inode_write(h, ext4_i(to->inode));
     }
-    return err < 0 ? err : finish_rename(h, from_dir, to_dir, from->inode);
+    if (err == 0)
+        err = finish_rename(h, from_dir, to_dir, from->inode);
+    return err < 0 ? half_done(to_dir, err) : 0;
 }
 
 static int move(struct ext4_handle *h, struct inode *from_dir, struct dentry *from, struct inode *to_dir,
@@ -369,7 +378,7 @@ static int move(struct ext4_handle *h, struct inode *from_dir, struct dentry *fr
     }
     if (err == 0)
         err = finish_rename(h, from_dir, to_dir, inode);
-    return err < 0 ? ext4_corrupt(fs, "a rename in directory %lu failed half way", to_dir->ino) : 0;
+    return err < 0 ? half_done(to_dir, err) : 0;
 }
 
 static int rename_once(struct inode *from_dir, struct dentry *from, struct inode *to_dir, struct dentry *to,

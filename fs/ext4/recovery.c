@@ -194,6 +194,8 @@ static int one_pass(struct recovery *r, enum pass pass) {
 static int make_table(struct recovery *r) {
     if (!r->revokes)
         return 0;
+    if (r->revokes > 1u << 20)
+        return -ENOMEM;
     uint32_t size = 64;
     while (size < 2 * r->revokes)
         size *= 2;

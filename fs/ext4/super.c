@@ -179,6 +179,10 @@ static int check_geometry(struct ext4_fs *fs, const struct ext4_disk_super *s) {
     if (DIV_ROUND_UP(fs->groups, fs->desc_per_block) + s->reserved_gdt_blocks + 1u >= fs->blocks_per_group &&
         !(fs->incompat & INCOMPAT_META_BG))
         return bad_super(fs, "descriptors");
+    if ((fs->incompat & INCOMPAT_META_BG) &&
+        (s->first_meta_bg > DIV_ROUND_UP(fs->groups, fs->desc_per_block) ||
+         s->first_meta_bg + s->reserved_gdt_blocks + 1u >= fs->blocks_per_group))
+        return bad_super(fs, "first meta group");
     return 0;
 }
 

@@ -82,8 +82,11 @@ static struct ext4_buffer *read_block(struct ext4_inode *i) {
     if (IS_ERR(b))
         return b;
     const struct ext4_xattr_header *h = (const struct ext4_xattr_header *)b->data;
-    if (h->magic != EXT4_XATTR_MAGIC || h->blocks != 1 || h->refcount == 0 ||
-        (fs->csum && h->checksum != block_sum(fs, b))) {
+    mutex_lock(&fs->xattr_lock); // another inode may just give it up
+    bool good = h->magic == EXT4_XATTR_MAGIC && h->blocks == 1 && h->refcount != 0 &&
+                (!fs->csum || h->checksum == block_sum(fs, b));
+    mutex_unlock(&fs->xattr_lock);
+    if (!good) {
         ext4_buffer_put(fs, b);
         return ERR_PTR(ext4_corrupt(fs, "inode %lu: its block of attributes is damaged", i->vfs.ino));
     }
