@@ -68,7 +68,9 @@ static struct ext4_transaction *transaction_new(struct ext4_fs *fs) {
 // Joins the running transaction when it takes so many more blocks. lock held.
 static bool join(struct ext4_fs *fs, struct ext4_handle *h) {
     struct ext4_transaction *t = fs->journal.running;
-    if (!t || t->locked || (t->handles + t->count && t->count + t->credits + h->credits > fs->journal.max))
+    uint32_t revokes = t ? t->revoke_count / (fs->block_size / 8 - 3) : 0; // blocks of the log for them
+    if (!t || t->locked ||
+        (t->handles + t->count + revokes && t->count + revokes + t->credits + h->credits > fs->journal.max))
         return false;
     t->handles++;
     t->credits += h->credits;
