@@ -86,7 +86,7 @@ static int64_t read_otherwise(struct file *f, struct uio *u, uint64_t *pos) {
     if (f->stream)
         n = pos ? -ESPIPE : f->ops->read(f, u, NULL);
     else if (pos)
-        n = (int64_t)(*pos | (*pos + u->left)) < 0 ? -EINVAL : f->ops->read(f, u, pos);
+        n = (int64_t)*pos < 0 ? -EINVAL : f->ops->read(f, u, pos);
     else
         n = read_locked(f, u);
     if (n > 0)
@@ -98,7 +98,7 @@ int64_t file_read(struct file *f, struct uio *u, uint64_t *pos) {
     const uint32_t bits = FILE_READABLE | FILE_STREAM | FILE_WATCHED;
     if (likely((f->access & bits) == FILE_READABLE && f->ops->read)) {
         if (pos)
-            return (int64_t)(*pos | (*pos + u->left)) < 0 ? -EINVAL : f->ops->read(f, u, pos);
+            return (int64_t)*pos < 0 ? -EINVAL : f->ops->read(f, u, pos);
         if (!(f->access & FILE_LOCK) || !position_shared(f))
             return f->ops->read(f, u, &f->position);
         return read_locked(f, u);
@@ -122,7 +122,7 @@ static int64_t write_otherwise(struct file *f, struct uio *u, uint64_t *pos) {
     if (f->stream)
         n = pos ? -ESPIPE : f->ops->write(f, u, NULL);
     else if (pos)
-        n = (int64_t)(*pos | (*pos + u->left)) < 0 ? -EINVAL : f->ops->write(f, u, pos);
+        n = (int64_t)*pos < 0 ? -EINVAL : f->ops->write(f, u, pos);
     else
         n = write_locked(f, u);
     if (n > 0)
@@ -135,7 +135,7 @@ int64_t file_write(struct file *f, struct uio *u, uint64_t *pos) {
     const uint32_t bits = FILE_WRITABLE | FILE_STREAM | FILE_WATCHED;
     if (likely((f->access & bits) == FILE_WRITABLE && f->ops->write)) {
         if (pos)
-            return (int64_t)(*pos | (*pos + u->left)) < 0 ? -EINVAL : f->ops->write(f, u, pos);
+            return (int64_t)*pos < 0 ? -EINVAL : f->ops->write(f, u, pos);
         if (!(f->access & FILE_LOCK) || !position_shared(f))
             return f->ops->write(f, u, &f->position);
         return write_locked(f, u);

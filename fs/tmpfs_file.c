@@ -276,6 +276,26 @@ static int punch_hole(struct tmpfs_inode *t, uint64_t offset, uint64_t end) {
     return 0;
 }
 
+static bool make_page(struct tmpfs_inode *t, uint64_t index, bool *new) {
+    struct page *p = tmpfs_find_page(t, index);
+    *new = !p;
+    if (!p)
+        p = get_page(t, index);
+    if (p)
+        page_unref(p);
+    return p;
+}
+
+// Of an allocation that failed; what somebody uses through a mapping by now stays.
+static void unmake_page(struct tmpfs_inode *t, uint64_t index) {
+    spin_lock(&t->inode.spin);
+    struct page *p = pagetree_get(&t->pages, index);
+    bool unused = p && load_acquire(&p->refs) == 1;
+    spin_unlock(&t->inode.spin);
+    if (unused)
+        tmpfs_drop_pages(t, index, index + 1);
+}
+
 static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uint64_t end) {
     struct inode *inode = &t->inode;
     if (mode & FALLOC_FL_PUNCH_HOLE)
@@ -287,13 +307,24 @@ static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uin
     page_stats(&ps);
     if (last - first > ps.total)
         return -ENOSPC;
-    for (uint64_t i = first; i < last; i++) {
-        struct page *p = get_page(t, i);
-        if (!p)
-            return -ENOSPC;
-        page_unref(p);
+    uint8_t *made = kzalloc((last - first) / 8 + 1);
+    if (!made)
+        return -ENOSPC;
+    uint64_t i = first;
+    for (bool new; i < last && make_page(t, i, &new); i++) {
+        if (new)
+            made[(i - first) / 8] |= (uint8_t)(1u << (i - first) % 8);
         sched_point();
     }
+    bool failed = i < last;
+    while (failed && i-- > first) {
+        if (made[(i - first) / 8] >> (i - first) % 8 & 1)
+            unmake_page(t, i);
+        sched_point();
+    }
+    kfree(made);
+    if (failed)
+        return -ENOSPC;
     if (end > inode->size && !(mode & FALLOC_FL_KEEP_SIZE))
         WRITE_ONCE(inode->size, end);
     return 0;

@@ -83,7 +83,7 @@ FAST_CALL long sys_write(uint64_t fd, uint64_t buf, uint64_t count) {
 }
 
 FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset) {
-    if (unlikely((int64_t)offset < 0))
+    if (unlikely((int64_t)(offset | (offset + count)) < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM | FILE_WATCHED)) == FILE_READABLE &&
@@ -96,7 +96,7 @@ FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t o
 }
 
 FAST_CALL long sys_pwrite64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset) {
-    if (unlikely((int64_t)offset < 0))
+    if (unlikely((int64_t)(offset | (offset + count)) < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM | FILE_WATCHED)) == FILE_WRITABLE &&
@@ -172,7 +172,8 @@ static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos,
     struct vectors v;
     long n = !(write ? f->writable : f->readable) ? -EBADF : vectors_get(&v, addr, count);
     if (n == 0) {
-        n = flags ? vector_flags(f, &v.uio, pos, flags, write) : 0;
+        n = pos && !f->stream && (int64_t)(*pos + v.uio.left) < 0 ? -EINVAL : 0;
+        n = n == 0 && flags ? vector_flags(f, &v.uio, pos, flags, write) : n;
         if (n == 0) {
             n = write ? file_write(f, &v.uio, pos) : file_read(f, &v.uio, pos);
             if (write && (flags & (RWF_DSYNC | RWF_SYNC)))

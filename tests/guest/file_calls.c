@@ -369,6 +369,13 @@ static void far_away(void)
     SHOW(lseek(fd, 5ul << 30, SEEK_HOLE));
     SHOW(lseek(fd, (5ul << 30) + 1, SEEK_DATA));
     SHOW(lseek(fd, -1, SEEK_DATA));
+    const off_t most = 0x7fffffffffffffff;
+    struct iovec v = {buf, 10};
+    SHOW(pread(fd, buf, 1, most));
+    SHOW(pread(fd, buf, 10, most - 5));
+    SHOW(pwrite(fd, buf, 10, most - 5));
+    SHOW(preadv(fd, &v, 1, most - 5));
+    SHOW(pwritev(fd, &v, 1, most - 5));
     SHOW(ftruncate(fd, 0x7ffffffffffff000));
     SHOW(lseek(fd, 0, SEEK_END));
     SHOW(lseek(fd, 0x1000, SEEK_END));
