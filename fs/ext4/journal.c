@@ -4,6 +4,7 @@
 // A transaction begins only when the log has room for the longest one behind what is being written; so a commit never waits for room.
 // Locks: ext4_fs.lock (spin) for all that is reached from struct ext4_journal; commit_lock for committing and checkpoints.
 #include "fs/ext4/ext4.h"
+#include "kernel/memory/reclaim.h"
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
@@ -171,7 +172,7 @@ static int grow(struct ext4_fs *fs, void **array, uint32_t *capacity, const uint
 static int freeze(struct ext4_fs *fs, struct ext4_buffer *b) {
     while (b->committing && !b->committing->copied && !b->committing->frozen && !b->committing->forgotten) {
         spin_unlock(&fs->lock);
-        uint8_t *copy = kmalloc(fs->block_size);
+        uint8_t *copy = reclaim_kmalloc(fs->block_size);
         spin_lock(&fs->lock);
         if (!copy)
             return -ENOMEM;
