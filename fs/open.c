@@ -69,19 +69,20 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
     } else {
         f = open_special(inode, flags);
     }
-    if (!IS_ERR(f) && !f->path.dentry) {
+    if (IS_ERR(f))
+        return f;
+    if (!f->path.dentry) {
         f->path = *p;
         path_ref(p);
     }
-    if (!IS_ERR(f) && unlikely(f->ops->open != NULL)) {
+    if (unlikely(f->ops->open != NULL)) {
         int err = f->ops->open(f);
         if (err < 0) {
             file_unref(f);
             return ERR_PTR(err);
         }
     }
-    if (!IS_ERR(f))
-        inotify_opened(f);
+    inotify_opened(f);
     return f;
 }
 
