@@ -339,8 +339,9 @@ static bool busy(const struct mount *m) {
     struct mount *other;
     list_for_each (other, &mounts, link)
         same += other->sb == m->sb;
-    uint32_t others = m->sb->flags & SB_BELOW ? 1 : 0;
-    return READ_ONCE(m->refs) > 2 || (same == 1 && READ_ONCE(m->sb->refs) > 1 + others);
+    // One below an overlay stays for that: mappings of its files (programs that run from the overlay) are no reason.
+    bool last = same == 1 && !(m->sb->flags & SB_BELOW);
+    return READ_ONCE(m->refs) > 2 || (last && READ_ONCE(m->sb->refs) > 1);
 }
 
 static bool is_own_root(const struct mount *m) {
