@@ -74,11 +74,13 @@ static int store_vector(struct string_store *s, uaddr_t src, char ***vector, uns
         if (!string)
             break;
         if (n + 1 == capacity) {
-            capacity *= 2;
-            v = krealloc(v, capacity * sizeof(*v));
-            if (!v)
+            char **more = reclaim_kmalloc(2 * capacity * sizeof(*v));
+            if (!more)
                 return -ENOMEM;
-            *vector = v;
+            memcpy(more, v, capacity * sizeof(*v));
+            kfree(v);
+            *vector = v = more;
+            capacity *= 2;
         }
         v[n] = store_string(s, string);
         if (IS_ERR(v[n]))

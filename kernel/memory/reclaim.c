@@ -13,7 +13,8 @@
 #define PAUSE (100 * NSEC_PER_MSEC) // of the thread, when there is nothing to be had
 #define HOPELESS 8                  // looks without any progress: there is no hope
 #define LOOK_AGAIN (20 * NSEC_PER_MSEC)
-#define BLOCK_ORDER 3      // of blocks that the thread sees to: a slab's
+#define BLOCK_ORDER 5      // of blocks that the thread sees to: a slab's, the arguments of a program
+#define SHORT_ORDER 3      // the largest of fork's
 #define BLOCK_ROUNDS 16    // in vain, before it gives up
 #define TRIES 8
 
@@ -191,7 +192,7 @@ void *reclaim_kmalloc(size_t size) {
 }
 
 bool reclaim_is_short(void) {
-    return page_free_count() < READ_ONCE(reclaim_high) || !page_block_free(BLOCK_ORDER);
+    return page_free_count() < READ_ONCE(reclaim_high) || !page_block_free(SHORT_ORDER);
 }
 
 bool reclaim_again(unsigned *tries) {

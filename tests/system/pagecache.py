@@ -5,6 +5,7 @@ import pathlib
 import struct
 
 import checked
+import containers
 from harness import busybox, check, compiled, execute, knarr, scratch, tail, test
 
 PAGE = 4096
@@ -132,3 +133,21 @@ for count in [1, 2, 4]:
 @test("pagecache/pressure/checked")
 def pressure_checked():
     pressure(64, 16, 2, checked.kernel())
+
+
+@test("pagecache/walkers")
+def walkers():
+    """Several read all of an image that is larger than memory, with long argument lists: each reads the same, and no fork or exec is
+    refused."""
+    with scratch() as directory:
+        root = pathlib.Path(directory, "root")
+        containers.applets(root)
+        for i in range(40):
+            (root / "tree" / str(i)).mkdir(parents=True)
+            for j in range(60):
+                (root / "tree" / str(i) / f"a file whose name is long enough, number {j}").write_bytes(bytes([i + j]) * (9000 + 400 * j))
+        script = ("for w in 1 2 3 4; do ( for r in 1 2; do find /tree -type f -print0 | xargs -0 cat | md5sum; done >/tmp/$w 2>&1 ) & done; wait; "
+                  "cat /tmp/[1-4] | sort | uniq -c")
+        for cpus in ["1", "4"]:
+            got = ran("--root", root, "-m", "28M", "--cpus", cpus, "sh", "-c", script)
+            check(len(got.splitlines()) == 1 and got.split()[0] == "8", got)
