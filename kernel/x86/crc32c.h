@@ -18,9 +18,10 @@ static inline uint32_t crc32c_processor(uint32_t crc, const void *data, size_t n
     const uint8_t *p = data;
     uint64_t wide = crc;
     for (; n >= 32; n -= 32, p += 32)
-        __asm__("crc32q %1, %0; crc32q 8+%1, %0; crc32q 16+%1, %0; crc32q 24+%1, %0"
+        __asm__("crc32q %1, %0; crc32q %2, %0; crc32q %3, %0; crc32q %4, %0"
                 : "+r"(wide)
-                : "o"(*(const struct { uint64_t w[4]; } *)p));
+                : "m"(*(const uint64_t *)p), "m"(*(const uint64_t *)(p + 8)), "m"(*(const uint64_t *)(p + 16)),
+                  "m"(*(const uint64_t *)(p + 24)));
     for (; n >= 8; n -= 8, p += 8)
         __asm__("crc32q %1, %0" : "+r"(wide) : "m"(*(const uint64_t *)p));
     crc = (uint32_t)wide;
