@@ -14,7 +14,7 @@
 static volatile int marker = 12345;
 static char memory[1 << 20];
 static char *volatile forgotten;
-static pthread_barrier_t barrier;
+static volatile int there; // threads that are where gdb is to find them
 
 __attribute__((noinline)) static void third(int *p)
 {
@@ -34,20 +34,20 @@ __attribute__((noinline)) static void first(void)
 
 __attribute__((noinline)) static void wait_here(void)
 {
+    __atomic_add_fetch(&there, 1, __ATOMIC_SEQ_CST);
     for (;;)
         pause();
 }
 
 static void *waiter(void *arg)
 {
-    pthread_barrier_wait(&barrier);
     wait_here();
     return arg;
 }
 
 static void *spinner(void *arg)
 {
-    pthread_barrier_wait(&barrier);
+    __atomic_add_fetch(&there, 1, __ATOMIC_SEQ_CST);
     for (;;)
         marker = marker;
     return arg;
@@ -56,7 +56,6 @@ static void *spinner(void *arg)
 static void crash_with_threads(void)
 {
     pthread_t t;
-    pthread_barrier_init(&barrier, NULL, 4);
     strcpy(memory + 500000, "a text in memory");
     forgotten = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     strcpy(forgotten, "a secret");
@@ -64,7 +63,8 @@ static void crash_with_threads(void)
     pthread_create(&t, NULL, waiter, NULL);
     pthread_create(&t, NULL, waiter, NULL);
     pthread_create(&t, NULL, spinner, NULL);
-    pthread_barrier_wait(&barrier);
+    while (there < 3)
+        usleep(1000);
     first();
 }
 
