@@ -286,7 +286,6 @@ static void race(void)
         int status;
         if (pid == 0) {
             pthread_t t;
-            pthread_barrier_init(&barrier, NULL, 1);
             for (int i = 0; i < 6; i++)
                 pthread_create(&t, NULL, kinds[noise(&state) % 9], (void *)(long)(noise(&state) % 3000));
             pthread_create(&t, NULL, crashes, (void *)3000L);
