@@ -1,0 +1,76 @@
+// lwIP's port: one lock around the stack, its clock, its memory, and the way from and to the devices.
+//
+// Every call into lwIP, and every field of an lwIP structure, is under the core lock, and so are lwIP's callbacks. It is a spinlock that
+// no interrupt handler takes: what holds it never sleeps, never copies from or to the application, and is short (one packet, one
+// system call's worth of segments). Frames come in by deferred work (kernel/threads/deferred.h).
+//
+// Lock order: core lock > socket.lock > wait queues. Nobody takes the core lock while he holds a socket.lock.
+#ifndef NET_LWIP_CORE_H
+#define NET_LWIP_CORE_H
+
+#include "kernel/netdev.h"
+#include "kernel/types.h"
+#include "lwip/ip_addr.h"
+#include "lwip/netif.h"
+
+struct tcp_pcb;
+
+// Starts lwIP with the loopback interface when it has not been: the first socket of AF_INET or a device does. Any thread. 0 or -ENOMEM.
+int net_start(void);
+void net_lock(void);
+void net_unlock(void); // also tells the devices of what was queued for them
+// For waits: looks whether a device has something, at the price of a few instructions when none has. No lock held.
+void net_poll(void);
+
+int net_errno(err_t err); // ERR_OK: 0, else -errno
+
+// --- Interfaces: lo is 1, eth0 is 2, ... ---
+struct net_interface {
+    struct netif netif;        // lwIP's: addresses, flags
+    struct net_device *device; // NULL: loopback
+    char name[16];
+    int index;
+    uint32_t mtu;              // lwIP's own may differ while it sends large segments
+    bool up;                   // as the administrator wants it (IFF_UP)
+    enum { NET_STATIC, NET_DHCP } how;
+    struct net_statistics statistics; // loopback's own
+};
+// Under the core lock. NULL starts; NULL: no more.
+struct net_interface *net_interface_next(struct net_interface *i);
+struct net_interface *net_interface_find(int index);           // NULL: none
+struct net_interface *net_interface_find_name(const char *name);
+const struct net_statistics *net_interface_statistics(const struct net_interface *i);
+static inline struct net_interface *netif_interface(struct netif *n) { return container_of(n, struct net_interface, netif); }
+
+// The machine's routes, as the tables of lwIP imply them (addresses of interfaces, default gateways) and as they were added.
+struct net_route {
+    ip_addr_t destination; // all zero: default
+    unsigned prefix;       // bits
+    ip_addr_t gateway;     // any: none, it is a link route
+    struct net_interface *interface;
+    ip_addr_t source;      // preferred; any: none
+    unsigned metric;
+};
+// Calls fn for each; true ends it. Under the core lock.
+void net_route_each(bool (*fn)(void *ctx, const struct net_route *r), void *ctx);
+bool net_address_is_local(const ip_addr_t *a); // of some interface, or loopback (127/8, ::1). Under the core lock
+// The interface and source address that a packet to `to` would use; false: no route. bound: interface index or 0. Under the core lock.
+bool net_route_find(const ip_addr_t *to, int bound, struct net_interface **interface, ip_addr_t *source);
+
+// --- TCP's connections in buckets ---
+// lwIP keeps its connections in one list that it searches from the front. Here the list that lwIP sees is one of many, chosen by the
+// connection's addresses and ports before lwIP is called (net/lwip/tcp_buckets.c). Every call into lwIP's TCP with a connection that has a
+// peer is between these two; so is tcp_connect, after the local port is chosen (bound) and with the addresses of the new connection.
+void tcp_bucket_enter(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote, uint16_t remote_port);
+void tcp_bucket_enter_pcb(const struct tcp_pcb *pcb);
+void tcp_bucket_leave(void);
+// Visits every connection (not listening ones): fn returns true to end. Under the core lock, for /proc/net/tcp and netlink.
+void tcp_bucket_each(bool (*fn)(void *ctx, struct tcp_pcb *pcb), void *ctx);
+void tcp_bucket_timer(void); // lwIP's tcp_tmr for all of them
+
+// tcp_write of n bytes at `data`, in pages whose contents stay until they are acknowledged: by reference, in segments larger than the
+// MSS where the device cuts them itself. In the bucket. err_t of tcp_write.
+err_t net_tcp_write(struct tcp_pcb *pcb, const void *data, size_t n, uint8_t flags);
+err_t net_tcp_output(struct tcp_pcb *pcb); // tcp_output for such segments
+
+#endif
