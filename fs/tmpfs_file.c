@@ -2,10 +2,10 @@
 // Locks: inode.lock is held by writers, truncate and fallocate, never by page faults (a write may fault on a mapping of the
 // same file); inode.spin protects the tree of pages. So a fault may add a page while a write goes on, and whoever wants to add
 // one must be ready to find it there.
+#include "fs/limit.h"
 #include "fs/tmpfs.h"
 #include "kernel/log.h"
 #include "kernel/memory/reclaim.h"
-#include "kernel/process/signal.h"
 #include "kernel/string.h"
 #include <linux/falloc.h>
 #include <linux/fs.h>
@@ -181,15 +181,7 @@ static int64_t check_write(struct tmpfs_inode *t, uint64_t at, size_t n) {
         return -EPERM;
     if (unlikely((t->seals & F_SEAL_GROW) && at + n > t->inode.size))
         return -EPERM;
-    struct process *p = process_current();
-    uint64_t limit = p == &kernel_process ? ~0UL : p->limits[RLIMIT_FSIZE].rlim_cur;
-    limit = MIN(limit, (uint64_t)INT64_MAX);
-    if (unlikely(at >= limit)) {
-        if (limit < INT64_MAX)
-            signal_send_self(SIGXFSZ);
-        return -EFBIG;
-    }
-    return MIN(n, limit - at);
+    return file_write_limit(at, n);
 }
 
 static inline __attribute__((always_inline)) int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos,

@@ -3,7 +3,7 @@
 // Memory for requests lies in physically contiguous pieces of up to 128 KiB, or smaller ones when there are none.
 #include "fs/9p/internal.h"
 
-#include "kernel/process/signal.h"
+#include "fs/limit.h"
 #include "kernel/string.h"
 
 #define IN_FLIGHT 4
@@ -234,19 +234,6 @@ static int64_t write_some(struct p9_fid *fid, struct inode *inode, struct uio *u
     return total || err == 0 ? total : err;
 }
 
-// How much may be written there by the limit of the process. -EFBIG
-static int64_t check_limit(uint64_t at, size_t n) {
-    const struct process *p = process_current();
-    uint64_t limit = p == &kernel_process ? ~0ul : p->limits[RLIMIT_FSIZE].rlim_cur;
-    limit = MIN(limit, (uint64_t)INT64_MAX);
-    if (unlikely(at >= limit)) {
-        if (limit < INT64_MAX)
-            signal_send_self(SIGXFSZ);
-        return -EFBIG;
-    }
-    return (int64_t)MIN(n, limit - at);
-}
-
 static int64_t write_locked(struct file *f, struct p9_fid *fid, struct uio *u, uint64_t *pos) {
     struct inode *inode = f->inode;
     struct p9_inode *p = p9_inode_of(inode);
@@ -254,7 +241,7 @@ static int64_t write_locked(struct file *f, struct p9_fid *fid, struct uio *u, u
     if (append && !p->gone && !fid->append)
         p9_update(inode); // RWF_APPEND, or O_APPEND since fcntl(2): the end as it is now
     uint64_t at = append ? inode->size : *pos, start = at;
-    int64_t allowed = check_limit(at, u->left);
+    int64_t allowed = file_write_limit(at, u->left);
     if (allowed < 0)
         return allowed;
     int64_t err = inode_drop_privileges(inode);

@@ -3,7 +3,7 @@
 // locked that it wants. A page that is about to be overwritten as a whole is filled before anybody can see it.
 // Locks: inode.lock in write.
 #include "fs/cache/internal.h"
-#include "kernel/process/signal.h"
+#include "fs/limit.h"
 #include "kernel/string.h"
 #include <linux/fadvise.h>
 #include <linux/fs.h>
@@ -152,23 +152,11 @@ int64_t page_cache_write(struct page_cache *c, struct uio *u, uint64_t *pos, uin
     return *pos > start ? (int64_t)(*pos - start) : err;
 }
 
-static int64_t check_limits(uint64_t at, size_t n) {
-    struct process *p = process_current();
-    uint64_t limit = p == &kernel_process ? ~0ul : p->limits[RLIMIT_FSIZE].rlim_cur;
-    limit = MIN(limit, (uint64_t)INT64_MAX);
-    if (unlikely(at >= limit)) {
-        if (limit < INT64_MAX)
-            signal_send_self(SIGXFSZ);
-        return -EFBIG;
-    }
-    return MIN(n, limit - at);
-}
-
 static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
     struct inode *inode = f->inode;
     struct page_cache *c = inode->cache;
     uint64_t at = (f->flags & O_APPEND) || u->append ? inode->size : *pos;
-    int64_t allowed = check_limits(at, u->left), err;
+    int64_t allowed = file_write_limit(at, u->left), err;
     if (allowed < 0)
         return allowed;
     err = inode_drop_privileges(inode);
