@@ -10,6 +10,7 @@
 #include "kernel/log.h"
 #include "kernel/memory/aspace.h"
 #include "kernel/process/process.h"
+#include "kernel/threads/deferred.h"
 #include "kernel/threads/loadavg.h"
 #include "kernel/threads/rseq.h"
 #include "kernel/threads/runqueue.h"
@@ -139,10 +140,12 @@ void sched_yield_now(void)
 {
     CHECKED(check_may_sleep(CHECK_PLACE);)
     uint64_t flags = irq_save();
+    if (unlikely(cpu_this()->deferred))
+        deferred_run_before_switch();
     struct cpu *cpu = cpu_this();
     struct runqueue *rq = &runqueues[cpu->id];
     struct thread *t = cpu->current;
-    atomic_and(&t->work, ~WORK_RESCHED);
+    atomic_and(&t->work, ~(uint32_t)(WORK_RESCHED | WORK_DEFERRED));
     spin_lock(&rq->lock);
     runqueue_charge(t, clock_cycles());
     if (unlikely(!(t->affinity & cpu_bit(cpu->id))))
@@ -165,6 +168,8 @@ void thread_yield(void)
         return;
     uint64_t flags = irq_save();
     struct cpu *cpu = cpu_this();
+    if (unlikely(cpu->deferred))
+        deferred_run_before_switch();
     struct runqueue *rq = &runqueues[cpu->id];
     struct thread *t = cpu->current;
     spin_lock(&rq->lock);
@@ -195,6 +200,8 @@ static inline __attribute__((always_inline)) void sleep_now(void)
 {
     irq_disable(); // they are on: who sleeps with them off would not be woken
     struct cpu *cpu = cpu_this();
+    if (unlikely(cpu->deferred))
+        deferred_run_before_switch(); // and be woken, perhaps
     struct runqueue *rq = &runqueues[cpu->id];
     spin_lock(&rq->lock);
     if (cpu->current->state == THREAD_RUNNING) {
@@ -257,6 +264,8 @@ void thread_exit_current(void)
     CHECKED(check_no_locks("at the end of a thread");)
     irq_save();
     struct cpu *cpu = cpu_this();
+    if (cpu->deferred)
+        deferred_run_before_switch();
     struct runqueue *rq = &runqueues[cpu->id];
     spin_lock(&rq->lock);
     cpu->current->state = THREAD_DEAD;
@@ -274,6 +283,8 @@ void sched_idle_loop(void)
     uint64_t bit = cpu_bit(cpu->id);
     for (;;) {
         irq_disable();
+        if (unlikely(cpu->deferred))
+            deferred_run_before_switch();
         if (READ_ONCE(rq->ready_count)) {
             spin_lock(&rq->lock);
             if (rq->ready_count)

@@ -35,6 +35,7 @@ enum thread_state { THREAD_RUNNING, THREAD_READY, THREAD_SLEEPING, THREAD_SLEEPI
 #define WORK_RESTORE_MASK 0x20 // sigsuspend, ppoll: put signal_saved_mask back after delivery
 #define WORK_RSEQ 0x40 // rseq(2): preempted or moved
 #define WORK_RECLAIM 0x80 // memory was short when it allocated
+#define WORK_DEFERRED 0x100 // there is work of interrupts on this CPU: kernel/threads/deferred.h
 #define WORK_ENTRY WORK_TRACE  // looked at when a system call enters
 // Every bit is looked at on the way out.
 extern uint32_t thread_initial_work; // what threads of the application start with: WORK_TRACE when calls are traced, or 0
@@ -178,7 +179,7 @@ static inline bool thread_signal_pending(void) {
 
 static inline void sched_point(void) {
     CHECKED(check_may_sleep(CHECK_PLACE);)
-    if (unlikely(READ_ONCE(thread_current()->work) & WORK_RESCHED))
+    if (unlikely(READ_ONCE(thread_current()->work) & (WORK_RESCHED | WORK_DEFERRED)))
         sched_yield_now();
 }
 

@@ -5,6 +5,7 @@
 // nobody else can move it (state READY but in no queue, between two run queues).
 #include "kernel/clock_event.h"
 #include "kernel/irq.h"
+#include "kernel/threads/deferred.h"
 #include "kernel/threads/runqueue.h"
 #include "kernel/threads/sched.h"
 #include "kernel/threads/thread.h"
@@ -199,7 +200,10 @@ void sched_kicked(void)
 {
     struct cpu *cpu = cpu_this();
     struct runqueue *rq = &runqueues[cpu->id];
-    uint64_t flags = spin_lock_irqsave(&rq->lock);
+    uint64_t flags = irq_save();
+    if (unlikely(cpu->deferred))
+        deferred_mark();
+    spin_lock(&rq->lock);
     if (rq->ready_count && !rq->tick_armed && !rq->current->idle)
         sched_tick_arm(rq);
     if (unlikely(rq->realtime))

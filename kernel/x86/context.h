@@ -49,6 +49,8 @@ struct cpu {
     struct thread *dead;          // exited thread whose stack is to be freed by the next one
     void *arch;                   // GDT, TSS, IST stacks: kernel/x86/cpu.c
     void *page_cache;             // kernel/memory/page.c: single free pages
+    struct deferred *deferred;    // kernel/threads/deferred.c: work that is left to do, newest first
+    bool deferred_running;
     struct cpu_call call;
 } ALIGNED(64);
 

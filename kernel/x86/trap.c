@@ -7,6 +7,7 @@
 #include "kernel/process/process.h"
 #include "kernel/threads/rseq.h"
 #include "kernel/process/signal.h"
+#include "kernel/threads/deferred.h"
 #include "kernel/threads/thread.h"
 #include "kernel/x86/backtrace.h"
 #include "kernel/x86/cpu.h"
@@ -212,20 +213,23 @@ void trap_paranoid(struct trapframe *f) {
 
 void exit_to_user(struct trapframe *f) {
     (void)f;
+    uint32_t ignored = WORK_TRACE;
     for (;;) {
-        uint32_t work = READ_ONCE(thread_current()->work) & ~(uint32_t)WORK_TRACE;
+        uint32_t work = READ_ONCE(thread_current()->work) & ~ignored;
         if (!work) {
             CHECKED(check_no_locks("on the way to the application");)
             return;
         }
         irq_enable();
+        if (work & WORK_DEFERRED)
+            ignored = deferred_run() ? WORK_TRACE : WORK_TRACE | WORK_DEFERRED; // what is left: the next time
         if (work & WORK_RESCHED)
             sched_exit_to_user();
         if (work & WORK_RSEQ)
             rseq_return_to_user();
         if (work & WORK_RECLAIM)
             reclaim_on_exit();
-        if (work & ~(uint32_t)(WORK_RESCHED | WORK_RSEQ | WORK_RECLAIM))
+        if (work & ~(uint32_t)(WORK_RESCHED | WORK_RSEQ | WORK_RECLAIM | WORK_DEFERRED))
             signal_deliver();
         irq_disable();
     }
