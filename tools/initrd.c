@@ -138,6 +138,7 @@ static void add_config(struct initrd *initrd, const struct run_options *options,
     if (options->read_only)
         fprintf(config, "read-only=1%c", 0);
     mounts_config(&options->mounts, has_disk, config);
+    network_config(&options->network, config);
     if (fclose(config) != 0)
         die(STATUS_FAILED, "out of memory");
 

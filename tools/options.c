@@ -39,9 +39,19 @@ static const char usage[] =
     "  -v, --volume HOST:GUEST[:ro]  share a directory or file of the host\n"
     "      --tmpfs DIR[:OPTIONS]     mount memory on DIR\n"
     "      --disk FILE[:DIR[:ro]]    a raw disk, /dev/vdX; with DIR the ext4 on it is mounted there\n"
+    "  -p, --publish [[IP:]HOST:]GUEST[/udp]  a port of the host leads to one of the guest; HOST may be left out\n"
+    "      --net user|tap=NAME|none  the network interface (default user: QEMU's, needs no rights); several for "
+    "several\n"
+    "      --ip ADDRESS[/PREFIX]     its IPv4 address (user: 10.0.2.15/24; tap: by DHCP), or none\n"
+    "      --ip6 ADDRESS[/PREFIX]    its IPv6 address (user: fec0::15/64; tap: by SLAAC), or none\n"
+    "      --gateway ADDRESS         where its other networks are, once for IPv4 and for IPv6\n"
+    "      --mac ADDRESS             its Ethernet address\n"
+    "      --dns ADDRESS        a name server; several are asked in turn\n"
+    "      --dns-search DOMAIN  where names without a dot are looked for\n"
+    "      --add-host NAME:IP   a line of /etc/hosts\n"
     "  -t, --tty                give the program a terminal even when knarr has none\n"
     "      --accel KIND         auto, kvm or tcg (default auto: kvm where it works)\n"
-    "      --machine KIND       microvm or q35 (default microvm; q35 when there are many volumes and disks)\n"
+    "      --machine KIND       microvm or q35 (default microvm; q35 when there are many devices)\n"
     "      --kernel FILE        the kernel (default: knarr.elf beside knarr)\n"
     "      --kernel-arg WORD    one more word on the kernel's command line\n"
     "      --qemu-arg WORD      one more argument for QEMU\n"
@@ -77,6 +87,14 @@ enum {
     OPT_VOLUME,
     OPT_TMPFS,
     OPT_DISK,
+    OPT_NET,
+    OPT_IP,
+    OPT_IP6,
+    OPT_GATEWAY,
+    OPT_MAC,
+    OPT_DNS,
+    OPT_DNS_SEARCH,
+    OPT_ADD_HOST,
     OPT_RM,
     OPT_HELP
 };
@@ -107,6 +125,17 @@ static const struct option long_options[] = {
     {"volume", required_argument, NULL, OPT_VOLUME},
     {"tmpfs", required_argument, NULL, OPT_TMPFS},
     {"disk", required_argument, NULL, OPT_DISK},
+    {"publish", required_argument, NULL, 'p'},
+    {"net", required_argument, NULL, OPT_NET},
+    {"network", required_argument, NULL, OPT_NET},
+    {"ip", required_argument, NULL, OPT_IP},
+    {"ip6", required_argument, NULL, OPT_IP6},
+    {"gateway", required_argument, NULL, OPT_GATEWAY},
+    {"mac", required_argument, NULL, OPT_MAC},
+    {"mac-address", required_argument, NULL, OPT_MAC},
+    {"dns", required_argument, NULL, OPT_DNS},
+    {"dns-search", required_argument, NULL, OPT_DNS_SEARCH},
+    {"add-host", required_argument, NULL, OPT_ADD_HOST},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -228,7 +257,7 @@ void options_parse(struct run_options *options, int argc, char **argv) {
     };
     opterr = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "+:m:e:w:h:tiv", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "+:m:e:w:h:p:tiv", long_options, NULL)) != -1) {
         switch (option) {
         case 'm':
             if (!parse_size(optarg, &options->memory) || options->memory < MEMORY_LEAST)
@@ -268,6 +297,15 @@ void options_parse(struct run_options *options, int argc, char **argv) {
         case OPT_VOLUME: mounts_add_volume(&options->mounts, optarg); break;
         case OPT_TMPFS: mounts_add_tmpfs(&options->mounts, optarg); break;
         case OPT_DISK: mounts_add_disk(&options->mounts, optarg); break;
+        case 'p': ports_add(&options->network.ports, optarg); break;
+        case OPT_NET: network_add(&options->network, optarg); break;
+        case OPT_IP: network_set_ip(&options->network, optarg); break;
+        case OPT_IP6: network_set_ip6(&options->network, optarg); break;
+        case OPT_GATEWAY: network_set_gateway(&options->network, optarg); break;
+        case OPT_MAC: network_set_mac(&options->network, optarg); break;
+        case OPT_DNS: network_add_dns(&options->network, optarg); break;
+        case OPT_DNS_SEARCH: network_add_search(&options->network, optarg); break;
+        case OPT_ADD_HOST: network_add_host(&options->network, optarg); break;
         case 'v': /* with an argument that can be nothing else docker's, without one the log */
             if (is_volume(argv[optind]) && argv[optind - 1][1] != '-')
                 mounts_add_volume(&options->mounts, argv[optind++]);
@@ -285,6 +323,7 @@ void options_parse(struct run_options *options, int argc, char **argv) {
     if (optind == argc || argv[optind][0] == '\0')
         die(STATUS_FAILED, "which program? (knarr run --help)");
     options->argv = argv + optind;
+    network_complete(&options->network);
     if (!options->kernel)
         options->kernel = default_kernel();
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tools/mounts.h"
+#include "tools/network.h"
 
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum machine { MACHINE_MICROVM, MACHINE_Q35 };
@@ -17,6 +18,7 @@ struct run_options {
     const char *root; /* NULL: an empty root filesystem */
     bool read_only;
     struct mounts mounts;
+    struct network network;
     struct strings environment; /* the guest's, complete */
     const char *directory;      /* the working directory, absolute */
     const char *hostname;

@@ -91,6 +91,7 @@ static void add_devices(struct strings *command, const struct qemu_setup *setup)
     if (setup->root)
         disk_command("root", setup->root, true, bus, modern, command);
     mounts_command(&setup->options->mounts, bus, modern, command);
+    network_command(&setup->options->network, setup->accel == ACCEL_KVM, bus, modern, command);
     add_channel(command, "log", setup->log_fd, "file,path=/dev/stderr");
     strings_add(command, "-serial");
     strings_add(command, "chardev:log");

@@ -148,15 +148,16 @@ static void print_gdb_command(const struct run_options *options) {
 static void choose_machine(struct run_options *options, const struct root *root) {
     enum { OWN = 2, MICROVM_MOST = 8, Q35_MOST = 28 };
     bool has_disk = root->kind == ROOT_IMAGE && root->is_disk;
-    unsigned count = OWN + has_disk + mounts_devices(&options->mounts);
+    unsigned count = OWN + has_disk + mounts_devices(&options->mounts) + (unsigned)options->network.count;
 
     if (count > MICROVM_MOST && !options->machine_given)
         options->machine = MACHINE_Q35;
     unsigned most = options->machine == MACHINE_MICROVM ? MICROVM_MOST : Q35_MOST;
     if (count > most) {
         die(STATUS_FAILED,
-            "too many volumes and disks: a machine of this kind has room for %u devices, this one needs %u", most,
-            count);
+            "too many devices: a machine of this kind has room for %u volumes, disks and network interfaces, not for "
+            "%u",
+            most - OWN, count - OWN);
     }
 }
 
@@ -171,6 +172,8 @@ int run_main(int argc, char **argv) {
     char *append = kernel_command_line(&options);
     struct root root = root_open(&options);
     choose_machine(&options, &root);
+    if (!options.dry_run)
+        network_open(&options.network);
     int initrd = initrd_build(&options, &root, &stdio);
     struct qemu_setup setup = {.options = &options, .append = append};
     struct stat initrd_status;
@@ -196,6 +199,7 @@ int run_main(int argc, char **argv) {
     if (options.gdb)
         print_gdb_command(&options);
     struct qemu qemu = qemu_start(&setup);
+    network_close(&options.network);
     struct relay_options relay_options = {
         .raw = raw && terminal_raw(),
         .has_in = strcmp(stdio.in, "null") != 0,
