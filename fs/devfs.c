@@ -104,7 +104,7 @@ static int device_fsync(struct file *f, bool data_only) { return -EINVAL; }
 
 // mmap of /dev/zero is anonymous memory: syscall/memory.c sees to it through this function's absence (-ENODEV) and its rdev.
 static const struct file_ops null_ops = {
-    .read = null_read, .write = null_write, .seek = null_seek, .fsync = device_fsync};
+    .read = null_read, .write = null_write, .seek = null_seek, .fsync = device_fsync, .never_spliced = true};
 static const struct file_ops zero_ops = {
     .read = zero_read, .write = null_write, .seek = null_seek, .fsync = device_fsync};
 static const struct file_ops full_ops = {

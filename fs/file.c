@@ -164,7 +164,7 @@ int file_limit_reached(uint64_t limit) {
     return -EFBIG;
 }
 
-int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size) {
+int64_t file_seek_limited(struct file *f, int64_t offset, int whence, uint64_t size, uint64_t most) {
     int64_t base = 0;
     switch (whence) {
     case SEEK_SET: break;
@@ -180,10 +180,14 @@ int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t siz
     default: return -EINVAL;
     }
     int64_t pos;
-    if (__builtin_add_overflow(base, offset, &pos) || pos < 0)
+    if (__builtin_add_overflow(base, offset, &pos) || pos < 0 || (uint64_t)pos > most)
         return -EINVAL;
     f->position = pos;
     return pos;
+}
+
+int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size) {
+    return file_seek_limited(f, offset, whence, size, INT64_MAX);
 }
 
 int64_t file_seek_nowhere(struct file *f, int64_t offset, int whence) { return 0; }

@@ -39,6 +39,7 @@ struct dir_context {
 
 // Every function may be NULL: then the default stands in brackets. They return -errno; blocking ones -ERESTARTSYS.
 struct file_ops {
+    bool never_spliced; // splice(2) and sendfile(2) do not read it
     const char *name; // what /proc/PID/fd shows for files without a place in the tree: "[eventpoll]". NULL: none
     // [0] open(2) of a regular file or directory has made the file, with its path; an error is the call's, and `release` comes next.
     int (*open)(struct file *f);
@@ -105,6 +106,11 @@ static inline void file_unref(struct file *f)
 // Read and write with Linux's common checks (mode, position lock, stream or not). `pos` NULL: the file's own.
 int64_t file_read(struct file *f, struct uio *u, uint64_t *pos);
 int64_t file_write(struct file *f, struct uio *u, uint64_t *pos);
+// A range of n bytes from pos on that no file can have: -EINVAL; else 0. What Linux asks before each read or write.
+static inline long file_check_range(uint64_t pos, uint64_t n)
+{
+    return (int64_t)n < 0 || (int64_t)pos < 0 || (int64_t)(pos + n) < 0 ? -EINVAL : 0;
+}
 // RWF_SYNC, RWF_DSYNC (O_SYNC is the write functions' business): what a write of n bytes (or -errno) has left behind goes to the medium.
 // n or -errno.
 int64_t file_write_sync(struct file *f, int64_t n, bool data_only);
@@ -118,6 +124,7 @@ int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *p
 int64_t file_seek(struct file *f, int64_t offset, int whence);                      // lseek(2)
 // The default for files with a size: SEEK_SET, SEEK_CUR, SEEK_END, and SEEK_DATA, SEEK_HOLE as for a file without holes.
 int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size);
+int64_t file_seek_limited(struct file *f, int64_t offset, int whence, uint64_t size, uint64_t most); // and no further than `most`
 int64_t file_seek_nowhere(struct file *f, int64_t offset, int whence);              // for streams on which lseek(2) answers 0
 void file_accessed(struct file *f); // it was read: its access time follows, as mount(8) says. inode.lock held, but in memory not needed
 int file_iterate(struct file *f, struct dir_context *ctx);                          // the next entries of a directory

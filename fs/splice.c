@@ -11,10 +11,12 @@
 bool splice_is_pipe(const struct file *f) { return pipe_of(f); }
 
 // Lets nobody in but those who can be read and written like files: not epoll instances, timers and their like, nor directories.
-static bool can_splice(const struct file *f) {
+bool splice_takes(const struct file *f) {
     uint32_t type = f->inode->mode & S_IFMT;
     return type && type != S_IFDIR;
 }
+
+bool splice_gives(const struct file *f) { return splice_takes(f) && f->ops->read && !f->ops->never_spliced; }
 
 // Both locked with data as the outcome: 0, also when there will never be any.
 static int wait_for_data(struct pipe *p, bool nonblock) {
@@ -153,8 +155,6 @@ static int64_t read_batch(struct file *in, uint64_t *pos, const struct batch *b)
 
 static int64_t file_to_pipe(struct file *in, uint64_t *pos, struct pipe *out, uint64_t len, bool nonblock) {
     uint64_t at = in->stream ? 0 : pos ? *pos : in->position;
-    if ((int64_t)at < 0)
-        return -EINVAL;
     mutex_lock(&out->lock);
     int64_t err = wait_for_room(out, nonblock);
     unsigned room = err ? 0 : out->slots - (out->head - out->tail) - out->reserved;
@@ -188,6 +188,7 @@ static int64_t file_to_pipe(struct file *in, uint64_t *pos, struct pipe *out, ui
 // --- Pipe to file ---
 
 #define WRITE_PIECES 16
+#define SPLICE_MAX 0x7ffff000ul // bytes of one call
 
 static int64_t pipe_to_file(struct pipe *in, struct file *out, uint64_t *pos, uint64_t len, bool nonblock) {
     uint64_t *at = out->stream ? NULL : pos ? pos : &out->position;
@@ -220,6 +221,10 @@ static int64_t pipe_to_file(struct pipe *in, struct file *out, uint64_t *pos, ui
     return done ? (int64_t)done : MIN(err, 0L);
 }
 
+static bool bad_range(const struct file *f, const uint64_t *pos, uint64_t len) {
+    return file_check_range(f->stream ? 0 : pos ? *pos : f->position, len) < 0;
+}
+
 int64_t splice_files(struct file *in, uint64_t *in_pos, struct file *out, uint64_t *out_pos, uint64_t len, unsigned flags) {
     struct pipe *from = pipe_of(in), *to = pipe_of(out);
     bool nonblock = flags & SPLICE_F_NONBLOCK;
@@ -231,12 +236,14 @@ int64_t splice_files(struct file *in, uint64_t *in_pos, struct file *out, uint64
         return pipe_to_pipe(from, to, len, nonblock || ((in->flags | out->flags) & O_NONBLOCK), false);
     }
     if (from) {
-        if ((out_pos && out->stream) || (out->flags & O_APPEND) || (out_pos && (int64_t)*out_pos < 0) || !can_splice(out))
+        if ((out_pos && out->stream) || (out->flags & O_APPEND) || bad_range(out, out_pos, len) || !splice_takes(out))
             return -EINVAL;
+        len = MIN(len, SPLICE_MAX);
         return pipe_to_file(from, out, out_pos, len, nonblock || (in->flags & O_NONBLOCK));
     }
-    if (!to || (in_pos && in->stream) || !can_splice(in))
+    if (!to || (in_pos && in->stream) || bad_range(in, in_pos, len) || !splice_gives(in))
         return -EINVAL;
+    len = MIN(len, SPLICE_MAX);
     return file_to_pipe(in, in_pos, to, len, nonblock || (out->flags & O_NONBLOCK));
 }
 

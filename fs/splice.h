@@ -16,5 +16,7 @@ int64_t splice_files(struct file *in, uint64_t *in_pos, struct file *out, uint64
 int64_t splice_tee(struct file *in, struct file *out, uint64_t len, unsigned flags);
 int64_t splice_user(struct file *f, struct uio *u, unsigned flags); // into or out of a pipe, as it was opened
 bool splice_is_pipe(const struct file *f);
+bool splice_takes(const struct file *f); // it can be the end of what is copied inside the kernel,
+bool splice_gives(const struct file *f); // and the beginning
 
 #endif

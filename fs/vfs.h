@@ -152,11 +152,13 @@ struct superblock {
     uint32_t write_back; // fs/cache/writeback.c: who holds inodes of it
     uint64_t dev;        // st_dev
     uint64_t next_ino;
+    uint64_t size_max;   // of a file; 0: superblock_size_max()
     struct list link;    // of those with a medium: mount.c
     struct tmpfs_limits *limits; // fs/tmpfs.h, or NULL
     struct inode_table *inodes; // fs/cache/inode_table.h, or NULL
     void *data;
 };
+static inline uint64_t superblock_size_max(const struct superblock *sb) { return sb->size_max ? sb->size_max : (uint64_t)INT64_MAX; }
 struct fs_type {
     const char *name;
     bool nodev; // needs no device, as /proc/filesystems shows it

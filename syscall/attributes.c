@@ -247,6 +247,16 @@ long sys_ftruncate(uint64_t fd, uint64_t size) {
     return err;
 }
 
+// At most one of the modes, and not with every one the size may be kept.
+static bool known_mode(unsigned mode) {
+    unsigned what = mode & ~(unsigned)FALLOC_FL_KEEP_SIZE, keep = mode & FALLOC_FL_KEEP_SIZE;
+    if (what == FALLOC_FL_PUNCH_HOLE)
+        return keep;
+    if (what == FALLOC_FL_COLLAPSE_RANGE || what == FALLOC_FL_INSERT_RANGE)
+        return !keep;
+    return what == 0 || what == FALLOC_FL_ZERO_RANGE || what == FALLOC_FL_UNSHARE_RANGE;
+}
+
 long sys_fallocate(uint64_t fd, uint64_t mode, uint64_t offset, uint64_t len) {
     uint64_t end;
     struct file *f = fd_get(fd);
@@ -255,6 +265,8 @@ long sys_fallocate(uint64_t fd, uint64_t mode, uint64_t offset, uint64_t len) {
     long err;
     if ((int64_t)offset < 0 || (int64_t)len <= 0)
         err = -EINVAL;
+    else if (!known_mode((unsigned)mode))
+        err = -EOPNOTSUPP;
     else if (!f->writable)
         err = -EBADF;
     else if (S_ISFIFO(f->inode->mode))

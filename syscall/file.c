@@ -16,15 +16,23 @@
 
 static inline bool simple_range(uaddr_t buf, uint64_t count) { return count <= RW_MAX && buf <= USER_END - count; }
 
-// What reaches beyond the application's half is cut off by the copying functions: what lies before it is read or written.
-static inline bool sane_range(uaddr_t buf, uint64_t count) { return buf <= USER_END && (int64_t)count >= 0; }
+// What Linux looks at before it calls a file's own function, and in its order. pos NULL: the file's own.
+static long check_io(const struct file *f, bool allowed, bool able, uaddr_t buf, uint64_t count, const uint64_t *pos) {
+    if (pos && f->stream)
+        return -ESPIPE;
+    if (!allowed || !able)
+        return allowed ? -EINVAL : -EBADF;
+    if (!user_range_ok(buf, count))
+        return -EFAULT;
+    return f->stream ? 0 : file_check_range(pos ? *pos : f->position, count);
+}
 
 static long read_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
-    long n = f->readable ? -EFAULT : -EBADF;
-    if (sane_range(buf, count)) {
+    long n = check_io(f, f->readable, f->ops->read, buf, count, pos);
+    if (n == 0) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, MIN(count, RW_MAX), true);
         n = file_read(f, &u, pos);
@@ -37,8 +45,8 @@ static long write_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
-    long n = f->writable ? -EFAULT : -EBADF;
-    if (sane_range(buf, count)) {
+    long n = check_io(f, f->writable, f->ops->write, buf, count, pos);
+    if (n == 0) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, MIN(count, RW_MAX), true);
         n = file_write(f, &u, pos);
@@ -51,7 +59,7 @@ static long write_slow(int fd, uaddr_t buf, uint64_t count, uint64_t *pos) {
 FAST_CALL long sys_read(uint64_t fd, uint64_t buf, uint64_t count) {
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM | FILE_WATCHED)) == FILE_READABLE && f->refs == 1 &&
-               simple_range(buf, count) && f->ops->read)) {
+               simple_range(buf, count) && (int64_t)(f->position + count) >= 0 && f->ops->read)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->read(f, &u, &f->position);
@@ -68,7 +76,7 @@ FAST_CALL long sys_read(uint64_t fd, uint64_t buf, uint64_t count) {
 FAST_CALL long sys_write(uint64_t fd, uint64_t buf, uint64_t count) {
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM | FILE_WATCHED)) == FILE_WRITABLE && f->refs == 1 &&
-               simple_range(buf, count) && f->ops->write)) {
+               simple_range(buf, count) && (int64_t)(f->position + count) >= 0 && f->ops->write)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->write(f, &u, &f->position);
@@ -83,11 +91,11 @@ FAST_CALL long sys_write(uint64_t fd, uint64_t buf, uint64_t count) {
 }
 
 FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset) {
-    if (unlikely((int64_t)(offset | (offset + count)) < 0))
+    if (unlikely((int64_t)offset < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM | FILE_WATCHED)) == FILE_READABLE &&
-               simple_range(buf, count) && f->ops->read)) {
+               simple_range(buf, count) && (int64_t)(offset + count) >= 0 && f->ops->read)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->read(f, &u, &offset);
@@ -96,11 +104,11 @@ FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t o
 }
 
 FAST_CALL long sys_pwrite64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset) {
-    if (unlikely((int64_t)(offset | (offset + count)) < 0))
+    if (unlikely((int64_t)offset < 0))
         return -EINVAL;
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM | FILE_WATCHED)) == FILE_WRITABLE &&
-               simple_range(buf, count) && f->ops->write)) {
+               simple_range(buf, count) && (int64_t)(offset + count) >= 0 && f->ops->write)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->write(f, &u, &offset);
@@ -118,6 +126,8 @@ long vectors_get(struct vectors *v, uaddr_t addr, uint64_t count) {
         return -ENOMEM;
     long err = copy_in(v->vec, addr, count * sizeof(*v->vec));
     uint64_t total = 0;
+    if (count == 1 && !err && (int64_t)v->vec->len >= 0) // a single one is cut before it is looked at
+        v->vec->len = MIN(v->vec->len, RW_MAX);
     for (uint64_t i = 0; i < count && !err; i++) {
         if ((int64_t)v->vec[i].len < 0)
             err = -EINVAL;
@@ -171,8 +181,11 @@ static long vector_io(uint64_t fd, uint64_t addr, uint64_t count, uint64_t *pos,
         return -EBADF;
     struct vectors v;
     long n = !(write ? f->writable : f->readable) ? -EBADF : vectors_get(&v, addr, count);
-    if (n == 0) {
-        n = pos && !f->stream && (int64_t)(*pos + v.uio.left) < 0 ? -EINVAL : 0;
+    if (n == 0 && v.uio.left == 0) {
+        n = !(write ? (void *)f->ops->write : (void *)f->ops->read) ? -EINVAL : pos && f->stream ? -ESPIPE : 0;
+        vectors_put(&v);
+    } else if (n == 0) {
+        n = f->stream ? 0 : file_check_range(pos ? *pos : f->position, v.uio.left);
         n = n == 0 && flags ? vector_flags(f, &v.uio, pos, flags, write) : n;
         if (n == 0) {
             n = write ? file_write(f, &v.uio, pos) : file_read(f, &v.uio, pos);

@@ -1,4 +1,5 @@
 // pipe(2), and copying between files inside the kernel: sendfile, copy_file_range, splice, tee (vmsplice: file.c).
+#include "fs/limit.h"
 #include "fs/poll.h"
 #include "fs/splice.h"
 #include "fs/vfs.h"
@@ -45,58 +46,25 @@ long sys_pipe(uint64_t out) { return sys_pipe2(out, 0); }
 
 // --- Copying ---
 
-// Where one side of a copy is: a given offset, or the file's own position.
+// One side of a copy. The position is the call's own until it ends: the same file may be on both sides.
 struct side {
     struct file *file;
-    uaddr_t offset_addr; // 0: the file's own
-    uint64_t offset;
+    uint64_t pos; // not of streams
 };
 
-static long side_get(struct side *s, int fd, uaddr_t offset_addr, bool write) {
-    s->file = fd_get(fd);
-    s->offset_addr = offset_addr;
-    if (!s->file)
-        return -EBADF;
-    long err = 0;
-    if (write ? !s->file->writable : !s->file->readable)
-        err = -EBADF;
-    else if (offset_addr && copy_in_obj(&s->offset, offset_addr) < 0)
-        err = -EFAULT;
-    else if (offset_addr && (int64_t)s->offset < 0)
-        err = -EINVAL;
-    else if (offset_addr && s->file->stream)
-        err = -ESPIPE;
-    if (err < 0) {
-        file_unref(s->file);
-        s->file = NULL;
-    }
-    return err;
-}
-
-static long side_put(struct side *s, long result) {
-    if (result > 0 && s->offset_addr && copy_out_obj(s->offset_addr, &s->offset) < 0)
-        result = -EFAULT;
-    file_unref(s->file);
-    return result;
-}
+static inline uint64_t *side_pos(struct side *s) { return s->file->stream ? NULL : &s->pos; }
 
 static long copy_step(struct side *in, struct side *out, char *buf, size_t n) {
     struct uio_vec vec;
     struct uio u = uio_one(&vec, (uint64_t)(uintptr_t)buf, n, false);
-    uint64_t before = in->offset_addr ? in->offset : in->file->position;
-    long got = file_read(in->file, &u, in->offset_addr ? &in->offset : NULL);
+    uint64_t before = in->pos;
+    long got = file_read(in->file, &u, side_pos(in));
     if (got <= 0)
         return got;
     u = uio_one(&vec, (uint64_t)(uintptr_t)buf, got, false);
-    long put = file_write(out->file, &u, out->offset_addr ? &out->offset : NULL);
-    // What could not be written has not been read, where that can be taken back.
-    if (put < got && !in->file->stream) {
-        uint64_t at = before + MAX(put, 0l);
-        if (in->offset_addr)
-            in->offset = at;
-        else
-            in->file->position = at;
-    }
+    long put = splice_takes(out->file) ? file_write(out->file, &u, side_pos(out)) : -EINVAL;
+    if (put < got) // what could not be written has not been read
+        in->pos = before + MAX(put, 0l);
     return put;
 }
 
@@ -107,7 +75,6 @@ static long copy(struct side *in, struct side *out, uint64_t count) {
     long n = 0;
     if (!buf)
         return -ENOMEM;
-    count = MIN(count, COPY_MAX);
     while (done < count) {
         size_t want = MIN(count - done, size);
         n = copy_step(in, out, buf, want);
@@ -122,45 +89,62 @@ static long copy(struct side *in, struct side *out, uint64_t count) {
     return done ? (long)done : n;
 }
 
-static long copy_between(int in_fd, uaddr_t in_off, int out_fd, uaddr_t out_off, uint64_t count,
-                         long (*check)(struct side *in, struct side *out, uint64_t count)) {
-    struct side in, out;
-    long n = side_get(&in, in_fd, in_off, false);
-    if (n < 0)
-        return n;
-    n = side_get(&out, out_fd, out_off, true);
-    if (n == 0) {
-        n = check(&in, &out, count);
-        if (n == 0)
-            n = copy(&in, &out, count);
-        n = side_put(&out, n);
-    }
-    return side_put(&in, n);
-}
-
-static long check_sendfile(struct side *in, struct side *out, uint64_t count) {
-    if (in->offset_addr && (int64_t)(in->offset + MIN(count, COPY_MAX)) < 0)
+static long check_sendfile(const struct side *in, const struct side *out, uint64_t *count) {
+    long err = in->file->stream ? 0 : file_check_range(in->pos, *count);
+    if (err < 0 || (int64_t)*count < 0)
         return -EINVAL;
-    if (!S_ISREG(in->file->inode->mode) && !S_ISCHR(in->file->inode->mode) && !S_ISBLK(in->file->inode->mode))
-        return -EINVAL; // only what can be mapped
-    return out->file->flags & O_APPEND ? -EINVAL : 0;
+    *count = MIN(*count, COPY_MAX);
+    if (!out->file || !out->file->writable)
+        return -EBADF;
+    if (!splice_is_pipe(out->file) && !out->file->stream)
+        err = file_check_range(out->pos, *count);
+    uint64_t most = MIN(superblock_size_max(in->file->inode->sb), superblock_size_max(out->file->inode->sb));
+    if (err == 0 && in->pos + *count > most) {
+        if (in->pos >= most)
+            return -EOVERFLOW;
+        *count = most - in->pos;
+    }
+    return err;
 }
 
-long sys_sendfile(uint64_t out_fd, uint64_t in_fd, uint64_t offset, uint64_t count) {
-    return copy_between(in_fd, offset, out_fd, 0, count, check_sendfile);
+static long send(struct side *in, struct side *out, uint64_t count) {
+    long err = check_sendfile(in, out, &count);
+    if (err < 0)
+        return err;
+    if (splice_is_pipe(out->file)) // as much as it has room for
+        return count ? splice_files(in->file, side_pos(in), out->file, NULL, count, 0) : 0;
+    if ((out->file->flags & O_APPEND) || in->file->stream || !splice_gives(in->file))
+        return -EINVAL;
+    long n = copy(in, out, count);
+    if (n > 0)
+        out->file->position = out->pos;
+    return n;
 }
 
-static long copy_place(struct side *s, int fd, uaddr_t offset_addr) {
-    *s = (struct side){.file = fd_get(fd), .offset_addr = offset_addr};
-    return s->file ? 0 : -EBADF;
+long sys_sendfile(uint64_t out_fd, uint64_t in_fd, uint64_t addr, uint64_t count) {
+    struct side in = {.pos = 0}, out = {.file = NULL};
+    if (addr && copy_in_obj(&in.pos, addr) < 0)
+        return -EFAULT;
+    in.file = fd_get(in_fd);
+    if (!in.file)
+        return -EBADF;
+    long n = !in.file->readable ? -EBADF : addr && in.file->stream ? -ESPIPE : 0;
+    if (n == 0) {
+        if (!addr && !in.file->stream)
+            in.pos = in.file->position;
+        out.file = fd_get(out_fd);
+        out.pos = out.file && !out.file->stream ? out.file->position : 0;
+        n = send(&in, &out, count);
+    }
+    if (n > 0 && !addr)
+        in.file->position = in.pos;
+    if (out.file)
+        file_unref(out.file);
+    file_unref(in.file);
+    return addr && copy_out_obj(addr, &in.pos) < 0 ? -EFAULT : n;
 }
 
-static long copy_offset(struct side *s) {
-    s->offset = s->file->position;
-    return s->offset_addr ? copy_in_obj(&s->offset, s->offset_addr) : 0;
-}
-
-// 0: there is nothing to copy; else *count, shortened to the source's end. In Linux' order.
+// 0, and *count is what there is to copy. In Linux' order.
 static long check_copy_range(const struct side *in, const struct side *out, uint64_t *count) {
     const struct inode *from = in->file->inode, *to = out->file->inode;
     uint64_t in_end, out_end;
@@ -172,36 +156,49 @@ static long check_copy_range(const struct side *in, const struct side *out, uint
         return -EBADF;
     if (from->sb != to->sb)
         return -EXDEV;
-    if (__builtin_add_overflow(in->offset, *count, &in_end) || __builtin_add_overflow(out->offset, *count, &out_end))
+    if (__builtin_add_overflow(in->pos, *count, &in_end) || __builtin_add_overflow(out->pos, *count, &out_end))
         return -EOVERFLOW;
-    if ((int64_t)in->offset < 0 || (int64_t)out->offset < 0)
+    *count = in->pos < from->size ? MIN(*count, from->size - in->pos) : 0;
+    if ((int64_t)out->pos >= 0) {
+        uint64_t most = superblock_size_max(to->sb);
+        int64_t room = out->pos >= most ? -EFBIG : file_write_limit(out->pos, *count);
+        if (room < 0)
+            return room;
+        *count = MIN((uint64_t)room, most - out->pos);
+    }
+    if (from == to && out->pos + *count > in->pos && out->pos < in->pos + *count)
         return -EINVAL;
-    *count = in->offset < from->size ? MIN(*count, from->size - in->offset) : 0;
-    if (*count && out->offset == INT64_MAX)
-        return -EFBIG;
-    if (from == to && out->offset + *count > in->offset && out->offset < in->offset + *count)
-        return -EINVAL;
-    return 0;
+    return (int64_t)in->pos < 0 || (int64_t)out->pos < 0 ? -EINVAL : 0;
 }
 
-long sys_copy_file_range(uint64_t in_fd, uint64_t in_off, uint64_t out_fd, uint64_t out_off, uint64_t count,
-                         uint64_t flags) {
-    struct side in, out;
-    long n = copy_place(&in, in_fd, in_off);
-    if (n < 0)
+static long copy_range(struct side *in, uaddr_t in_addr, struct side *out, uaddr_t out_addr, uint64_t count,
+                       unsigned flags) {
+    in->pos = in->file->position;
+    out->pos = out->file->position;
+    if ((in_addr && copy_in_obj(&in->pos, in_addr) < 0) || (out_addr && copy_in_obj(&out->pos, out_addr) < 0))
+        return -EFAULT;
+    long n = flags ? -EINVAL : check_copy_range(in, out, &count);
+    if (n == 0 && count)
+        n = copy(in, out, MIN(count, COPY_MAX));
+    if (n <= 0)
         return n;
-    n = copy_place(&out, out_fd, out_off);
-    if (n == 0) {
-        n = copy_offset(&in);
-        if (n == 0)
-            n = copy_offset(&out);
-        if (n == 0)
-            n = (unsigned)flags ? -EINVAL : check_copy_range(&in, &out, &count);
-        if (n == 0 && count)
-            n = copy(&in, &out, count);
-        n = side_put(&out, n);
-    }
-    return side_put(&in, n);
+    if (!in_addr)
+        in->file->position = in->pos;
+    if (!out_addr)
+        out->file->position = out->pos;
+    bool told = (!in_addr || copy_out_obj(in_addr, &in->pos) == 0) && (!out_addr || copy_out_obj(out_addr, &out->pos) == 0);
+    return told ? n : -EFAULT;
+}
+
+long sys_copy_file_range(uint64_t in_fd, uint64_t in_addr, uint64_t out_fd, uint64_t out_addr, uint64_t count,
+                         uint64_t flags) {
+    struct side in = {.file = fd_get(in_fd)}, out = {.file = in.file ? fd_get(out_fd) : NULL};
+    long n = out.file ? copy_range(&in, in_addr, &out, out_addr, count, (unsigned)flags) : -EBADF;
+    if (out.file)
+        file_unref(out.file);
+    if (in.file)
+        file_unref(in.file);
+    return n;
 }
 
 // --- splice, tee ---
@@ -225,7 +222,7 @@ static long splice_open(struct file *in, uaddr_t in_addr, struct file *out, uadd
         err = offset_get(in, in_addr, &in_pos);
     if (err)
         return err;
-    long n = splice_files(in, in_addr ? &in_pos : NULL, out, out_addr ? &out_pos : NULL, MIN(len, COPY_MAX), flags);
+    long n = splice_files(in, in_addr ? &in_pos : NULL, out, out_addr ? &out_pos : NULL, len, flags);
     if (n >= 0 &&
         ((out_addr && copy_out_obj(out_addr, &out_pos) < 0) || (in_addr && copy_out_obj(in_addr, &in_pos) < 0)))
         return -EFAULT;

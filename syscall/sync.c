@@ -52,14 +52,17 @@ static long sync_range(struct page_cache *c, uint64_t offset, uint64_t len, unsi
 }
 
 long sys_sync_file_range(uint64_t fd, uint64_t offset, uint64_t len, uint64_t flags) {
-    if ((flags & ~7UL) || (int64_t)offset < 0 || (int64_t)(offset + len) < 0)
-        return -EINVAL;
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
     const struct inode *inode = f->inode;
+    uint64_t end = offset + len;
     bool has_range = S_ISREG(inode->mode) || S_ISDIR(inode->mode) || S_ISBLK(inode->mode) || S_ISLNK(inode->mode);
-    long err = has_range ? sync_range(cache_of(f), offset, len, (unsigned)flags) : -ESPIPE;
+    long err = has_range ? 0 : -ESPIPE;
+    if (((unsigned)flags & ~7u) || (int64_t)offset < 0 || (int64_t)end < 0 || end < offset)
+        err = -EINVAL;
+    if (err == 0)
+        err = sync_range(cache_of(f), offset, len, (unsigned)flags);
     file_unref(f);
     return err;
 }
@@ -97,7 +100,7 @@ long sys_readahead(uint64_t fd, uint64_t offset, uint64_t count) {
     struct file *f = fd_get(fd);
     if (!f)
         return -EBADF;
-    long err = !f->readable ? -EBADF : !S_ISREG(f->inode->mode) ? -EINVAL : 0;
+    long err = !f->readable ? -EBADF : !S_ISREG(f->inode->mode) || (int64_t)count < 0 ? -EINVAL : 0;
     if (err == 0 && page_cache_of(f->inode))
         advise(page_cache_of(f->inode), offset, count, POSIX_FADV_WILLNEED);
     file_unref(f);

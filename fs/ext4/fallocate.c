@@ -142,7 +142,8 @@ int ext4_allocate(struct file *f, int mode, uint64_t offset, uint64_t len) {
         return -EOPNOTSUPP;
     if ((mode & FALLOC_FL_PUNCH_HOLE) && (mode & FALLOC_FL_ZERO_RANGE || !(mode & FALLOC_FL_KEEP_SIZE)))
         return -EOPNOTSUPP;
-    if (offset + len > ext4_size_max(fs, i->flags & EXT4_EXTENTS_FL) && !(mode & FALLOC_FL_PUNCH_HOLE))
+    bool punch = mode & FALLOC_FL_PUNCH_HOLE; // of a file whose own map is shorter, what all files may have counts
+    if (offset + len > (punch ? superblock_size_max(f->inode->sb) : ext4_size_max(fs, i->flags & EXT4_EXTENTS_FL)))
         return -EFBIG;
     mutex_lock(&f->inode->lock);
     int err = allocate_locked(i, mode, offset, offset + len);

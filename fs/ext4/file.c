@@ -143,7 +143,8 @@ static int64_t find_boundary(struct ext4_inode *i, uint64_t offset, bool data) {
 
 int64_t ext4_seek(struct file *f, int64_t offset, int whence) {
     if (whence != SEEK_DATA && whence != SEEK_HOLE)
-        return file_seek_sized(f, offset, whence, f->inode->size);
+        return file_seek_limited(f, offset, whence, f->inode->size,
+                                 ext4_size_max(EXT4_FS(f->inode->sb), ext4_i(f->inode)->flags & EXT4_EXTENTS_FL));
     if (offset < 0)
         return -ENXIO;
     mutex_lock(&f->inode->lock);

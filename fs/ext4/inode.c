@@ -134,7 +134,7 @@ static void inode_discard(struct ext4_inode *i) {
 
 uint64_t ext4_size_max(const struct ext4_fs *fs, bool extents) {
     if (extents)
-        return ((uint64_t)EXT4_BLOCK_END << fs->block_shift) - 1;
+        return (uint64_t)EXT4_BLOCK_END << fs->block_shift;
     uint64_t per = fs->block_size / 4, blocks = 12 + per + per * per + per * per * per;
     return MIN(blocks, (uint64_t)EXT4_BLOCK_END) << fs->block_shift;
 }
