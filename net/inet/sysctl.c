@@ -1,0 +1,33 @@
+// The network's settings as they are at boot: Linux's, and where Docker changes them in its containers Docker's.
+#include "net/inet/sysctl.h"
+
+struct net_settings net_settings = {
+    .somaxconn = 4096,
+    .rmem_default = 212992,
+    .rmem_max = 212992,
+    .wmem_default = 212992,
+    .wmem_max = 212992,
+    .optmem_max = 131072,
+    .port_first = 32768,
+    .port_last = 60999,
+    .unprivileged_port_start = 0,
+    .ping_group_first = 0,
+    .ping_group_last = INT32_MAX,
+    .default_ttl = 64,
+    .hop_limit = 64,
+    .echo_ignore_broadcasts = 1,
+    .tcp_fin_timeout = 60,
+    .tcp_rmem = {4096, 131072, 6291456},
+    .tcp_wmem = {4096, 16384, 4194304},
+    .tcp_keepalive_time = 7200,
+    .tcp_keepalive_intvl = 75,
+    .tcp_keepalive_probes = 9,
+    .tcp_max_syn_backlog = 512,
+    .tcp_tw_reuse = 2,
+    .tcp_syn_retries = 6,
+    .tcp_synack_retries = 5,
+    .tcp_retries2 = 15,
+    .udp_rmem_min = 4096,
+    .udp_wmem_min = 4096,
+    .igmp_max_memberships = 20,
+};
