@@ -32,6 +32,7 @@ struct net_interface {
     int index;
     uint32_t mtu;              // lwIP's own may differ while it sends large segments
     bool up;                   // as the administrator wants it (IFF_UP)
+    uint8_t prefix6[LWIP_IPV6_NUM_ADDRESSES]; // of netif.ip6_addr; 0: 64, for which lwIP takes all
     enum { NET_STATIC, NET_DHCP } how;
     struct net_statistics statistics; // loopback's own
 };
@@ -56,6 +57,16 @@ void net_route_each(bool (*fn)(void *ctx, const struct net_route *r), void *ctx)
 bool net_address_is_local(const ip_addr_t *a); // of some interface, or loopback (127/8, ::1). Under the core lock
 // The interface and source address that a packet to `to` would use; false: no route. bound: interface index or 0. Under the core lock.
 bool net_route_find(const ip_addr_t *to, int bound, struct net_interface **interface, ip_addr_t *source);
+
+// --- Changes that an administrator makes (netlink, ioctl). Under the core lock. 0 or -errno ---
+int net_route_add(const struct net_route *r);          // route.c: -EEXIST, -ENETUNREACH (the gateway), -ENOBUFS, -EOPNOTSUPP
+int net_route_remove(const struct net_route *r);       // prefix, metric, and where they are not NULL or any gateway and interface. -ESRCH
+int net_interface_set_up(struct net_interface *i, bool up);        // administer.c, these and the following
+int net_interface_set_mtu(struct net_interface *i, uint32_t mtu);  // -EINVAL
+// An interface has one address of IPv4 and a few of IPv6. -EEXIST, -ENOBUFS: no place; -EADDRNOTAVAIL: it has not that address.
+int net_address_add(struct net_interface *i, const ip_addr_t *a, unsigned prefix);
+int net_address_remove(struct net_interface *i, const ip_addr_t *a, unsigned prefix);
+unsigned net_address_prefix(const struct net_interface *i, const ip_addr_t *a); // of an address that it has
 
 // --- TCP's connections in buckets ---
 // lwIP keeps its connections in one list that it searches from the front. Here the list that lwIP sees is one of many, chosen by the
