@@ -1,4 +1,4 @@
-// link: tools/accel.c tools/archive.c tools/common.c tools/cpio.c tools/elfcheck.c tools/erofs/directory.c tools/erofs/entries.c tools/erofs/layout.c tools/erofs/reader.c tools/erofs/tar.c tools/erofs/tree.c tools/erofs/write.c tools/erofs/xattr.c tools/frame.c tools/initrd.c tools/kernel.c tools/knarr.c tools/ldcache.c tools/libraries.c tools/log.c tools/mounts.c tools/options.c tools/pack.c tools/program.c tools/qemu.c tools/relay.c tools/root.c tools/rootarchive.c tools/run.c tools/terminal.c tools/tree.c
+// link: tools/accel.c tools/archive.c tools/common.c tools/cpio.c tools/elfcheck.c tools/erofs/directory.c tools/erofs/entries.c tools/erofs/layout.c tools/erofs/reader.c tools/erofs/tar.c tools/erofs/tree.c tools/erofs/write.c tools/erofs/xattr.c tools/frame.c tools/initrd.c tools/kernel.c tools/knarr.c tools/ldcache.c tools/libraries.c tools/log.c tools/mounts.c tools/network.c tools/options.c tools/pack.c tools/ports.c tools/program.c tools/qemu.c tools/relay.c tools/root.c tools/rootarchive.c tools/run.c tools/terminal.c tools/tree.c
 // libs: -larchive -lelf -lutil
 // flags: -Dmain=knarr_main
 /*
@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 #include <elf.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pty.h>
@@ -145,13 +146,105 @@ static void hands_over_the_configuration(void **state) {
 
     snprintf(expected, sizeof(expected),
              "arg=%s\narg=one\narg=-m\nexec=/prog\nenv=PATH=/x\nenv=HOSTNAME=ship\nenv=HOME=/root\nenv=A=2\n"
-             "cwd=/tmp\nhostname=ship\nstdin=stream\nstdout=stream\nstderr=stream\n",
+             "cwd=/tmp\nhostname=ship\nstdin=stream\nstdout=stream\nstderr=stream\n"
+             "net=eth0 ip=10.0.2.15/24 gw=10.0.2.2 ip6=fec0::15/64 gw6=fec0::2\ndns=10.0.2.3\n",
              program);
     assert_string_equal(result->out, expected);
 
     result = run("", 0, FAKE "config -t %s", program);
     assert_non_null(strstr(result->out, "env=TERM=xterm\n"));
     assert_non_null(strstr(result->out, "stdin=tty\nstdout=tty\nstderr=tty\nwinsize=24x80\n"));
+}
+
+static void hands_over_the_network(void **state) {
+    static const struct {
+        const char *options, *records;
+    } cases[] = {
+        {"--net none", ""},
+        {"--net none --dns 1.2.3.4", "dns=1.2.3.4\n"},
+        {"--ip 10.7.0.2 --mac 02:00:00:00:00:01",
+         "net=eth0 ip=10.7.0.2/24 gw=10.7.0.3 ip6=fec0::15/64 gw6=fec0::2\ndns=10.7.0.4\n"},
+        {"--ip 10.7.3.9/20 --ip6 none --net user", "net=eth0 ip=10.7.3.9/20 gw=10.7.0.2 ip6=none\ndns=10.7.0.3\n"},
+        {"--ip none --ip6 fd00:7::9/64", "net=eth0 ip=none ip6=fd00:7::9/64 gw6=fd00:7::2\ndns=fd00:7::3\n"},
+        {"--gateway 10.0.2.1 --gateway fec0::1 --dns 9.9.9.9 --dns ::1 --dns-search a.b",
+         "net=eth0 ip=10.0.2.15/24 gw=10.0.2.1 ip6=fec0::15/64 gw6=fec0::1\ndns=9.9.9.9\ndns=::1\nsearch=a.b\n"},
+        {"--net user --net user,mtu=900",
+         "net=eth0 ip=10.0.2.15/24 gw=10.0.2.2 ip6=fec0::15/64 gw6=fec0::2\nnet=eth1 ip=10.0.3.15/24 "
+         "ip6=fec0:0:0:1::15/64 mtu=900\ndns=10.0.2.3\n"},
+        {"--add-host a:1.2.3.4 --add-host b=[fd00::1] --add-host c:::1 --add-host d:host-gateway",
+         "net=eth0 ip=10.0.2.15/24 gw=10.0.2.2 ip6=fec0::15/64 gw6=fec0::2\ndns=10.0.2.3\nhosts=1.2.3.4 "
+         "a\nhosts=fd00::1 b\n"
+         "hosts=::1 c\nhosts=10.0.2.2 d\n"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct result *result = run("", 0, FAKE "config %s %s", cases[i].options, program);
+        assert_int_equal(WEXITSTATUS(result->status), 0);
+        const char *records = strstr(result->out, "stderr=stream\n");
+        assert_non_null(records);
+        if (strcmp(records + 14, cases[i].records) != 0)
+            fail_msg("%s: %s", cases[i].options, records + 14);
+    }
+}
+
+/* Taps are not opened by --dry-run. */
+static void makes_network_devices(void **state) {
+    static const struct {
+        const char *options, *words;
+    } cases[] = {
+        {"", " -netdev user,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,dhcpstart=10.0.2.15,ipv6-net=fec0::/64,"
+             "ipv6-host=fec0::2,ipv6-dns=fec0::3,id=net0 -device virtio-net-device,netdev=net0,mac=52:54:00:12:34:56 "},
+        {"--machine q35", " -device virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=,disable-legacy=on "},
+        {"--ip6 none --ip 10.1.2.2/16",
+         " -netdev user,net=10.1.0.0/16,host=10.1.0.2,dns=10.1.0.3,dhcpstart=10.1.2.2,ipv6=off,id=net0 "},
+        {"-p 80:8080 -p 127.0.0.1:53:54/udp -p 7-8:17-18 --net user",
+         ",hostfwd=tcp:0.0.0.0:80-10.0.2.15:8080,hostfwd=udp:127.0.0.1:53-10.0.2.15:54,hostfwd=tcp:0.0.0.0:7-10.0.2.15:"
+         "17,"
+         "hostfwd=tcp:0.0.0.0:8-10.0.2.15:18,id=net0 "},
+        {"--net tap=t0,mac=02:00:00:00:00:07 --net tap=t1,vhost=on",
+         " -netdev tap,ifname=t0,script=no,downscript=no,vhost=off,id=net0 -device "
+         "virtio-net-device,netdev=net0,mac=02:00:00:00:00:07 "
+         "-netdev tap,ifname=t1,script=no,downscript=no,vhost=on,id=net1 -device "
+         "virtio-net-device,netdev=net1,mac=02:"},
+        {"--net user --net user --net user --net user --net user --net user --net user", " -M q35,"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct result *result = run("", 0, "run --dry-run --accel tcg %s %s", cases[i].options, program);
+        assert_int_equal(WEXITSTATUS(result->status), 0);
+        if (!strstr(result->out, cases[i].words))
+            fail_msg("%s: %s", cases[i].options, result->out);
+    }
+    assert_null(strstr(run("", 0, "run --dry-run --accel tcg --net none %s", program)->out, "net0"));
+}
+
+static void publishes_ports(void **state) {
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(name);
+    unsigned number, other;
+    char expected[128];
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof(name)) | listen(fd, 1), 0);
+    getsockname(fd, (struct sockaddr *)&name, &length);
+    unsigned taken = ntohs(name.sin_port);
+    struct result *result = run("", 0, FAKE "exit:0:0 -p 127.0.0.1:%u:80 %s", taken, program);
+    assert_int_equal(WEXITSTATUS(result->status), 125);
+    snprintf(expected, sizeof(expected), "knarr: -p: port %u/tcp of 127.0.0.1 is in use\n", taken);
+    assert_string_equal(result->err, expected);
+    close(fd);
+    assert_int_equal(WEXITSTATUS(run("", 0, FAKE "exit:0:0 -p 127.0.0.1:%u:80 %s", taken, program)->status), 0);
+
+    result = run("", 0, FAKE "exit:0:0 -p 127.0.0.1::80 -p 53/udp %s", program);
+    assert_int_equal(WEXITSTATUS(result->status), 0);
+    assert_int_equal(
+        sscanf(result->err,
+               "knarr: port 80/tcp of the guest is 127.0.0.1:%u\nknarr: port 53/udp of the guest is 0.0.0.0:%u",
+               &number, &other),
+        2);
+    assert_true(number > 0 && other > 0);
+    result = run("", 0, FAKE "exit:0:0 -p 127.0.0.1:%u:80 -p 127.0.0.1:%u:81 %s", number, number, program);
+    assert_int_equal(WEXITSTATUS(result->status), 125); /* both at one */
 }
 
 static void write_file(const char *name, const void *bytes, size_t size, mode_t mode) {
@@ -393,8 +486,50 @@ static void refuses_what_is_no_kernel(void **state) {
 }
 
 static void refuses_wrong_options(void **state) {
-    static const char *const wrong[] = {"-m 1",   "-m x",  "--cpus 0", "--cpus 1000",     "--accel x", "--what",
-                                        "-w rel", "-e =x", "--gdb=0",  "--root /nowhere", "-m"};
+    static const char *const wrong[] = {"-m 1",
+                                        "-m x",
+                                        "--cpus 0",
+                                        "--cpus 1000",
+                                        "--accel x",
+                                        "--what",
+                                        "-w rel",
+                                        "-e =x",
+                                        "--gdb=0",
+                                        "--root /nowhere",
+                                        "-p 0:80",
+                                        "-p 80:x",
+                                        "-p 1-3:1-2",
+                                        "-p 1.2.3:80:80",
+                                        "-p [::1]:80:80",
+                                        "-p 80/sctp",
+                                        "-p 65536",
+                                        "-p 5-4",
+                                        "--net what",
+                                        "--net tap=",
+                                        "--net tap=no.such.tap",
+                                        "--net tap=lo",
+                                        "--net user,x=1",
+                                        "--net none --ip 1.2.3.4",
+                                        "--net none --net user",
+                                        "--net user --net none",
+                                        "--net none -p 80",
+                                        "--net tap=t --net tap=t",
+                                        "--ip 1.2.3",
+                                        "--ip 1.2.3.4/33",
+                                        "--ip 1.2.3.4/",
+                                        "--ip 10.0.0.1/31",
+                                        "--ip none --ip6 none",
+                                        "--ip none -p 80",
+                                        "--ip6 1.2.3.4",
+                                        "--gateway x",
+                                        "--mac 02:00:00:00:00",
+                                        "--mac 01:00:00:00:00:00",
+                                        "--dns x",
+                                        "--add-host x",
+                                        "--add-host x:y",
+                                        "--net user,mtu=9",
+                                        "--net user,vhost=on",
+                                        "-m"};
 
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct result *result =
@@ -435,6 +570,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(relays_input_byte_for_byte),
         cmocka_unit_test(says_why_the_machine_failed),
         cmocka_unit_test(hands_over_the_configuration),
+        cmocka_unit_test(hands_over_the_network),
+        cmocka_unit_test(makes_network_devices),
+        cmocka_unit_test(publishes_ports),
         cmocka_unit_test(refuses_bad_programs),
         cmocka_unit_test(looks_into_the_root_first),
         cmocka_unit_test(ends_when_nobody_reads),
