@@ -6,7 +6,7 @@
 #include "kernel/chardev.h"
 
 const struct virtio_driver *const virtio_drivers[] = {&virtio_console_driver, &virtio_rng_driver, &virtio_blk_driver,
-                                                     &virtio_9p_driver, NULL};
+                                                     &virtio_9p_driver, &virtio_net_driver, NULL};
 
 void drivers_init(void) {
     virtio_mmio_probe();

@@ -11,6 +11,7 @@
 #define STATUS_DRIVER 2
 #define STATUS_DRIVER_OK 4
 #define STATUS_FEATURES_OK 8
+#define STATUS_NEEDS_RESET 64
 #define STATUS_FAILED 128
 
 static uint32_t taken; // bit i: virtio_drivers[i] has its one device
@@ -116,4 +117,20 @@ void virtio_interrupt(struct virtio_device *dev) {
     for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
         if (dev->queues[i])
             virtq_interrupt(dev->queues[i]);
+}
+
+int virtio_watch_config(struct virtio_device *dev, void (*fn)(struct virtio_device *dev)) {
+    int err = dev->transport->watch_config ? dev->transport->watch_config(dev) : 0;
+    if (err == 0)
+        dev->config_changed = fn;
+    return err;
+}
+
+void virtio_config_interrupt(struct virtio_device *dev) {
+    if (dev->config_changed && !dev->broken)
+        dev->config_changed(dev);
+}
+
+bool virtio_needs_reset(struct virtio_device *dev) {
+    return dev->transport->get_status(dev) & STATUS_NEEDS_RESET;
 }

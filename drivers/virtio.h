@@ -13,14 +13,15 @@
 
 #include "kernel/types.h"
 
-enum virtio_id { VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_9P = 9 };
+enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_9P = 9 };
 
 #define VIRTIO_RING_F_INDIRECT_DESC (1UL << 28)
 #define VIRTIO_RING_F_EVENT_IDX (1UL << 29)
 #define VIRTIO_F_VERSION_1 (1UL << 32)
 #define VIRTIO_F_ACCESS_PLATFORM (1UL << 33)
 
-#define VIRTQ_MAX_SIZE 64   // entries; small, so that the smallest machine can afford them
+#define VIRTQ_MAX_SIZE 64   // entries of most queues; small, so that the smallest machine can afford them
+#define VIRTQ_LIMIT 1024    // of any queue
 #define VIRTIO_MAX_QUEUES 8 // of one device, as many as a driver here uses
 
 struct virtio_device;
@@ -40,6 +41,8 @@ struct virtio_transport {
     void (*read_config)(struct virtio_device *dev, unsigned offset, void *buf,
                         unsigned size); // may tear: see virtio_config
     uint32_t (*config_generation)(struct virtio_device *dev);
+    // Asks for interrupts when the configuration changes. 0 or -errno. NULL: they come without being asked for.
+    int (*watch_config)(struct virtio_device *dev);
 };
 
 struct virtio_device {
@@ -51,6 +54,7 @@ struct virtio_device {
     uint64_t features;
     bool started, broken;
     struct virtqueue *queues[VIRTIO_MAX_QUEUES];
+    void (*config_changed)(struct virtio_device *dev); // NULL: nobody cares
     void *driver_data;
 };
 
@@ -69,6 +73,10 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
                                void *arg);
 void virtio_start(struct virtio_device *dev);                                             // step 8
 void virtio_config(struct virtio_device *dev, unsigned offset, void *buf, unsigned size); // consistent, section 2.5.1
+// Before virtio_start: fn is called in interrupt context when the configuration has changed, or the device wants to be reset
+// (virtio_needs_reset). 0 or -errno: it never will be.
+int virtio_watch_config(struct virtio_device *dev, void (*fn)(struct virtio_device *dev));
+bool virtio_needs_reset(struct virtio_device *dev);
 void virtio_break(struct virtio_device *dev, const char *why) __attribute__((cold));      // the device lies: disable it
 
 struct virtq_buffer {
@@ -87,6 +95,8 @@ void virtq_kick(struct virtqueue *q); // notifies the device, unless it asked no
 // The next chain that the device is done with: its cookie, and how many bytes were written to it (never more than `in`
 // had room for). NULL: none.
 void *virtq_take(struct virtqueue *q, uint32_t *written);
+// Of a queue whose device is broken: a cookie that has not come back; each once. NULL: there are no more.
+void *virtq_abandon(struct virtqueue *q);
 void virtq_interrupts_off(struct virtqueue *q); // a hint: late interrupts still come
 // Asks for an interrupt at the next used buffer. False: there are used buffers already; take them, then try again.
 bool virtq_interrupts_on(struct virtqueue *q);
@@ -98,11 +108,13 @@ unsigned virtq_free(const struct virtqueue *q); // descriptors
 int virtio_device_found(struct virtio_device *dev);
 bool virtio_wanted(unsigned device_id);           // would a driver take such a device now?
 void virtio_interrupt(struct virtio_device *dev); // the device's interrupt: looks at all its queues
+void virtio_config_interrupt(struct virtio_device *dev); // the same for changes of the configuration
 void virtq_interrupt(struct virtqueue *q);
 void virtio_mmio_probe(void); // every virtio_mmio.device= of the command line
 void virtio_pci_probe(void);  // every device on the PCI bus
 
-extern const struct virtio_driver virtio_console_driver, virtio_rng_driver, virtio_blk_driver, virtio_9p_driver;
+extern const struct virtio_driver virtio_console_driver, virtio_rng_driver, virtio_blk_driver, virtio_9p_driver,
+    virtio_net_driver;
 extern const struct virtio_driver *const virtio_drivers[]; // drivers.c: all of them, then NULL; at most 32
 
 // Section 2.7: the rings that driver and device share, in guest memory. All little endian.

@@ -54,7 +54,6 @@ _Static_assert(sizeof(struct config_basic) == 16 && sizeof(struct config_blocks)
 // Section 5.2.6: requests
 enum { TYPE_IN = 0, TYPE_OUT = 1, TYPE_FLUSH = 4, TYPE_GET_ID = 8, TYPE_DISCARD = 11, TYPE_WRITE_ZEROES = 13 };
 enum { STATUS_OK = 0, STATUS_IOERR = 1, STATUS_UNSUPPORTED = 2, STATUS_NONE = 0xff };
-#define STATUS_NEEDS_RESET 64          // of the device: section 2.1
 #define OP_GET_ID ((enum block_op)100) // our own, for the serial number
 #define ID_BYTES 20
 
@@ -308,7 +307,7 @@ static void watch_start(struct disk *d) {
 static void disk_watch(struct timer *t) {
     struct disk *d = container_of(t, struct disk, watch);
     bool busy = false;
-    if (d->dev->transport->get_status(d->dev) & STATUS_NEEDS_RESET) { // it has given up, and tells nobody else
+    if (virtio_needs_reset(d->dev)) { // it has given up, and tells nobody else
         virtio_break(d->dev, "it failed");
         disk_fail(d);
         return;

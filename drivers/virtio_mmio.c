@@ -132,8 +132,10 @@ static void mmio_interrupt(void *arg) {
     if (!status)
         return;
     mmio_write32(m->regs + MMIO_INTERRUPT_ACK, status);
-    if (status & 1) // used buffers; configuration changes (2) are nothing to us
+    if (status & 1) // used buffers
         virtio_interrupt(&m->dev);
+    if (status & 2)
+        virtio_config_interrupt(&m->dev);
 }
 
 // SIZE@ADDR:IRQ[:ID]. Linux allows a size with a suffix; the numbers may be hexadecimal.

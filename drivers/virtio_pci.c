@@ -131,6 +131,23 @@ static uint32_t pci_config_generation(struct virtio_device *dev) {
     return mmio_read8(pci_of(dev)->common + COMMON_CONFIG_GENERATION);
 }
 
+static void pci_config_interrupt(void *arg) {
+    struct pci_virtio *p = arg;
+    virtio_config_interrupt(&p->dev);
+}
+
+// With MSI-X a vector of its own: nothing else would tell it from the queues'.
+static int pci_watch_config(struct virtio_device *dev) {
+    struct pci_virtio *p = pci_of(dev);
+    if (!p->msix)
+        return 0;
+    int err = pci_msix_request(&p->pci, 1, pci_config_interrupt, p);
+    if (err < 0)
+        return err;
+    mmio_write16(p->common + COMMON_MSIX_CONFIG, 1);
+    return mmio_read16(p->common + COMMON_MSIX_CONFIG) == 1 ? 0 : -ENOSPC;
+}
+
 static const struct virtio_transport pci_transport = {
     .name = "virtio-pci",
     .get_status = pci_get_status,
@@ -142,6 +159,7 @@ static const struct virtio_transport pci_transport = {
     .notify = pci_notify,
     .read_config = pci_read_config,
     .config_generation = pci_config_generation,
+    .watch_config = pci_watch_config,
 };
 
 static void pci_message_interrupt(void *arg) {
@@ -152,8 +170,11 @@ static void pci_message_interrupt(void *arg) {
 // The shared line: reading the status acknowledges it (section 4.1.4.5).
 static void pci_line_interrupt(void *arg) {
     struct pci_virtio *p = arg;
-    if (mmio_read8(p->isr) & 1)
+    uint8_t status = mmio_read8(p->isr);
+    if (status & 1)
         virtio_interrupt(&p->dev);
+    if (status & 2)
+        virtio_config_interrupt(&p->dev);
 }
 
 // The first capability of each kind is the one that the device prefers (section 4.1.4.1).
@@ -196,7 +217,7 @@ static int set_up(struct pci_virtio *p) {
         log_err("%s %lx: no interrupt can be had (error %d)", p->dev.bus, p->dev.place, -err);
         return err;
     }
-    if (p->msix) // what drivers here do not look at, the configuration's changes, gets no vector
+    if (p->msix) // the configuration's changes get a vector when a driver wants to know of them
         mmio_write16(p->common + COMMON_MSIX_CONFIG, NO_VECTOR);
     return 0;
 }

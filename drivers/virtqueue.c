@@ -1,5 +1,5 @@
-// Split virtqueues, virtio 1.2 section 2.7: three tables in one piece of guest memory, which may be no more than a page. The driver puts chains of descriptors
-// into the available ring, the device returns them through the used ring in any order.
+// Split virtqueues, virtio 1.2 section 2.7: three tables in one piece of guest memory, physically contiguous. The driver puts chains of
+// descriptors into the available ring, the device returns them through the used ring in any order.
 //
 // Nothing that the device writes is believed: of the used ring only `index`, `id` and `len` are read, each once, and
 // checked against state[], which is private memory. The descriptor table and the available ring are written only.
@@ -22,7 +22,7 @@
 #define AVAIL_BYTES(size) (6 + 2 * (size_t)(size))
 #define USED_OFFSET(size) ALIGN_UP(AVAIL_OFFSET(size) + AVAIL_BYTES(size), (size_t)4)
 #define USED_BYTES(size) (6 + 8 * (size_t)(size))
-_Static_assert(USED_OFFSET(VIRTQ_MAX_SIZE) + USED_BYTES(VIRTQ_MAX_SIZE) <= PAGE_SIZE, "physically contiguous");
+_Static_assert(USED_OFFSET(VIRTQ_MAX_SIZE) + USED_BYTES(VIRTQ_MAX_SIZE) <= PAGE_SIZE, "most queues are cheap");
 
 static inline volatile uint16_t *used_event(struct virtqueue *q) { return &q->avail->ring[q->size]; }
 static inline volatile uint16_t *avail_event(struct virtqueue *q) {
@@ -37,7 +37,7 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
         log_err("%s %lx: has no queue %u", dev->bus, dev->place, index);
         return NULL;
     }
-    size = MIN(size, VIRTQ_MAX_SIZE);
+    size = MIN(size, VIRTQ_LIMIT);
     while (size > max)
         size /= 2;
     struct virtqueue *q = kzalloc(sizeof(*q) + size * sizeof(q->state[0]));
@@ -183,6 +183,17 @@ void *virtq_take(struct virtqueue *q, uint32_t *written) {
     if (written)
         *written = len;
     return cookie;
+}
+
+void *virtq_abandon(struct virtqueue *q) {
+    for (unsigned i = 0; i < q->size; i++) {
+        void *cookie = q->state[i].cookie;
+        if (cookie) {
+            q->state[i].cookie = NULL;
+            return cookie;
+        }
+    }
+    return NULL;
 }
 
 void virtq_interrupts_off(struct virtqueue *q) {

@@ -41,17 +41,20 @@ enum net_gso { NET_GSO_NONE, NET_GSO_TCP4, NET_GSO_TCP6 };
 
 #define NET_SEGMENTS_MAX 48
 
-// A frame to be sent. The stack's memory until `done`.
+// A frame to be sent. It and its segments lie in the direct map. All is the driver's from `send` to `done`; the frame's memory, which
+// it only reads, stays the stack's but must not change.
 struct net_packet {
-    const struct net_segment *segments;
-    uint16_t count;          // 1 to net_device.segments_max
-    uint16_t checksum_start; // 0: complete as it is. Otherwise the device sums from here to the end and stores the sum
+    struct net_segment *segments; // [1] to [count] are the frame; [0] is room for the driver, which may write to all of them
+    uint32_t len;             // of the frame
+    uint16_t count;           // 1 to net_device.segments_max
+    uint16_t checksum_start;  // 0: complete as it is. Otherwise the device sums from here to the end and stores the sum
     uint16_t checksum_offset; // at so many bytes behind checksum_start (the field holds the pseudo header's sum)
-    uint8_t gso;             // enum net_gso: the device cuts it into frames with
-    uint16_t gso_size;       // so many bytes of payload each,
-    uint16_t header_len;     // behind headers of this length altogether
-    void (*done)(struct net_packet *p); // sent, or given up: in `poll`, `send` or `stop`, under the core lock
-    struct list link;        // the stack's, and the driver's once it has the packet
+    uint8_t gso;              // enum net_gso: the device cuts it into frames with
+    uint16_t gso_size;        // so many bytes of payload each,
+    uint16_t header_len;      // behind headers of this length altogether
+    uint8_t header[12];       // the driver's
+    void (*done)(struct net_packet *p); // sent, or given up: in `poll` or `send`, under the core lock
+    struct list link;         // the stack's
 };
 
 struct net_device_ops {
@@ -59,13 +62,14 @@ struct net_device_ops {
     // room), -EIO: the device is broken.
     int (*send)(struct net_device *dev, struct net_packet *p);
     void (*kick)(struct net_device *dev);
-    // Calls done for what was sent, dev->input for at most `budget` received frames; refills the receive queue. Returns frames received.
+    // Calls done for what was sent, dev->input for at most `budget` received frames; refills the receive queue. Returns frames received,
+    // damaged ones among them. A broken device gives everything up.
     unsigned (*poll)(struct net_device *dev, unsigned budget);
-    // Asks for an interrupt at the next frame. False: there are frames already, poll again.
+    // Asks for an interrupt at the next frame (and when a full queue has room again). False: there are some already, poll again.
     bool (*interrupts_on)(struct net_device *dev);
     // The set of multicast addresses that is wanted has changed; all: every frame that is multicast. NULL: the device passes all.
     void (*multicast)(struct net_device *dev, const uint8_t (*addresses)[6], unsigned count, bool all);
-    // Allocates and offers receive buffers. 0 or -ENOMEM. Once, before anything else.
+    // Begins: queues and receive buffers are allocated only now. 0 or -errno. Once, before anything else.
     int (*start)(struct net_device *dev);
 };
 
