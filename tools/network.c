@@ -109,7 +109,7 @@ static void set(struct interface *interface, const char *word, const char *name,
         set_ip(interface, value);
     else if (strcmp(name, "ip6") == 0)
         set_ip6(interface, value);
-    else if (strcmp(name, "gw") == 0)
+    else if (strcmp(name, "gw") == 0 || strcmp(name, "gw6") == 0)
         set_gateway(interface, value);
     else if (strcmp(name, "mac") == 0)
         set_mac(interface, value);

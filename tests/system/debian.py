@@ -7,7 +7,9 @@ import re
 from harness import BUILD, KNARR, WORK, check, execute, knarr, once, tail, test
 
 PACKAGES = ["python3", "libpython3.11-testsuite", "perl", "git", "sqlite3", "gcc", "libc6-dev", "nodejs",
-            "openjdk-17-jdk-headless", "postgresql-15", "procps"]
+            "openjdk-17-jdk-headless", "postgresql-15", "procps",
+            # what tests/system/net_servers.py serves
+            "redis-server", "nginx-light", "memcached", "haproxy", "openssh-server", "curl", "iperf3", "iproute2", "iputils-ping"]
 # How mmdebstrap works in its root, the best first: what a machine allows differs (containers without mounts or user namespaces).
 MODES = ["root", "unshare", "fakechroot", "chrootless"]
 _image = []

@@ -23,6 +23,10 @@ class Failure(Exception):
     pass
 
 
+class Skipped(Exception):
+    """This machine does not allow what the test needs."""
+
+
 class Test:
     def __init__(self, name, function, first=False):
         self.name, self.function, self.first = name, function, first
