@@ -23,21 +23,36 @@ endif
 WARNINGS := -Wall -Wextra -Werror -Wno-unused-parameter -Wstrict-prototypes -Wmissing-prototypes \
             -Wvla -Wshadow -Wundef
 
+# ---- lwIP: a Debian source package, fetched and checked by scripts/fetch-source.sh; all builds share what is unpacked ----
+
+SOURCES ?= build/third-party
+LWIP    := $(SOURCES)/lwip
+LWIP_SRC := $(addprefix core/,def.c inet_chksum.c init.c ip.c netif.c pbuf.c raw.c stats.c tcp.c tcp_in.c tcp_out.c udp.c \
+              $(addprefix ipv4/,dhcp.c etharp.c icmp.c igmp.c ip4.c ip4_addr.c ip4_frag.c) \
+              $(addprefix ipv6/,ethip6.c icmp6.c inet6.c ip6.c ip6_addr.c ip6_frag.c mld6.c nd6.c)) netif/ethernet.c
+
+# The time stamp is in the file that the script writes last.
+$(LWIP)/.checksum: scripts/sources.sha256
+	$(call say,FETCH,lwip)
+	$(Q)scripts/fetch-source.sh lwip $(SOURCES) && touch $@
+
 # ---- the kernel ------------------------------------------------------------------------------------------------------
 
-KERNEL_SRC := $(sort $(wildcard kernel/*.c kernel/*/*.c kernel/x86/*.S drivers/*.c fs/*.c fs/*/*.c net/*.c \
+KERNEL_SRC := $(sort $(wildcard kernel/*.c kernel/*/*.c kernel/x86/*.S drivers/*.c fs/*.c fs/*/*.c net/*.c net/*/*.c \
                                 loader/*.c loader/*.S syscall/*.c))
 # kernel/debug/ is only part of the checked kernel (`make checked`), a build of its own with CHECKED=1.
 ifndef CHECKED
 KERNEL_SRC := $(filter-out kernel/debug/%,$(KERNEL_SRC))
 endif
-KERNEL_OBJ := $(patsubst %,$(BUILD)/obj/%.o,$(KERNEL_SRC))
+LWIP_OBJ := $(patsubst %,$(BUILD)/obj/lwip/%.o,$(LWIP_SRC))
+KERNEL_OBJ := $(patsubst %,$(BUILD)/obj/%.o,$(KERNEL_SRC)) $(LWIP_OBJ)
 KERNEL_LDS := kernel/x86/kernel.ld
 
 # Of the system's headers only those of the compiler and of linux-libc-dev are used; the guard against smashed stacks
 # lives in the per-CPU area, at %gs:40.
 KERNEL_INC := -nostdinc -isystem $(shell $(CC) -print-file-name=include) \
-              -isystem /usr/include/x86_64-linux-gnu -isystem /usr/include -I.
+              -isystem $(LWIP)/src/include -isystem /usr/include/x86_64-linux-gnu -isystem /usr/include -I. \
+              -idirafter net -idirafter net/lwip
 KERNEL_CFLAGS := -std=gnu11 -O2 -g -ffreestanding $(KERNEL_INC) -DKNARR_VERSION='"$(VERSION)"' \
                  -ffile-prefix-map=$(CURDIR)/= \
                  -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pic -fno-pie -fcf-protection=none \
@@ -69,9 +84,21 @@ KERNEL_SMALL := $(wildcard fs/9p/*.c fs/procfs*.c fs/sysfs.c fs/tty*.c fs/consol
     $(addprefix syscall/,adjtimex.c attributes.c capability.c cputime.c file_handle.c identity.c inotify.c kcmp.c limits.c membarrier.c \
                          misc.c mount.c mqueue.c names.c numa.c prctl.c priority.c process_vm.c remap_file_pages.c sched.c stats.c \
                          sync.c timer.c ustat.c xattr.c)
+LWIP_SMALL := $(addprefix core/,def.c init.c netif.c raw.c stats.c \
+    ipv4/dhcp.c ipv4/icmp.c ipv4/igmp.c ipv4/ip4_addr.c ipv4/ip4_frag.c ipv6/icmp6.c ipv6/ip6_addr.c ipv6/ip6_frag.c ipv6/mld6.c ipv6/nd6.c)
 endif
 
-$(BUILD)/obj/%.c.o: %.c
+# lwIP takes the libc headers of net/lwip/libc/ before those of the system. Warnings are errors in our own files only.
+LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w
+# tcp_buckets.c stands before this function and calls it.
+LWIP_CFLAGS_tcp_in.c := -Dtcp_input=lwip_tcp_input
+
+$(BUILD)/obj/lwip/%.c.o: $(LWIP)/.checksum
+	@mkdir -p $(@D)
+	$(call say,CC,lwip/$*.c)
+	$(Q)$(CC) $(LWIP_CFLAGS) $(LWIP_CFLAGS_$(notdir $*.c)) $(if $(filter $(LWIP_SMALL),$*.c),-Os) -MMD -MP -c $(LWIP)/src/$*.c -o $@
+
+$(BUILD)/obj/%.c.o: %.c | $(LWIP)/.checksum
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(filter $(KERNEL_SMALL),$<),-Os) -MMD -MP -c $< -o $@
@@ -263,8 +290,8 @@ docs: ## make docs/syscalls.md from the table of system calls
 deps: ## install all packages that any target needs
 	@scripts/deps.sh build run test bench lint debug
 
-clean: ## remove everything built
-	rm -rf $(BUILD)
+clean: ## remove everything built; sources that were fetched stay
+	$(Q)find $(BUILD) -mindepth 1 -maxdepth 1 ! -name $(notdir $(SOURCES)) -exec rm -rf {} +
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile $(wildcard tests/*/rules.mk) | expand -t 12

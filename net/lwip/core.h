@@ -35,6 +35,8 @@ struct net_interface {
     uint8_t prefix6[LWIP_IPV6_NUM_ADDRESSES]; // of netif.ip6_addr; 0: 64, for which lwIP takes all
     enum { NET_STATIC, NET_DHCP } how;
     struct net_statistics statistics; // loopback's own
+    bool kick_wanted;          // packets were queued: net_unlock calls the device's kick (set net_kick_wanted, too)
+    struct net_interface *next; // by index
 };
 // Under the core lock. NULL starts; NULL: no more.
 struct net_interface *net_interface_next(struct net_interface *i);

@@ -1,0 +1,188 @@
+// The stack's frame: the lock, the start, the polling of devices, lwIP's clock and random numbers, errors.
+// Devices are polled by deferred work: so many frames, then the lock is given away once, until nothing is left; then interrupts are
+// turned on. lwIP is started by the first device or socket; before that nothing is touched.
+#include "kernel/log.h"
+#include "kernel/random.h"
+#include "kernel/string.h"
+#include "kernel/threads/deferred.h"
+#include "kernel/threads/lock.h"
+#include "kernel/time.h"
+#include "lwip/init.h"
+#include "lwip/sys.h"
+#include "net/lwip/hooks.h"
+#include "net/lwip/stack.h"
+
+#define BUDGET 64 // frames of one device in one turn
+
+static struct spinlock core_lock;
+static bool started;
+static struct net_interface *interfaces; // by index
+static void poll_devices(struct deferred *d);
+static struct deferred polling = {.fn = poll_devices};
+static bool loopback_wanted;
+bool net_kick_wanted;
+
+// --- The lock ---
+void net_lock(void) { spin_lock(&core_lock); }
+
+void net_unlock(void) {
+    if (net_kick_wanted) {
+        net_kick_wanted = false;
+        for (struct net_interface *i = interfaces; i; i = i->next)
+            if (i->kick_wanted) {
+                i->kick_wanted = false;
+                net_interface_kick(i);
+            }
+    }
+    spin_unlock(&core_lock);
+}
+
+void net_assert_locked(void);
+void net_assert_locked(void) { ASSERT(!started || spin_is_locked(&core_lock)); }
+
+// --- Polling ---
+static bool poll_device(struct net_device *dev) { // true: there is more
+    if (!dev->polling)
+        return false;
+    if (dev->ops->poll(dev, BUDGET) >= BUDGET)
+        return true;
+    dev->polling = false; // before interrupts are on: the next one sets it again
+    if (dev->ops->interrupts_on(dev))
+        return false;
+    dev->polling = true;
+    return true;
+}
+
+static void poll_all(void) {
+    bool more = false;
+    net_lock();
+    for (struct net_interface *i = interfaces; i; i = i->next)
+        if (i->device)
+            more |= poll_device(i->device);
+    if (loopback_wanted) {
+        loopback_wanted = false;
+        if (net_loopback_poll(BUDGET)) {
+            loopback_wanted = true;
+            more = true;
+        }
+    }
+    net_unlock();
+    if (more)
+        deferred_raise(&polling);
+}
+
+static void poll_devices(struct deferred *d) { poll_all(); }
+
+// By the drivers' interrupt handlers.
+static void wake(struct net_device *dev) {
+    WRITE_ONCE(dev->polling, true);
+    deferred_raise(&polling);
+}
+
+void net_poll(void) {
+    if (READ_ONCE(polling.queued))
+        deferred_run();
+}
+
+void net_input_wanted(void) {
+    loopback_wanted = true;
+    deferred_raise(&polling);
+}
+
+// --- The start ---
+static int start(void) {
+    int err = tcp_bucket_init();
+    if (err)
+        return err;
+    lwip_init();
+    net_timers_init();
+    err = net_loopback_create();
+    if (!err)
+        started = true;
+    return err;
+}
+
+int net_start(void) {
+    if (likely(load_acquire(&started)))
+        return 0;
+    net_lock();
+    int err = started ? 0 : start();
+    net_unlock();
+    if (!err)
+        net_device_wake = wake;
+    return err;
+}
+
+// --- Interfaces ---
+void net_interface_add(struct net_interface *new) {
+    struct net_interface **end = &interfaces;
+    int index = 1;
+    for (; *end; end = &(*end)->next)
+        index = (*end)->index + 1;
+    new->index = index;
+    new->next = NULL;
+    *end = new;
+}
+
+struct net_interface *net_interface_next(struct net_interface *i) { return i ? i->next : interfaces; }
+
+struct net_interface *net_interface_find(int index) {
+    struct net_interface *i = interfaces;
+    while (i && i->index != index)
+        i = i->next;
+    return i;
+}
+
+struct net_interface *net_interface_find_name(const char *name) {
+    struct net_interface *i = interfaces;
+    while (i && strncmp(i->name, name, sizeof(i->name)) != 0)
+        i = i->next;
+    return i;
+}
+
+const struct net_statistics *net_interface_statistics(const struct net_interface *i) {
+    return i->device ? &i->device->statistics : &i->statistics;
+}
+
+// --- What lwIP asks for ---
+u32_t sys_now(void) { return (u32_t)(time_monotonic() / NSEC_PER_MSEC); }
+
+uint32_t net_random(void) { return (uint32_t)random_u64(); }
+
+static uint64_t mix(uint64_t h, uint64_t v) {
+    h = (h ^ v) * 0x9e3779b97f4a7c15;
+    return h ^ h >> 32;
+}
+
+// Not a cryptographic hash, but keyed: who does not know the key cannot tell one connection's numbers from another's.
+u32_t net_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port) {
+    static uint64_t key[2];
+    if (!key[0])
+        random_bytes(key, sizeof(key));
+    uint64_t h = mix(key[0], (uint64_t)local_port << 16 | remote_port);
+    const u32_t *a = ip_2_ip6(local)->addr, *b = ip_2_ip6(remote)->addr;
+    for (unsigned i = 0; i < (IP_IS_V6(local) ? 4 : 1); i++)
+        h = mix(h, (uint64_t)a[i] << 32 | b[i]);
+    return (u32_t)(mix(h, key[1]) + (uint64_t)(time_monotonic() / 4000));
+}
+
+void net_assertion_failed(const char *message, const char *file, int line) {
+    static unsigned count;
+#ifdef KNARR_CHECKED
+    panic("lwIP: %s:%d: %s", file, line, message);
+#endif
+    if (count++ < 10)
+        log_err("lwIP: %s:%d: %s", file, line, message);
+}
+
+int net_errno(err_t err) {
+    static const uint8_t errnos[] = {
+        [-ERR_MEM] = ENOMEM,         [-ERR_BUF] = ENOBUFS,     [-ERR_TIMEOUT] = ETIMEDOUT, [-ERR_RTE] = ENETUNREACH,
+        [-ERR_INPROGRESS] = EINPROGRESS, [-ERR_VAL] = EINVAL,  [-ERR_WOULDBLOCK] = EAGAIN, [-ERR_USE] = EADDRINUSE,
+        [-ERR_ALREADY] = EALREADY,   [-ERR_ISCONN] = EISCONN,  [-ERR_CONN] = ENOTCONN,     [-ERR_IF] = ENOBUFS,
+        [-ERR_ABRT] = ECONNABORTED,  [-ERR_RST] = ECONNRESET,  [-ERR_CLSD] = ENOTCONN,     [-ERR_ARG] = EINVAL,
+    };
+    if (err >= 0)
+        return 0;
+    return -err < (int)ARRAY_SIZE(errnos) && errnos[-err] ? -errnos[-err] : -EIO;
+}

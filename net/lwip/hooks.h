@@ -1,0 +1,18 @@
+// Where lwIP asks Knarr on its way (LWIP_HOOK_FILENAME; the macros are in lwipopts.h).
+#ifndef NET_LWIP_HOOKS_H
+#define NET_LWIP_HOOKS_H
+
+#include "lwip/ip_addr.h"
+
+struct netif;
+struct pbuf;
+
+// net/lwip/core.c. RFC 6528: a clock of 4 us and a keyed hash of the connection.
+u32_t net_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
+
+// net/lwip/route.c. NULL: as lwIP finds it.
+struct netif *net_route4(const ip4_addr_t *src, const ip4_addr_t *dest);
+struct netif *net_route6(const ip6_addr_t *src, const ip6_addr_t *dest);
+const ip4_addr_t *net_gateway4(struct netif *netif, const ip4_addr_t *dest);
+
+#endif

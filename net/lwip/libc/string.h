@@ -1,0 +1,2 @@
+// For lwIP's own sources: <string.h> is the kernel's.
+#include "kernel/string.h"

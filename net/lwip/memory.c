@@ -1,0 +1,96 @@
+// lwIP's memory: its pools are caches of the slab allocator, its heap is kmalloc. All together may use a share of the machine's RAM: beyond it an
+// allocation fails, which lwIP answers by dropping a packet, so that no flood can take the machine's memory. Received pages are not
+// counted here but bounded by the sockets' buffers. Under the core lock.
+#include "kernel/memory/page.h"
+#include "kernel/memory/slab.h"
+#include "kernel/string.h"
+#include "lwip/memp.h"
+#include "net/lwip/stack.h"
+
+// What memp_std.h lists the sizes of.
+#include "lwip/etharp.h"
+#include "lwip/igmp.h"
+#include "lwip/ip4_frag.h"
+#include "lwip/ip6_frag.h"
+#include "lwip/mld6.h"
+#include "lwip/pbuf.h"
+#include "lwip/priv/nd6_priv.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/raw.h"
+#include "lwip/udp.h"
+
+static struct slab_cache caches[MEMP_MAX] = {
+#define LWIP_MEMPOOL(pool, num, size, desc) SLAB_CACHE("lwip_" #pool, ALIGN_UP((uint32_t)(size), 8), 8),
+#include "lwip/priv/memp_std.h"
+};
+
+static uint64_t used, limit; // bytes
+
+static bool take(size_t size) {
+    if (unlikely(!limit))
+        limit = MAX(page_total() * PAGE_SIZE / 8, 512UL * 1024);
+    if (unlikely(used + size > limit)) {
+        log_once(LOG_WARN, "network: its share of the memory is used up, packets are dropped");
+        return false;
+    }
+    used += size;
+    return true;
+}
+
+void *memp_malloc(memp_t type) {
+    struct slab_cache *c = &caches[type];
+    if (!take(c->size))
+        return NULL;
+    void *p = slab_alloc(c);
+    if (!p)
+        used -= c->size;
+    return p;
+}
+
+void memp_free(memp_t type, void *p) {
+    if (!p)
+        return;
+    used -= caches[type].size;
+    slab_free(&caches[type], p);
+}
+
+// Blocks of the heap begin with their size.
+struct block {
+    uint64_t size;
+    char data[];
+};
+
+void *mem_malloc(mem_size_t size) {
+    size_t whole = sizeof(struct block) + size;
+    if (!take(whole))
+        return NULL;
+    struct block *b = kmalloc(whole);
+    if (!b) {
+        used -= whole;
+        return NULL;
+    }
+    b->size = whole;
+    return b->data;
+}
+
+void *mem_calloc(mem_size_t count, mem_size_t size) {
+    void *p = mem_malloc(count * size); // lwIP's own, small numbers
+    if (p)
+        memset(p, 0, count * size);
+    return p;
+}
+
+void mem_free(void *p) {
+    if (!p)
+        return;
+    struct block *b = container_of(p, struct block, data);
+    used -= b->size;
+    kfree(b);
+}
+
+void *mem_trim(void *p, mem_size_t size) { return p; } // nothing is gained
+
+void mem_init(void) {}
+void memp_init(void) {}
+
+uint64_t net_memory_used(void) { return READ_ONCE(used); }

@@ -1,0 +1,38 @@
+// What the files of net/lwip/ share. Everything under the core lock, but where it says otherwise.
+#ifndef NET_LWIP_STACK_H
+#define NET_LWIP_STACK_H
+
+#include "kernel/log.h"
+#include "net/lwip/core.h"
+
+struct tcp_pcb;
+
+// --- core.c ---
+void net_interface_add(struct net_interface *i); // into the list of all, after netif_add; gives it its index
+extern bool net_kick_wanted; // an interface has queued something and set its kick_wanted: net_unlock tells the device
+void net_input_wanted(void);                     // the loopback has queued something: run net_loopback_poll soon
+
+// --- interface.c: a network device as an interface of lwIP ---
+// Starts the device and adds its interface, down and without addresses. -ENOMEM.
+int net_interface_create(struct net_device *dev);
+void net_interface_kick(struct net_interface *i); // net_device_ops.kick, for what was queued since the last
+
+// --- loopback.c ---
+int net_loopback_create(void);     // with 127.0.0.1/8 and ::1. -ENOMEM
+extern struct net_interface net_loopback;
+bool net_loopback_poll(unsigned budget); // input of what was sent; true: there is more
+
+// --- timers.c: lwIP's timers, each only while it has something to do ---
+void net_timers_init(void);
+void net_timers_check(void); // something has changed (addresses, a query, DHCP): look at what is needed. Cheap
+void net_timers_tcp(nsec_t at); // tcp_bucket_timer is wanted at that time. Any earlier wish stays
+nsec_t net_now(void);        // the time, read once a packet or call at most: reset by net_lock
+
+// --- tcp_buckets.c ---
+int tcp_bucket_init(void); // -ENOMEM
+bool tcp_bucket_reclaim(void); // frees the oldest connection in TIME-WAIT; false: none
+
+// --- memory.c ---
+uint64_t net_memory_used(void);
+
+#endif
