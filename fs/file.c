@@ -4,7 +4,6 @@
 #include "fs/cache/pagecache.h"
 #include "fs/inotify.h"
 #include "fs/internal.h"
-#include "fs/limit.h"
 #include "fs/poll.h"
 #include "kernel/process/signal.h"
 #include "kernel/string.h"
@@ -156,12 +155,6 @@ int64_t file_write_kernel(struct file *f, const void *buf, size_t n, uint64_t *p
     struct uio_vec vec;
     struct uio u = uio_one(&vec, (uint64_t)(uintptr_t)buf, n, false);
     return file_write(f, &u, f->stream ? NULL : pos);
-}
-
-int file_limit_reached(uint64_t limit) {
-    if (limit < INT64_MAX)
-        signal_send_self(SIGXFSZ);
-    return -EFBIG;
 }
 
 int64_t file_seek_limited(struct file *f, int64_t offset, int whence, uint64_t size, uint64_t most) {

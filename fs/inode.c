@@ -4,6 +4,7 @@
 #include "fs/cache/pagecache.h"
 #include "fs/inotify.h"
 #include "fs/internal.h"
+#include "fs/limit.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 
@@ -300,6 +301,12 @@ int vfs_touch(struct inode *inode) {
     return err;
 }
 
+int file_limit_reached(uint64_t limit) {
+    if (limit < INT64_MAX)
+        signal_send_self(SIGXFSZ);
+    return -EFBIG;
+}
+
 int vfs_truncate(struct inode *inode, uint64_t size) {
     if (S_ISDIR(inode->mode))
         return -EISDIR;
@@ -307,13 +314,11 @@ int vfs_truncate(struct inode *inode, uint64_t size) {
         return -EINVAL;
     if (size > INT64_MAX)
         return -EINVAL;
-    if (size > process_current()->limits[RLIMIT_FSIZE].rlim_cur && size > inode->size &&
-        process_current() != &kernel_process) {
-        signal_send_self(SIGXFSZ);
-        return -EFBIG;
-    }
+    int err = file_size_limit(inode, size);
+    if (err < 0)
+        return err;
     mutex_lock(&inode->lock);
-    int err = inode_drop_privileges(inode);
+    err = inode_drop_privileges(inode);
     if (err == 0)
         err = inode->ops->truncate(inode, size);
     if (err == 0) {

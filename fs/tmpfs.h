@@ -26,6 +26,7 @@ struct tmpfs_inode {
     };
 };
 static inline struct tmpfs_inode *tmpfs_of(struct inode *i) { return container_of(i, struct tmpfs_inode, inode); }
+static inline struct tmpfs_inode *tmpfs_of_backing(struct backing *b) { return container_of(b, struct tmpfs_inode, backing); }
 
 // How directories of a superblock behave that are not plain tmpfs (superblock.data).
 struct tmpfs_kind {
@@ -70,6 +71,17 @@ int tmpfs_fsync(struct file *f, bool data_only);
 // write(2), page by page with `write_page`: n bytes at `at`, all in one page. The bytes done (fewer after a fault), or -errno.
 typedef int64_t tmpfs_write_fn(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n);
 int64_t tmpfs_write_by(struct file *f, struct uio *u, uint64_t *pos, tmpfs_write_fn *write_page);
+// fallocate(2), page by page; inode.lock is held.
+struct tmpfs_page_ops {
+    int (*make)(struct tmpfs_inode *t, uint64_t index);  // the file has a page of its own there: 1: it is new, 0, or -errno
+    void (*drop)(struct tmpfs_inode *t, uint64_t index); // takes one away that is new
+    int (*punch)(struct tmpfs_inode *t, uint64_t offset, uint64_t end); // zeroes there. 0 or -errno
+};
+int tmpfs_allocate_by(struct file *f, int mode, uint64_t offset, uint64_t len, const struct tmpfs_page_ops *ops);
+// Of backing_ops.
+void tmpfs_backing_ref(struct backing *b);
+void tmpfs_backing_unref(struct backing *b);
+void tmpfs_backing_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino);
 void tmpfs_drop_pages(struct tmpfs_inode *t, uint64_t first, uint64_t end); // pages [first, end)
 
 // The page that the file has at this number, with a reference. NULL: none.

@@ -268,33 +268,30 @@ static int punch_hole(struct tmpfs_inode *t, uint64_t offset, uint64_t end) {
     return 0;
 }
 
-static bool make_page(struct tmpfs_inode *t, uint64_t index, bool *new) {
+static int make_page(struct tmpfs_inode *t, uint64_t index) {
     struct page *p = tmpfs_find_page(t, index);
-    *new = !p;
+    int new = !p;
     if (!p)
         p = get_page(t, index);
     if (p)
         page_unref(p);
-    return p;
+    return p ? new : -ENOSPC;
 }
 
+static void drop_page(struct tmpfs_inode *t, uint64_t index) { tmpfs_drop_pages(t, index, index + 1); }
+
 // Of an allocation that failed; what somebody uses through a mapping by now stays.
-static void unmake_page(struct tmpfs_inode *t, uint64_t index) {
+static void unmake_page(struct tmpfs_inode *t, uint64_t index, const struct tmpfs_page_ops *ops) {
     spin_lock(&t->inode.spin);
     struct page *p = pagetree_get(&t->pages, index);
     bool unused = p && load_acquire(&p->refs) == 1;
     spin_unlock(&t->inode.spin);
     if (unused)
-        tmpfs_drop_pages(t, index, index + 1);
+        ops->drop(t, index);
 }
 
-static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uint64_t end) {
-    struct inode *inode = &t->inode;
-    if (mode & FALLOC_FL_PUNCH_HOLE)
-        return punch_hole(t, offset, end);
-    if (end > inode->size && !(mode & FALLOC_FL_KEEP_SIZE) && (t->seals & F_SEAL_GROW))
-        return -EPERM;
-    uint64_t first = offset >> PAGE_SHIFT, last = DIV_ROUND_UP(end, PAGE_SIZE);
+// Pages [first, last), all or none.
+static int make_pages(struct tmpfs_inode *t, uint64_t first, uint64_t last, const struct tmpfs_page_ops *ops) {
     struct page_stats ps;
     page_stats(&ps);
     if (last - first > ps.total)
@@ -303,36 +300,51 @@ static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uin
     if (!made)
         return -ENOSPC;
     uint64_t i = first;
-    for (bool new; i < last && make_page(t, i, &new); i++) {
+    int new = 0;
+    for (; i < last && (new = ops->make(t, i)) >= 0; i++) {
         if (new)
             made[(i - first) / 8] |= (uint8_t)(1u << (i - first) % 8);
         sched_point();
     }
-    bool failed = i < last;
-    while (failed && i-- > first) {
+    while (new < 0 && i-- > first) {
         if (made[(i - first) / 8] >> (i - first) % 8 & 1)
-            unmake_page(t, i);
+            unmake_page(t, i, ops);
         sched_point();
     }
     kfree(made);
-    if (failed)
-        return -ENOSPC;
-    if (end > inode->size && !(mode & FALLOC_FL_KEEP_SIZE))
-        WRITE_ONCE(inode->size, end);
-    return 0;
+    return MIN(new, 0);
 }
 
-static int tmpfs_allocate(struct file *f, int mode, uint64_t offset, uint64_t len) {
+static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uint64_t end,
+                           const struct tmpfs_page_ops *ops) {
+    struct inode *inode = &t->inode;
+    bool grows = end > inode->size && !(mode & FALLOC_FL_KEEP_SIZE);
+    if (mode & FALLOC_FL_PUNCH_HOLE)
+        return ops->punch(t, offset, end);
+    int err = file_size_limit(inode, end);
+    if (err == 0 && grows && (t->seals & F_SEAL_GROW))
+        err = -EPERM;
+    if (err == 0)
+        err = make_pages(t, offset >> PAGE_SHIFT, DIV_ROUND_UP(end, PAGE_SIZE), ops);
+    if (err == 0 && grows)
+        WRITE_ONCE(inode->size, end);
+    return err;
+}
+
+int tmpfs_allocate_by(struct file *f, int mode, uint64_t offset, uint64_t len, const struct tmpfs_page_ops *ops) {
     if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
         return -EOPNOTSUPP;
-    if ((mode & FALLOC_FL_PUNCH_HOLE) && !(mode & FALLOC_FL_KEEP_SIZE))
-        return -EOPNOTSUPP;
     mutex_lock(&f->inode->lock);
-    int err = allocate_locked(tmpfs_of(f->inode), mode, offset, offset + len);
+    int err = allocate_locked(tmpfs_of(f->inode), mode, offset, offset + len, ops);
     if (err == 0)
         inode_touch_change(f->inode);
     mutex_unlock(&f->inode->lock);
     return err;
+}
+
+static int tmpfs_allocate(struct file *f, int mode, uint64_t offset, uint64_t len) {
+    static const struct tmpfs_page_ops ops = {.make = make_page, .drop = drop_page, .punch = punch_hole};
+    return tmpfs_allocate_by(f, mode, offset, len, &ops);
 }
 
 // The first offset at or behind `offset` that lies in a page (data) or in none; the end of the file is a hole.
@@ -374,8 +386,6 @@ static int64_t tmpfs_seek(struct file *f, int64_t offset, int whence) {
 
 // --- mmap ---
 
-static struct tmpfs_inode *backing_inode(struct backing *b) { return container_of(b, struct tmpfs_inode, backing); }
-
 // Whoever sets the seal may take it back.
 static bool sealed(struct tmpfs_inode *t) {
     mutex_lock(&t->inode.lock);
@@ -385,7 +395,7 @@ static bool sealed(struct tmpfs_inode *t) {
 }
 
 static struct page *backing_get_page(struct backing *b, uint64_t index, bool write) {
-    struct tmpfs_inode *t = backing_inode(b);
+    struct tmpfs_inode *t = tmpfs_of_backing(b);
     if (index >= DIV_ROUND_UP(READ_ONCE(t->inode.size), PAGE_SIZE))
         return ERR_PTR(-EFAULT);
     if (unlikely(write && (READ_ONCE(t->seals) & F_SEAL_WRITE)) && sealed(t))
@@ -397,19 +407,19 @@ static struct page *backing_get_page(struct backing *b, uint64_t index, bool wri
     return ERR_PTR(l && tmpfs_full(l) ? -EFAULT : -ENOMEM); // a full file system is the program's business: SIGBUS
 }
 
-static void backing_ref(struct backing *b) { inode_pin(&backing_inode(b)->inode); }
+void tmpfs_backing_ref(struct backing *b) { inode_pin(&tmpfs_of_backing(b)->inode); }
 
-static void backing_unref(struct backing *b) { inode_unpin(&backing_inode(b)->inode); }
+void tmpfs_backing_unref(struct backing *b) { inode_unpin(&tmpfs_of_backing(b)->inode); }
 
-static void backing_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino) {
-    inode_describe(&backing_inode(b)->inode, name, size, dev, ino);
+void tmpfs_backing_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino) {
+    inode_describe(&tmpfs_of_backing(b)->inode, name, size, dev, ino);
 }
 
 const struct backing_ops tmpfs_backing_ops = {
     .get_page = backing_get_page,
-    .ref = backing_ref,
-    .unref = backing_unref,
-    .describe = backing_describe,
+    .ref = tmpfs_backing_ref,
+    .unref = tmpfs_backing_unref,
+    .describe = tmpfs_backing_describe,
 };
 
 static struct backing *tmpfs_map(struct file *f, unsigned prot, unsigned flags) {

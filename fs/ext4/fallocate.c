@@ -1,6 +1,7 @@
 // fallocate(2): room that reads as zeroes (unwritten extents), holes, and zeroing.
 // Lock: inode.lock is taken here.
 #include "fs/ext4/ext4.h"
+#include "fs/limit.h"
 #include "fs/internal.h"
 #include "kernel/process/signal.h"
 #include "kernel/string.h"
@@ -127,6 +128,8 @@ static int allocate_locked(struct ext4_inode *i, int mode, uint64_t offset, uint
         return punch_hole(inode, offset, end);
     if (!(i->flags & EXT4_EXTENTS_FL))
         return -EOPNOTSUPP;
+    if (size > old && (err = file_size_limit(inode, size)) < 0)
+        return err;
     if (mode & FALLOC_FL_ZERO_RANGE)
         err = punch_hole(inode, offset, end);
     // The rest of the old last block becomes visible.

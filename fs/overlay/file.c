@@ -8,7 +8,6 @@
 #include "fs/overlay/overlay.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
-#include <linux/falloc.h>
 #include <linux/fs.h>
 
 static struct page *hole_page; // of zeroes, never written to; made with the first hole
@@ -351,39 +350,26 @@ static int punch_hole(struct tmpfs_inode *t, uint64_t offset, uint64_t end) {
     return err;
 }
 
-static int allocate_locked(struct tmpfs_inode *t, int mode, uint64_t offset, uint64_t end) {
-    struct inode *inode = &t->inode;
-    if (mode & FALLOC_FL_PUNCH_HOLE)
-        return punch_hole(t, offset, end);
-    uint64_t first = offset >> PAGE_SHIFT, last = DIV_ROUND_UP(end, PAGE_SIZE);
-    struct page_stats ps;
-    page_stats(&ps);
-    if (last - first > ps.total)
-        return -ENOSPC;
-    for (uint64_t i = first; i < last; i++) {
-        struct page *p = own_page(t, i);
-        if (IS_ERR(p))
-            return PTR_ERR(p);
+// What takes the place of a hole is not given back by a failure: it is as full of zeroes.
+static int make_page(struct tmpfs_inode *t, uint64_t index) {
+    struct page *p = tmpfs_find_page(t, index);
+    int new = !p;
+    if (p)
         page_unref(p);
-        sched_point();
-    }
-    if (end > inode->size && !(mode & FALLOC_FL_KEEP_SIZE))
-        WRITE_ONCE(inode->size, end);
-    return 0;
+    p = own_page(t, index);
+    if (IS_ERR(p))
+        return (int)PTR_ERR(p);
+    page_unref(p);
+    return new;
 }
 
+static void drop_page(struct tmpfs_inode *t, uint64_t index) { drop_own(t, index, index + 1, t->lower_end); }
+
 static int overlay_allocate(struct file *f, int mode, uint64_t offset, uint64_t len) {
-    if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
-        return -EOPNOTSUPP;
-    if ((mode & FALLOC_FL_PUNCH_HOLE) && !(mode & FALLOC_FL_KEEP_SIZE))
-        return -EOPNOTSUPP;
-    mutex_lock(&f->inode->lock);
-    int err = allocate_locked(tmpfs_of(f->inode), mode, offset, offset + len);
-    if (err == 0) {
+    static const struct tmpfs_page_ops ops = {.make = make_page, .drop = drop_page, .punch = punch_hole};
+    int err = tmpfs_allocate_by(f, mode, offset, len, &ops);
+    if (err == 0)
         overlay_keep(f->inode);
-        inode_touch_change(f->inode);
-    }
-    mutex_unlock(&f->inode->lock);
     return err;
 }
 
@@ -430,10 +416,8 @@ static int64_t overlay_seek(struct file *f, int64_t offset, int whence) {
 
 // --- mmap ---
 
-static struct tmpfs_inode *backing_inode(struct backing *b) { return container_of(b, struct tmpfs_inode, backing); }
-
 static struct page *overlay_get_page(struct backing *b, uint64_t index, bool write) {
-    struct tmpfs_inode *t = backing_inode(b);
+    struct tmpfs_inode *t = tmpfs_of_backing(b);
     struct page *p;
     if (index >= DIV_ROUND_UP(READ_ONCE(t->inode.size), PAGE_SIZE))
         return ERR_PTR(-EFAULT);
@@ -448,7 +432,7 @@ static struct page *overlay_get_page(struct backing *b, uint64_t index, bool wri
 }
 
 static void overlay_peek_pages(struct backing *b, uint64_t first, unsigned count, struct page **pages) {
-    struct tmpfs_inode *t = backing_inode(b);
+    struct tmpfs_inode *t = tmpfs_of_backing(b);
     struct backing *below = load_acquire(&t->lower_backing);
     uint64_t end = MIN(READ_ONCE(t->lower_end), DIV_ROUND_UP(READ_ONCE(t->inode.size), PAGE_SIZE));
     unsigned n = first < end && below && below->ops->peek_pages ? (unsigned)MIN(count, end - first) : 0;
@@ -467,20 +451,12 @@ static void overlay_peek_pages(struct backing *b, uint64_t first, unsigned count
     }
 }
 
-static void overlay_backing_ref(struct backing *b) { inode_pin(&backing_inode(b)->inode); }
-
-static void overlay_backing_unref(struct backing *b) { inode_unpin(&backing_inode(b)->inode); }
-
-static void overlay_describe(struct backing *b, char *name, size_t size, uint64_t *dev, uint64_t *ino) {
-    inode_describe(&backing_inode(b)->inode, name, size, dev, ino);
-}
-
 const struct backing_ops overlay_backing_ops = {
     .get_page = overlay_get_page,
     .peek_pages = overlay_peek_pages,
-    .ref = overlay_backing_ref,
-    .unref = overlay_backing_unref,
-    .describe = overlay_describe,
+    .ref = tmpfs_backing_ref,
+    .unref = tmpfs_backing_unref,
+    .describe = tmpfs_backing_describe,
 };
 
 // The lower file's pages, which from now on are taken out of the mappings of both. 0 or -errno.

@@ -149,6 +149,11 @@ size_t clear_out_partial(uaddr_t dst, size_t n) {
     return n;
 }
 void signal_send_self(int sig) { fake_signal = sig; }
+int file_limit_reached(uint64_t limit) {
+    if (limit < INT64_MAX)
+        signal_send_self(SIGXFSZ);
+    return -EFBIG;
+}
 
 /* --- Files --- */
 
