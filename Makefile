@@ -31,10 +31,12 @@ LWIP_SRC := $(addprefix core/,def.c inet_chksum.c init.c ip.c netif.c pbuf.c raw
               $(addprefix ipv4/,dhcp.c etharp.c icmp.c igmp.c ip4.c ip4_addr.c ip4_frag.c) \
               $(addprefix ipv6/,ethip6.c icmp6.c inet6.c ip6.c ip6_addr.c ip6_frag.c mld6.c nd6.c)) netif/ethernet.c
 
-# The time stamp is in the file that the script writes last.
-$(LWIP)/.checksum: scripts/sources.sha256
+$(LWIP)/.checksum:
 	$(call say,FETCH,lwip)
-	$(Q)scripts/fetch-source.sh lwip $(SOURCES) && touch $@
+	$(Q)scripts/fetch-source.sh lwip $(SOURCES)
+ifneq ($(shell cat $(LWIP)/.checksum 2>/dev/null),$(shell grep '  lwip_' scripts/sources.sha256))
+.PHONY: $(LWIP)/.checksum
+endif
 
 # ---- the kernel ------------------------------------------------------------------------------------------------------
 
@@ -89,7 +91,7 @@ LWIP_SMALL := $(addprefix core/,def.c init.c netif.c raw.c stats.c \
 endif
 
 # lwIP takes the libc headers of net/lwip/libc/ before those of the system. Warnings are errors in our own files only.
-LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w
+LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w -Dstats_init=lwip_stats_init
 # tcp_buckets.c stands before this function and calls it.
 LWIP_CFLAGS_tcp_in.c := -Dtcp_input=lwip_tcp_input
 
