@@ -131,6 +131,14 @@ static void look_at_config(struct nic *n) {
     set_link(n, status & STATUS_LINK_UP);
 }
 
+static void frame_free(struct net_buffer *b) {
+    while (b) {
+        struct net_buffer *next = b->next;
+        net_buffer_free(b);
+        b = next;
+    }
+}
+
 static __attribute__((cold)) void give_up(struct nic *n) {
     if (n->ended)
         return;
@@ -139,6 +147,9 @@ static __attribute__((cold)) void give_up(struct nic *n) {
     struct net_packet *p;
     while ((b = virtq_abandon(n->rx)))
         net_buffer_free(b);
+    frame_free(n->net.spare);
+    n->net.spare = NULL;
+    n->net.spare_count = 0;
     while ((p = virtq_abandon(n->tx)))
         p->done(p);
     set_link(n, false);
@@ -150,8 +161,14 @@ static struct header *buffer_header(struct net_buffer *b) { return (struct heade
 
 static void refill(struct nic *n) {
     while (virtq_free(n->rx)) {
-        struct page *page = page_alloc(0, 0);
-        if (unlikely(!page)) {
+        struct net_buffer *b = n->net.spare;
+        struct page *page;
+        if (likely(b)) {
+            n->net.spare = b->next;
+            n->net.spare_count--;
+        } else if ((page = page_alloc(0, 0))) {
+            b = page_to_virt(page);
+        } else {
             // When all buffers are gone the device has nothing to interrupt for.
             if (!READ_ONCE(n->refill_armed)) {
                 WRITE_ONCE(n->refill_armed, true);
@@ -159,22 +176,13 @@ static void refill(struct nic *n) {
             }
             break;
         }
-        struct net_buffer *b = page_to_virt(page);
         struct virtq_buffer room = {buffer_header(b), BUFFER_BYTES};
         if (unlikely(virtq_add(n->rx, &room, 0, 1, b) < 0)) {
-            page_unref(page);
+            net_buffer_free(b);
             break;
         }
     }
     virtq_kick(n->rx);
-}
-
-static void frame_free(struct net_buffer *b) {
-    while (b) {
-        struct net_buffer *next = b->next;
-        net_buffer_free(b);
-        b = next;
-    }
 }
 
 // The buffers behind the first one, `count` of them. False: the frame is damaged, or the device broken.

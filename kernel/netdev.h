@@ -92,9 +92,23 @@ struct net_device {
     void (*input)(struct net_device *dev, struct net_buffer *frame); // takes the frame over
     void (*link_changed)(struct net_device *dev);
     void *stack;
+    struct net_buffer *spare; // linked by `next`: pages for the driver's next buffers (net_buffer_recycle)
+    unsigned spare_count;
     bool polling;           // the stack knows that there is something to do: no interrupt is needed
     struct list link_all;   // of all devices
 };
+
+// As net_buffer_free, for the device's next buffer. Under the core lock.
+#define NET_SPARE_MOST 64
+static inline void net_buffer_recycle(struct net_device *dev, struct net_buffer *b) {
+    if (unlikely(dev->spare_count == NET_SPARE_MOST)) {
+        net_buffer_free(b);
+        return;
+    }
+    b->next = dev->spare;
+    dev->spare = b;
+    dev->spare_count++;
+}
 
 // In thread context, by a driver's probe: named eth0, eth1, ... in order. The stack starts it later (net_init). 0 or -ENOSPC.
 int net_device_register(struct net_device *dev);

@@ -41,10 +41,11 @@ void net_assert_locked(void);
 void net_assert_locked(void) { ASSERT(!started || spin_is_locked(&core_lock)); }
 
 // --- Polling ---
-static bool poll_device(struct net_device *dev) { // true: there is more
+static bool poll_device(struct net_interface *i) { // true: there is more
+    struct net_device *dev = i->device;
     if (!dev->polling)
         return false;
-    if (dev->ops->poll(dev, BUDGET) >= BUDGET)
+    if (net_interface_poll(i, BUDGET) >= BUDGET)
         return true;
     dev->polling = false; // before interrupts are on: the next one sets it again
     if (dev->ops->interrupts_on(dev))
@@ -58,7 +59,7 @@ static void poll_all(void) {
     net_lock();
     for (struct net_interface *i = interfaces; i; i = i->next)
         if (i->device)
-            more |= poll_device(i->device);
+            more |= poll_device(i);
     if (loopback_wanted) {
         loopback_wanted = false;
         if (net_loopback_poll(BUDGET)) {

@@ -38,6 +38,11 @@ struct net_interface {
     bool kick_wanted;          // packets were queued: net_unlock calls the device's kick (set net_kick_wanted, too)
     struct net_interface *next; // by index
 };
+// pbuf.flags of a UDP packet that is not longer than the MTU: the checksum is to be filled in on the way out, by the device or here. Other
+// packets of UDP carry theirs.
+#define NET_PBUF_CHECKSUM 0x40u
+// pbuf.flags of a long TCP segment's first pbuf: the device is to cut it into frames of gso_size bytes of payload. Without it by the MTU.
+#define NET_PBUF_GSO 0x80u
 // Under the core lock. NULL starts; NULL: no more.
 struct net_interface *net_interface_next(struct net_interface *i);
 struct net_interface *net_interface_find(int index);           // NULL: none

@@ -15,6 +15,9 @@ void net_input_wanted(void);                     // the loopback has queued some
 // --- interface.c: a network device as an interface of lwIP ---
 // Starts the device and adds its interface, down and without addresses. -ENOMEM.
 int net_interface_create(struct net_device *dev);
+// net_device_ops.poll, and what has waited for room in the device. A budget of 0: only looks at what has been sent, which lwIP does not send
+// again before it has come back.
+unsigned net_interface_poll(struct net_interface *i, unsigned budget);
 void net_interface_kick(struct net_interface *i); // net_device_ops.kick, for what was queued since the last
 
 // --- loopback.c ---
