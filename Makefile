@@ -225,7 +225,7 @@ $(foreach t,$(basename $(notdir $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
 
 -include $(wildcard tests/*/rules.mk)
 
-.PHONY: all kernel tool run test unit system stress integrity debian bench checked debug lint format docs deps clean help unit-binaries
+.PHONY: all kernel tool run test unit system stress integrity debian servers bench checked debug lint format docs deps clean help unit-binaries
 
 all: kernel tool ## build the kernel and the host program
 kernel: $(BUILD)/knarr.elf
@@ -263,6 +263,11 @@ debian: ## Debian's programs in a root made by mmdebstrap, and all of CPython's 
 	@scripts/deps.sh build run test
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) DEBIAN_TESTS=all tests/system/run -v debian/
+
+servers: ## Debian's servers with real clients over taps and published ports, all of them; redis's own tests (ARGS="WORD..." chooses)
+	@scripts/deps.sh build run test servers
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) SERVERS_TESTS=all tests/system/run -j 1 -v $(or $(ARGS),net/servers)
 
 bench: ## measure Knarr beside Debian's Linux kernel
 	@scripts/deps.sh build run test bench
