@@ -153,6 +153,7 @@ struct virtqueue {
     uint16_t kicked_index; // what it was at the last virtq_kick
     uint16_t used_index;   // chains taken so far
     bool event_index;
+    bool no_fences; // see virtqueue.c
     void (*callback)(void *arg);
     void *callback_arg;
     volatile void *notify_address; // the transport's

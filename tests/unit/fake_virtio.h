@@ -15,6 +15,9 @@
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
+#include "kernel/x86/cpu.h"
+
+struct cpu_features cpu_features;
 
 #ifndef FAKE_PAGES
 #define FAKE_PAGES 64
@@ -80,9 +83,14 @@ static struct {
     uint32_t generation;
     struct fake_queue queues[VIRTIO_MAX_QUEUES];
     void (*on_notify)(unsigned queue); /* a device that answers at once */
+    void (*on_status)(void);           /* what it does before its status is read */
 } fake;
 
-static uint8_t fake_get_status(struct virtio_device *dev) { return fake.status; }
+static uint8_t fake_get_status(struct virtio_device *dev) {
+    if (fake.on_status)
+        fake.on_status();
+    return fake.status;
+}
 static void fake_set_status(struct virtio_device *dev, uint8_t status) {
     fake.status = status;
     if (fake.refuse_features)
