@@ -302,6 +302,7 @@ static void device_release(struct file *f) {
 }
 
 static const struct file_ops device_ops = {
+    .direct = true,
     .read = cached_read,
     .write = device_write,
     .seek = device_seek,

@@ -40,6 +40,7 @@ struct dir_context {
 // Every function may be NULL: then the default stands in brackets. They return -errno; blocking ones -ERESTARTSYS.
 struct file_ops {
     bool never_spliced; // splice(2) and sendfile(2) do not read it
+    bool direct;        // O_DIRECT may be asked for
     const char *name; // what /proc/PID/fd shows for files without a place in the tree: "[eventpoll]". NULL: none
     // [0] open(2) of a regular file or directory has made the file, with its path; an error is the call's, and `release` comes next.
     int (*open)(struct file *f);

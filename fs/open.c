@@ -75,12 +75,12 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
         f->path = *p;
         path_ref(p);
     }
-    if (unlikely(f->ops->open != NULL)) {
-        int err = f->ops->open(f);
-        if (err < 0) {
-            file_unref(f);
-            return ERR_PTR(err);
-        }
+    int err = unlikely(f->ops->open != NULL) ? f->ops->open(f) : 0;
+    if (unlikely(err == 0 && (flags & O_DIRECT) && !f->ops->direct))
+        err = -EINVAL;
+    if (unlikely(err < 0)) {
+        file_unref(f);
+        return ERR_PTR(err);
     }
     inotify_opened(f);
     return f;

@@ -435,6 +435,7 @@ int tmpfs_fsync(struct file *f, bool data_only) {
 }
 
 const struct file_ops tmpfs_file_ops = {
+    .direct = true,
     .read = tmpfs_read,
     .write = tmpfs_write,
     .seek = tmpfs_seek,

@@ -153,6 +153,7 @@ struct superblock {
     uint64_t dev;        // st_dev
     uint64_t next_ino;
     uint64_t size_max;   // of a file; 0: superblock_size_max()
+    uint32_t direct_align; // what O_DIRECT asks of places and lengths, as statx(2) shows it; 0: nothing is said
     struct list link;    // of those with a medium: mount.c
     struct tmpfs_limits *limits; // fs/tmpfs.h, or NULL
     struct inode_table *inodes; // fs/cache/inode_table.h, or NULL
@@ -285,6 +286,7 @@ struct file *memfd_open(const char *name, unsigned flags, uint32_t mode); // a r
 struct vfs_stat {
     uint64_t dev, ino, rdev, size, blocks;
     uint32_t mode, nlink, uid, gid, block_size;
+    uint32_t direct_align; // of regular files: superblock.direct_align
     nsec_t atime, mtime, ctime, btime;
     uint32_t mount_id;
     bool mount_root; // it is what the mount shows at its place

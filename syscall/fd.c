@@ -144,6 +144,8 @@ long sys_flock(uint64_t fd, uint64_t op) {
 static long set_flags(struct file *f, unsigned flags) {
     if ((flags & O_NOATIME) && !(f->flags & O_NOATIME) && !vfs_owns(f->inode))
         return -EPERM;
+    if ((flags & O_DIRECT) && !f->ops->direct && !S_ISFIFO(f->inode->mode)) // of pipes: packets
+        return -EINVAL;
     uint32_t old = READ_ONCE(f->flags);
     while (!__atomic_compare_exchange_n(&f->flags, &old, (old & ~SETTABLE_FLAGS) | (flags & SETTABLE_FLAGS), false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))

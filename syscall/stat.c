@@ -1,4 +1,5 @@
 // stat(2) and its family, statx(2), statfs(2).
+#include "kernel/blockdev.h"
 #include "kernel/string.h"
 #include "syscall/path.h"
 #include "syscall/syscall.h"
@@ -111,6 +112,17 @@ static struct statx_timestamp statx_time(nsec_t t) {
     return (struct statx_timestamp){.tv_sec = s.sec, .tv_nsec = s.nsec};
 }
 
+// Who asks for it is told of regular files on disks, and of disks.
+static void direct_alignment(const struct vfs_stat *s, struct statx *st) {
+    const struct block_device *dev = S_ISBLK(s->mode) ? blockdev_find(s->rdev) : NULL;
+    uint32_t align = dev ? dev->block_size : S_ISREG(s->mode) ? s->direct_align : 0;
+    if (!align)
+        return;
+    st->stx_mask |= STATX_DIOALIGN;
+    st->stx_dio_mem_align = 512;
+    st->stx_dio_offset_align = align;
+}
+
 long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64_t out) {
     struct vfs_stat s;
     if ((flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE)) ||
@@ -141,6 +153,8 @@ long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64
         .stx_dev_minor = DEV_MINOR(s.dev),
         .stx_mnt_id = s.mount_id,
     };
+    if (mask & STATX_DIOALIGN)
+        direct_alignment(&s, &st);
     return copy_out_obj(out, &st);
 }
 

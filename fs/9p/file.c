@@ -91,6 +91,7 @@ static int64_t file_seek_op(struct file *f, int64_t offset, int whence) {
 }
 
 const struct file_ops p9_file_ops = {
+    .direct = true,
     .open = p9_file_open,
     .read = p9_file_read,
     .write = p9_file_write,

@@ -14,6 +14,23 @@ static int file_open(struct file *f) {
     return 0;
 }
 
+// O_DIRECT goes through the cache as well, but asks of its user what a disk would: places and pieces are whole sectors.
+static bool aligned(const struct file *f, const struct uio *u, uint64_t pos) {
+    uint64_t bits = pos | u->left, mask = f->inode->sb->direct_align - 1;
+    const struct uio_vec *v = u->vec;
+    for (size_t left = u->left, n; left; left -= n, v++) {
+        n = MIN(v->len, left);
+        bits |= n;
+    }
+    return !(bits & mask);
+}
+
+static int64_t file_read_data(struct file *f, struct uio *u, uint64_t *pos) {
+    if (unlikely(f->flags & O_DIRECT) && u->left && *pos < READ_ONCE(f->inode->size) && !aligned(f, u, *pos))
+        return -EINVAL;
+    return page_cache_read_file(f, u, pos);
+}
+
 static int64_t file_write_data(struct file *f, struct uio *u, uint64_t *pos) {
     struct ext4_inode *i = ext4_i(f->inode);
     if (unlikely(i->flags & EXT4_IMMUTABLE_FL))
@@ -21,6 +38,8 @@ static int64_t file_write_data(struct file *f, struct uio *u, uint64_t *pos) {
     uint64_t most = ext4_size_max(EXT4_FS(f->inode->sb), i->flags & EXT4_EXTENTS_FL);
     if (unlikely(*pos >= most && u->left && !(f->flags & O_APPEND)))
         return -EFBIG;
+    if (unlikely(f->flags & O_DIRECT) && u->left && !aligned(f, u, f->flags & O_APPEND ? f->inode->size : *pos))
+        return -EINVAL;
     return page_cache_write_file(f, u, pos);
 }
 
@@ -156,8 +175,9 @@ int64_t ext4_seek(struct file *f, int64_t offset, int whence) {
 }
 
 const struct file_ops ext4_file_ops = {
+    .direct = true,
     .open = file_open,
-    .read = page_cache_read_file,
+    .read = file_read_data,
     .write = file_write_data,
     .seek = ext4_seek,
     .map = page_cache_map,

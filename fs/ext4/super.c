@@ -216,6 +216,7 @@ static int parse_super(struct ext4_fs *fs, bool writable) {
     fs->has_filetype = fs->incompat & INCOMPAT_FILETYPE;
     fs->has_extents = fs->incompat & INCOMPAT_EXTENTS;
     fs->sb->size_max = ext4_size_max(fs, true);
+    fs->sb->direct_align = fs->dev->block_size;
     fs->want_extra_isize = sizeof(struct ext4_disk_inode) - EXT4_GOOD_INODE_SIZE;
     memcpy(fs->hash_seed, s->hash_seed, sizeof(fs->hash_seed));
     fs->hash_version =

@@ -493,6 +493,7 @@ static struct backing *overlay_map(struct file *f, unsigned prot, unsigned flags
 }
 
 const struct file_ops overlay_file_ops = {
+    .direct = true,
     .read = overlay_read,
     .write = overlay_write,
     .seek = overlay_seek,

@@ -34,7 +34,6 @@ int main(void)
     SHOW(lseek(fd, -100, SEEK_END));
     SHOW(lseek(fd, 0, 99));
     SHOW(lseek(99, 0, SEEK_SET));
-    SHOW(lseek(fd, LONG_MAX, SEEK_SET));
     SHOW(lseek(fd, LONG_MAX, SEEK_CUR));
     SHOW(lseek(fd, 20, SEEK_SET));
     SHOW(write(fd, "end", 3));

@@ -10,7 +10,8 @@ import zlib
 
 import checked
 from disks import disk
-from harness import BUILD, KNARR, busybox, check, compiled, execute, knarr, scratch, tail, test
+from harness import BUILD, KNARR, TOP, busybox, check, compiled, execute, knarr, scratch, tail, test
+from volumes import on_both
 
 KINDS = {"ext4": ["-t", "ext4"], "small-blocks": ["-t", "ext4", "-b", "1024"], "large-blocks": ["-t", "ext4", "-b", "4096"],
          "ext3": ["-t", "ext3"], "ext2": ["-t", "ext2"]}
@@ -85,6 +86,22 @@ def by_option():
         check(done.status == 0, f"{done.status} {tail(done.stderr)}")
         done = knarr("-m", "64M", "--disk", f"{image}:/data:ro", busybox(), "cat", "/data/file")
         check(done.status == 0 and done.stdout == b"kept\n", f"{done.status} {done.stdout} {tail(done.stderr)}")
+
+
+# What these programs print does not depend on the file system, where blocks have 4 KiB.
+PROGRAMS = ["file_calls", "file_dirs", "file_events", "file_fd", "file_links", "file_locks", "file_names", "file_open", "file_resolve", "file_rw",
+            "file_stat", "file_times", "mem_file", "permissions", "splice", "inotify"]
+
+
+@test("disk/ext4/guest-programs")
+def guest_programs():
+    """Calls on a disk as on Linux in memory; what differs there, as Linux 6.18 answered on ext4 (ext4-calls.txt)."""
+    with scratch() as directory:
+        image = make(directory, *KINDS["large-blocks"], size=256)
+        last = [("file_limits", ["largest"]), ("file_direct", [])]
+        on_both("microvm", "1", [(name, []) for name in PROGRAMS] + last, ["--disk", f"{image}:/data"],
+                (TOP / "tests/system/ext4-calls.txt").read_bytes())
+        clean(image)
 
 
 @test("disk/ext4/full")

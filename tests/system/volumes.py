@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import BUILD, KNARR, TIMEOUT, Failure, busybox, check, compare, compiled, execute, knarr, place, scratch, tail, test, usual_limits
+from harness import BUILD, GUEST, KNARR, TIMEOUT, Failure, busybox, check, compare, compiled, directives, execute, knarr, place, scratch, tail, test, usual_limits
 
 MACHINES = ["microvm", "q35"]
 # Of the guest's other programs those that a volume answers as a local file system does (docs/volumes.md has what it does not).
@@ -22,10 +22,15 @@ def shell(text, *options, stdin=b""):
     return knarr("-m", "64M", *options, busybox(), "sh", "-c", text, stdin=stdin)
 
 
-def on_both(machine, cpus, names_and_args):
-    """Runs programs one after the other in directories of their own: in a volume in one boot, and on Linux in memory."""
+def flavour(name):
+    return directives(GUEST / f"{name}.c").get("build", "musl").split()[0]
+
+
+def on_both(machine, cpus, names_and_args, options=(), recorded=b""):
+    """Runs programs one after the other in directories of their own: in a volume (or what `options` mount at /data) in one boot, and on
+    Linux in memory. `recorded`: what Linux has printed for the last of them elsewhere."""
     with scratch() as root, disk_scratch() as volume, scratch() as plain:
-        programs = [(compiled(name), name, args) for name, args in names_and_args]
+        programs = [(compiled(name, flavour(name)), name, args) for name, args in names_and_args]
         place(root, busybox())
         script = []
         want = b""
@@ -33,12 +38,14 @@ def on_both(machine, cpus, names_and_args):
             place(root, program)
             for base in [volume, plain]:
                 pathlib.Path(base, str(number)).mkdir()
-            script.append(f"echo == {name}; cd /data/{number}; {program} {' '.join(args)}; echo status $?")
+            script.append(f"echo == {name}; mkdir -p /data/{number}; cd /data/{number}; {program} {' '.join(args)}; echo status $?")
+            if recorded and f"== {name}\n".encode() in recorded:
+                continue
             got = execute([program, *args], cwd=f"{plain}/{number}", env={"PATH": "/bin"}, preexec_fn=usual_limits)
             want += f"== {name}\n".encode() + got.stdout + f"status {got.status}\n".encode()
-        on_knarr = knarr("-m", "128M", "--machine", machine, "--cpus", cpus, "--root", root, "-v", f"{volume}:/data", "-e", "PATH=/bin",
+        on_knarr = knarr("-m", "128M", "--machine", machine, "--cpus", cpus, "--root", root, *(options or ["-v", f"{volume}:/data"]), "-e", "PATH=/bin",
                          busybox(), "sh", "-c", "\n".join(script))
-        on_linux = type(on_knarr)(0, want, b"")
+        on_linux = type(on_knarr)(0, want + recorded, b"")
         compare(on_linux, on_knarr)
         return pathlib.Path(volume), {str(n): sorted(os.listdir(f"{volume}/{n}")) for n in range(len(programs))}
 
