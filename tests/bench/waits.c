@@ -6,6 +6,8 @@
  *   signal         raise(3) with a handler, musl's: blocks and unblocks signals around the call
  *   futex          one turn there and back between two threads
  *   pipe, unix     one byte there and back between two processes, through two pipes or a pair of AF_UNIX stream sockets
+ *   tcp            the same through a TCP connection of 127.0.0.1, with TCP_NODELAY
+ *   tcp_64k        64 KiB there, a byte back
  *   eventfd        write to an eventfd, epoll_wait, read, in one thread
  *   eventfd_turn   one turn there and back between two threads that sleep in epoll_wait
  *   switch_N       a byte goes round in a ring of N threads through pipes: one hop
@@ -18,9 +20,13 @@
 #include "measure.h"
 #include <pthread.h>
 #include <sched.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -95,6 +101,36 @@ static void do_byte(void)
         fail("byte");
 }
 
+static char block[64 << 10];
+
+static void do_block(void)
+{
+    char c;
+    for (size_t done = 0; done < sizeof(block);) {
+        ssize_t n = write(mine_out, block + done, sizeof(block) - done);
+        if (n <= 0)
+            fail("block");
+        done += (size_t)n;
+    }
+    if (read(mine_in, &c, 1) != 1)
+        fail("byte");
+}
+
+/* The other side: answers each `size` bytes with one, until the end. */
+static void answer(int in, int out, size_t size)
+{
+    for (;;) {
+        for (size_t done = 0; done < size;) {
+            ssize_t n = read(in, block, size - done);
+            if (n <= 0)
+                _exit(0);
+            done += (size_t)n;
+        }
+        if (write(out, block, 1) != 1)
+            _exit(1);
+    }
+}
+
 static void measure_bytes(const char *name, int in, int out, int other_in, int other_out)
 {
     pid_t child = fork();
@@ -135,6 +171,47 @@ static void measure_unix(void)
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
         fail("socketpair");
     measure_bytes("unix", pair[0], pair[0], pair[1], pair[1]);
+}
+
+static void measure_tcp(void)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    socklen_t length = sizeof(name);
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0), mine = socket(AF_INET, SOCK_STREAM, 0);
+
+    ioctl(mine, SIOCSIFFLAGS, &lo); /* a bare Linux has it down */
+    if (bind(listener, (struct sockaddr *)&name, sizeof(name)) || listen(listener, 1) ||
+        getsockname(listener, (struct sockaddr *)&name, &length) || connect(mine, (struct sockaddr *)&name, length))
+        fail("tcp");
+    int other = accept(listener, NULL, NULL);
+    if (other < 0 || setsockopt(mine, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) ||
+        setsockopt(other, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
+        fail("accept");
+    close(listener);
+    pid_t child = fork();
+    if (child < 0)
+        fail("fork");
+    if (!child) {
+        close(mine);
+        answer(other, other, 1);
+    }
+    mine_in = mine_out = mine;
+    measure("tcp", do_byte, 100);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+
+    child = fork();
+    if (child < 0)
+        fail("fork");
+    if (!child) {
+        close(mine);
+        answer(other, other, sizeof(block));
+    }
+    close(other);
+    measure("tcp_64k", do_block, 50);
+    close(mine);
+    waitpid(child, NULL, 0);
 }
 
 /* --- eventfd and epoll --- */
@@ -319,5 +396,6 @@ int main(int argc, char **argv)
     measure("fork", do_fork, 50);
     measure("fork_exec", do_fork_exec, 20);
     measure("vfork_exec", do_vfork_exec, 20);
+    measure_tcp();
     return finish();
 }
