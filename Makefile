@@ -92,8 +92,11 @@ endif
 
 # lwIP takes the libc headers of net/lwip/libc/ before those of the system. Warnings are errors in our own files only.
 LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w -Dstats_init=lwip_stats_init
-# tcp_buckets.c stands before this function and calls it.
+# Knarr has functions of these names, which call lwIP's (net/lwip/tcp_buckets.c, tcp_write.c, timers.c).
 LWIP_CFLAGS_tcp_in.c := -Dtcp_input=lwip_tcp_input
+LWIP_CFLAGS_etharp.c := -Detharp_input=lwip_etharp_input
+LWIP_CFLAGS_icmp6.c := -Dicmp6_input=lwip_icmp6_input
+LWIP_CFLAGS_igmp.c := -Digmp_input=lwip_igmp_input
 
 $(BUILD)/obj/lwip/%.c.o: $(LWIP)/.checksum
 	@mkdir -p $(@D)

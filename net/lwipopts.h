@@ -13,6 +13,7 @@
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest) net_route4(src, dest)
 #define LWIP_HOOK_IP6_ROUTE(src, dest) net_route6(src, dest)
 #define LWIP_HOOK_ETHARP_GET_GW(netif, dest) net_gateway4(netif, dest)
+#define LWIP_HOOK_ND6_GET_GW(netif, dest) net_gateway6(netif, dest)
 #ifdef KNARR_CHECKED
 #define LWIP_ASSERT_CORE_LOCKED() net_assert_locked()
 void net_assert_locked(void);

@@ -26,6 +26,9 @@ bool net_kick_wanted;
 void net_lock(void) { spin_lock(&core_lock); }
 
 void net_unlock(void) {
+    if (unlikely(net_timers_wanted))
+        net_timers_check();
+    net_now_forget();
     if (net_kick_wanted) {
         net_kick_wanted = false;
         for (struct net_interface *i = interfaces; i; i = i->next)
@@ -146,7 +149,7 @@ const struct net_statistics *net_interface_statistics(const struct net_interface
 }
 
 // --- What lwIP asks for ---
-u32_t sys_now(void) { return (u32_t)(time_monotonic() / NSEC_PER_MSEC); }
+u32_t sys_now(void) { return (u32_t)((uint64_t)net_now() / NSEC_PER_MSEC); }
 
 uint32_t net_random(void) { return (uint32_t)random_u64(); }
 

@@ -32,6 +32,7 @@ struct net_interface {
     int index;
     uint32_t mtu;              // lwIP's own may differ while it sends large segments
     bool up;                   // as the administrator wants it (IFF_UP)
+    ip6_addr_t gateway6;       // configured; any: routers tell
     uint8_t prefix6[LWIP_IPV6_NUM_ADDRESSES]; // of netif.ip6_addr; 0: 64, for which lwIP takes all
     enum { NET_STATIC, NET_DHCP } how;
     struct net_statistics statistics; // loopback's own

@@ -14,5 +14,6 @@ u32_t net_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *rem
 struct netif *net_route4(const ip4_addr_t *src, const ip4_addr_t *dest);
 struct netif *net_route6(const ip6_addr_t *src, const ip6_addr_t *dest);
 const ip4_addr_t *net_gateway4(struct netif *netif, const ip4_addr_t *dest);
+const ip6_addr_t *net_gateway6(struct netif *netif, const ip6_addr_t *dest);
 
 #endif

@@ -37,6 +37,21 @@ static bool take(size_t size) {
     return true;
 }
 
+// Objects that a timer looks after are counted, and one more may need the timer. TCP's have their own way.
+#define FIRST_TIMED (MEMP_TCP_SEG + 1)
+_Static_assert((int)MEMP_REASSDATA >= FIRST_TIMED && (int)MEMP_ARP_QUEUE >= FIRST_TIMED && (int)MEMP_IGMP_GROUP >= FIRST_TIMED &&
+                   (int)MEMP_PBUF > MEMP_MLD6_GROUP,
+               "order of memp_std.h");
+static unsigned counts[MEMP_MAX];
+
+static void note(memp_t type, int change) {
+    counts[type] += (unsigned)change;
+    if (change > 0 && type < MEMP_PBUF && type != MEMP_FRAG_PBUF)
+        net_timers_wanted = true;
+}
+
+unsigned net_memory_count(int type) { return counts[type]; }
+
 void *memp_malloc(memp_t type) {
     struct slab_cache *c = &caches[type];
     if (!take(c->size))
@@ -44,6 +59,8 @@ void *memp_malloc(memp_t type) {
     void *p = slab_alloc(c);
     if (!p)
         used -= c->size;
+    else if (type >= FIRST_TIMED)
+        note(type, 1);
     return p;
 }
 
@@ -51,6 +68,8 @@ void memp_free(memp_t type, void *p) {
     if (!p)
         return;
     used -= caches[type].size;
+    if (type >= FIRST_TIMED)
+        note(type, -1);
     slab_free(&caches[type], p);
 }
 

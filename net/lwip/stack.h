@@ -25,11 +25,18 @@ int net_loopback_create(void);     // with 127.0.0.1/8 and ::1. -ENOMEM
 extern struct net_interface net_loopback;
 bool net_loopback_poll(unsigned budget); // input of what was sent; true: there is more
 
+// --- route.c ---
+unsigned net_prefix4(const struct net_interface *i);
+bool net_prefix_match(const ip_addr_t *a, const ip_addr_t *b, unsigned bits);
+void net_routes_forget(const struct net_interface *i); // those that were added: the interface goes down
+
 // --- timers.c: lwIP's timers, each only while it has something to do ---
 void net_timers_init(void);
-void net_timers_check(void); // something has changed (addresses, a query, DHCP): look at what is needed. Cheap
+extern bool net_timers_wanted; // something has happened for which a timer may be needed: net_unlock looks
+void net_timers_check(void);
 void net_timers_tcp(nsec_t at); // tcp_bucket_timer is wanted at that time. Any earlier wish stays
-nsec_t net_now(void);        // the time, read once a packet or call at most: reset by net_lock
+nsec_t net_now(void);        // the time, read once between net_lock and net_unlock
+void net_now_forget(void);
 
 // --- tcp_buckets.c ---
 int tcp_bucket_init(void); // -ENOMEM
@@ -37,5 +44,6 @@ bool tcp_bucket_reclaim(void); // frees the oldest connection in TIME-WAIT; fals
 
 // --- memory.c ---
 uint64_t net_memory_used(void);
+unsigned net_memory_count(int type); // objects of a memp_t
 
 #endif
