@@ -33,10 +33,26 @@ static inline struct page *pagetree_get(const struct pagetree *t, uint64_t index
     }
     return at;
 }
+// The places of the page `index` and of those behind it, as far as they lie in one node: *count of them. NULL: there is no such node.
+static inline struct page *const *pagetree_run(const struct pagetree *t, uint64_t index, unsigned *count) {
+    void *const *at = &t->root;
+    uint32_t shift = t->height * PAGETREE_SHIFT;
+    *count = 1;
+    if (shift < 64 && index >> shift)
+        return NULL;
+    while (shift) {
+        if (!*at)
+            return NULL;
+        shift -= PAGETREE_SHIFT;
+        *count = PAGETREE_FANOUT - (index >> shift & (PAGETREE_FANOUT - 1));
+        at = &((struct pagetree_node *)*at)->slot[index >> shift & (PAGETREE_FANOUT - 1)];
+    }
+    return (struct page *const *)at;
+}
 int pagetree_insert(struct pagetree *t, uint64_t index, struct page *page); // 0, -ENOMEM, -EEXIST
 // Puts a page in the place of the one that is there, which it returns.
 struct page *pagetree_replace(struct pagetree *t, uint64_t index, struct page *page);
-struct page *pagetree_remove(struct pagetree *t, uint64_t index);           // NULL: there was none
+struct page *pagetree_remove(struct pagetree *t, uint64_t index); // NULL: there was none
 // The first page at or behind *index, whose number goes to *index. NULL: none.
 struct page *pagetree_next(const struct pagetree *t, uint64_t *index);
 

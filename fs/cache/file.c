@@ -10,6 +10,7 @@
 #include <linux/mount.h>
 
 #define DAY (86400 * NSEC_PER_SEC)
+#define READ_BATCH 16 // pages
 
 // --- read ---
 
@@ -28,6 +29,48 @@ static inline void accessed(struct file *f, struct inode *inode) {
         accessed_slow(f, inode);
 }
 
+// References of the pages from `index` on that are there and that nothing has to be done for, at most `max`. How many.
+static unsigned get_ready(struct page_cache *c, uint64_t index, uint64_t max, struct page **pages) {
+    unsigned n = 0, count;
+    spin_lock(&c->host->spin);
+    struct page *const *run = pagetree_run(&c->pages, index, &count);
+    if (likely(run)) {
+        for (unsigned most = (unsigned)MIN(max, count); n < most; n++) {
+            struct page *p = run[n];
+            uint64_t bits = p ? page_bits(p) : 0;
+            if ((bits & (CACHE_VALID | CACHE_READAHEAD)) != CACHE_VALID)
+                break;
+            page_ref(p);
+            cache_used(p, bits);
+            pages[n] = p;
+        }
+    }
+    spin_unlock(&c->host->spin);
+    return n;
+}
+
+// Several pages at a time, those that lie side by side in memory in one go; `left` bytes from *pos on at most. The bytes copied. *ready: how
+// many there were to be had.
+static size_t read_ready(struct page_cache *c, struct uio *u, uint64_t pos, size_t left, size_t *ready) {
+    struct page *pages[READ_BATCH];
+    size_t offset = pos & ~PAGE_MASK, done = 0;
+    unsigned n = get_ready(c, pos >> PAGE_SHIFT, MIN((offset + left + PAGE_SIZE - 1) >> PAGE_SHIFT, READ_BATCH), pages);
+    *ready = MIN(n * PAGE_SIZE - (n ? offset : 0), left);
+    for (unsigned i = 0, k; i < n && done < *ready; i = k) {
+        for (k = i + 1; k < n && pages[k] == pages[k - 1] + 1; k++)
+            ;
+        size_t want = MIN((k - i) * PAGE_SIZE - offset, left - done);
+        size_t got = uio_put(u, (char *)page_to_virt(pages[i]) + offset, want);
+        done += got;
+        offset = 0;
+        if (unlikely(got < want))
+            break;
+    }
+    for (unsigned i = 0; i < n; i++)
+        page_unref(pages[i]);
+    return done;
+}
+
 int64_t page_cache_read(struct page_cache *c, struct uio *u, uint64_t *pos, unsigned advice) {
     unsigned how = advice == POSIX_FADV_RANDOM ? READ_RANDOM : advice == POSIX_FADV_SEQUENTIAL ? READ_SEQUENTIAL : 0;
     uint64_t start = *pos, size = READ_ONCE(c->host->size);
@@ -37,6 +80,18 @@ int64_t page_cache_read(struct page_cache *c, struct uio *u, uint64_t *pos, unsi
     int64_t err = 0;
     bool slept;
     do {
+        if (left > PAGE_SIZE && !c->ops->provide) {
+            size_t ready, done = read_ready(c, u, *pos, left, &ready);
+            *pos += done;
+            left -= done;
+            if (unlikely(done < ready)) {
+                err = -EFAULT;
+                break;
+            }
+            sched_point();
+            if (done)
+                continue;
+        }
         size_t offset = *pos & ~PAGE_MASK, n = MIN(PAGE_SIZE - offset, left);
         uint64_t pages = (offset + left + PAGE_SIZE - 1) >> PAGE_SHIFT;
         struct page *p = cache_get(c, *pos >> PAGE_SHIFT, pages, how, &slept);
@@ -58,8 +113,9 @@ int64_t page_cache_read(struct page_cache *c, struct uio *u, uint64_t *pos, unsi
 }
 
 int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos) {
+    size_t wanted = u->left;
     int64_t n = page_cache_read(f->inode->cache, u, pos, f->advice);
-    if (n > 0)
+    if (n > 0 || (n == 0 && wanted))
         accessed(f, f->inode);
     return n;
 }
@@ -193,6 +249,7 @@ int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos) {
 // --- mmap, fsync ---
 
 struct backing *page_cache_map(struct file *f, unsigned prot, unsigned flags) {
+    accessed(f, f->inode);
     inode_pin(f->inode);
     return &f->inode->cache->backing;
 }

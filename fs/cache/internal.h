@@ -42,6 +42,11 @@ static inline bool is_provided(const struct page *p) { return p->flags & PAGE_RE
 static inline bool is_valid(const struct page *p) { return (page_bits(p) & CACHE_VALID) || is_provided(p); }
 // A page for the cache, undefined contents, bits 0. May reclaim clean pages and wait for them. NULL.
 struct page *cache_page_alloc(void);
+// Each use of a page: the second one since the reclaimer looked makes it stay.
+static inline void cache_used(struct page *p, uint64_t bits) {
+    if (unlikely(!(bits & CACHE_REFERENCED)))
+        atomic_or(&p->private, bits & CACHE_TOUCHED ? CACHE_REFERENCED : CACHE_TOUCHED);
+}
 // Adds a page with these bits; the tree takes a reference of its own. 0, -EEXIST, -ENOMEM, -EFAULT: behind the file's end (only
 // with `within`).
 int cache_insert(struct page_cache *c, uint64_t index, struct page *p, uint64_t bits, bool within);
@@ -74,7 +79,7 @@ void cache_read_again(struct page_cache *c, struct page *p); // locked, and not 
 
 // --- writeback.c ---
 extern uint32_t cache_sync_round; // of page_cache_sync_all: what becomes dirty after its start is not its business
-void cache_became_dirty(void); // a cache has its first change. No spinlock held
+void cache_became_dirty(void);    // a cache has its first change. No spinlock held
 void cache_settle(
     struct page_cache *c); // gives the inode's reference back when nothing is left to write; c may be gone then
 // Starts writing at most `max` of the dirty pages in [index, end). How many.

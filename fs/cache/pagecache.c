@@ -202,11 +202,6 @@ void page_cache_destroy(struct page_cache *c) {
 
 // --- Getting pages ---
 
-static inline void used(struct page *p, uint64_t bits) {
-    if (unlikely(!(bits & CACHE_REFERENCED)))
-        atomic_or(&p->private, bits & CACHE_TOUCHED ? CACHE_REFERENCED : CACHE_TOUCHED);
-}
-
 struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, unsigned how, bool *slept) {
     bool waited = false;
     for (;;) {
@@ -224,7 +219,7 @@ struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, uns
             return p;
         uint64_t bits = page_bits(p);
         if (likely(bits & CACHE_VALID)) {
-            used(p, bits);
+            cache_used(p, bits);
             if (unlikely(bits & CACHE_READAHEAD))
                 cache_read_more(c, p);
             return p;
@@ -246,7 +241,7 @@ struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, uns
         cache_wait_bits(p, CACHE_LOCKED);
         bits = page_bits(p);
         if (likely(bits & CACHE_VALID)) {
-            used(p, bits);
+            cache_used(p, bits);
             if (bits & CACHE_READAHEAD)
                 cache_read_more(c, p);
             return p;

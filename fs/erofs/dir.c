@@ -63,9 +63,14 @@ static int name_at(struct inode *dir, const struct block *b, uint32_t i, const c
 // Is one of the eight bytes zero?
 static inline bool any_zero(uint64_t w) { return (w - BYTES(1)) & ~w & BYTES(0x80); }
 
-// Without slashes and NULs; eight bytes at a time, the last ones once more.
-static bool name_is_proper(const char *name, int len) {
+// Without slashes and NULs; eight bytes at a time, the last ones once more. `room`: bytes that may be read from `name` on.
+static inline bool name_is_proper(const char *name, int len, uint32_t room) {
     uint64_t w;
+    if (len < 8 && likely(room >= 8)) {
+        __builtin_memcpy(&w, name, sizeof(w));
+        w |= ~0ul << (8 * len);
+        return !any_zero(w) && !any_zero(w ^ BYTES('/'));
+    }
     if (len < 8) {
         for (int i = 0; i < len; i++)
             if (name[i] == '/' || name[i] == 0)
@@ -177,17 +182,23 @@ static unsigned type_of(unsigned type) { // as DT_*
 
 // The entries of one block from the position on. 1: the buffer is full.
 static int emit_block(struct inode *dir, const struct block *b, struct dir_context *ctx) {
-    const uint32_t step = sizeof(struct erofs_dirent);
-    for (uint32_t i = DIV_ROUND_UP((uint64_t)ctx->pos - b->start, step); i < b->count; i++) {
-        const struct erofs_dirent e = entry_at(b, i);
-        const char *name;
-        int len = name_at(dir, b, i, &name);
-        if (len < 0)
-            return len;
-        if (!name_is_proper(name, len))
+    const uint32_t step = sizeof(struct erofs_dirent), first = b->count * step;
+    uint32_t i = (uint32_t)DIV_ROUND_UP((uint64_t)ctx->pos - b->start, step);
+    const struct erofs_dirent *e = (const struct erofs_dirent *)b->data + i;
+    uint32_t start = i < b->count ? offset_at(b, i) : 0, end;
+    for (; i < b->count; i++, e++, start = end) {
+        const char *name = (const char *)b->data + start;
+        bool last = i + 1 == b->count;
+        end = last ? b->size : offset_at(b, i + 1);
+        if (unlikely(start < first || start >= end || end > b->size))
+            return corrupt(dir, "a name outside of its directory's block");
+        uint32_t len = unlikely(last) ? (uint32_t)strnlen(name, end - start) : end - start;
+        if (unlikely(len == 0 || len > EROFS_NAME_MAX))
+            return corrupt(dir, "an entry of a directory has no name, or too long a one");
+        if (unlikely(!name_is_proper(name, (int)len, b->size - start)))
             return corrupt(dir, "a name with a slash or a NUL in it");
-        int64_t next = (int64_t)(b->start + (i + 1 < b->count ? (i + 1) * step : b->size));
-        if (!ctx->emit(ctx, name, (size_t)len, e.nid, type_of(e.type), next))
+        int64_t next = (int64_t)(b->start + (last ? b->size : (i + 1) * step));
+        if (!ctx->emit(ctx, name, len, e->nid, type_of(e->type), next))
             return 1;
         ctx->pos = next;
     }

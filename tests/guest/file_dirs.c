@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 struct entry { uint64_t ino; int64_t off; uint16_t reclen; uint8_t type; char name[]; };
@@ -30,6 +31,47 @@ static int list(const char *path, bool print)
         free(names[i]);
     }
     return count;
+}
+
+struct old_entry { unsigned long ino, off; uint16_t reclen; char name[]; };
+
+static void name_of_length(char *name, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        name[i] = (char)('a' + (len * 7 + i * 5 + i / 8) % 26);
+    name[len] = 0;
+}
+
+// Names of all lengths, by both calls, into a buffer that ends where nothing is mapped.
+static void list_lengths(bool old)
+{
+    static const size_t size = 4096;
+    char *buffer = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), want[256];
+    int fd = open("lengths", O_RDONLY | O_DIRECTORY), good = 0, wrong = 0;
+    munmap(buffer + size, size);
+    for (size_t start = 0;; start = (start + 600) % 3000) {
+        memset(buffer, 'x', size);
+        long n = syscall(old ? SYS_getdents : SYS_getdents64, fd, buffer + start, 2 * size); // as much as fits
+        if (n <= 0)
+            break;
+        for (long at = (long)start; at < (long)start + n;) {
+            const struct entry *e = (void *)(buffer + at);
+            const struct old_entry *o = (void *)(buffer + at);
+            const char *name = old ? o->name : e->name;
+            size_t len = strlen(name), reclen = old ? o->reclen : e->reclen;
+            int type = old ? (uint8_t)buffer[at + (long)reclen - 1] : e->type;
+            name_of_length(want, len);
+            bool dots = name[0] == '.';
+            if (type == (dots ? DT_DIR : DT_REG) && (dots || !strcmp(name, want)) && reclen == (19 + len + 1 + 7) / 8 * 8 && e->ino)
+                good++;
+            else
+                wrong++;
+            at += (long)reclen;
+        }
+    }
+    printf("%d names as they are, %d wrong\n", good, wrong);
+    munmap(buffer, size);
+    close(fd);
 }
 
 int main(void)
@@ -77,6 +119,16 @@ int main(void)
     SHOW(syscall(SYS_getdents64, 99, buffer, sizeof buffer));
     SHOW(syscall(SYS_getdents64, 1, buffer, sizeof buffer));
     close(fd);
+
+    section("names of all lengths");
+    SHOW(mkdir("lengths", 0755));
+    for (size_t len = 1; len < 256; len++) {
+        strcpy(text, "lengths/");
+        name_of_length(text + 8, len);
+        close(open(text, O_CREAT | O_WRONLY, 0644));
+    }
+    list_lengths(false);
+    list_lengths(true);
 
     section("removing what is read");
     DIR *dir = opendir("many");
