@@ -27,7 +27,7 @@ WARNINGS := -Wall -Wextra -Werror -Wno-unused-parameter -Wstrict-prototypes -Wmi
 
 SOURCES ?= build/third-party
 LWIP    := $(SOURCES)/lwip
-LWIP_SRC := $(addprefix core/,def.c inet_chksum.c init.c ip.c netif.c pbuf.c raw.c stats.c tcp.c tcp_in.c tcp_out.c udp.c \
+LWIP_SRC := $(addprefix core/,def.c inet_chksum.c init.c ip.c netif.c pbuf.c stats.c tcp.c tcp_in.c tcp_out.c udp.c \
               $(addprefix ipv4/,dhcp.c etharp.c icmp.c igmp.c ip4.c ip4_addr.c ip4_frag.c) \
               $(addprefix ipv6/,ethip6.c icmp6.c inet6.c ip6.c ip6_addr.c ip6_frag.c mld6.c nd6.c)) netif/ethernet.c
 
@@ -86,7 +86,7 @@ KERNEL_SMALL := $(wildcard fs/9p/*.c fs/procfs*.c fs/sysfs.c fs/tty*.c fs/consol
     $(addprefix syscall/,adjtimex.c attributes.c capability.c cputime.c file_handle.c identity.c inotify.c kcmp.c limits.c membarrier.c \
                          misc.c mount.c mqueue.c names.c numa.c prctl.c priority.c process_vm.c remap_file_pages.c sched.c stats.c \
                          sync.c timer.c ustat.c xattr.c)
-LWIP_SMALL := $(addprefix core/,def.c init.c netif.c raw.c stats.c \
+LWIP_SMALL := $(addprefix core/,def.c init.c netif.c stats.c \
     ipv4/dhcp.c ipv4/icmp.c ipv4/igmp.c ipv4/ip4_addr.c ipv4/ip4_frag.c ipv6/icmp6.c ipv6/ip6_addr.c ipv6/ip6_frag.c ipv6/mld6.c ipv6/nd6.c)
 endif
 
@@ -94,6 +94,10 @@ endif
 LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w -Dstats_init=lwip_stats_init
 # Knarr has functions of these names, which call lwIP's (net/lwip/tcp_buckets.c, tcp_write.c, timers.c).
 LWIP_CFLAGS_tcp_in.c := -Dtcp_input=lwip_tcp_input
+# Of UDP lwIP serves its DHCP client; sockets and raw_input are net/inet/udp_input.c and net/inet/raw.c.
+LWIP_CFLAGS_udp.c := -Dudp_input=lwip_udp_input
+LWIP_CFLAGS_dhcp.c := -DLWIP_DNS=1 # tells name servers (net/lwip/config.c)
+LWIP_CFLAGS_nd6.c := -DLWIP_DNS=1
 LWIP_CFLAGS_etharp.c := -Detharp_input=lwip_etharp_input
 LWIP_CFLAGS_icmp6.c := -Dicmp6_input=lwip_icmp6_input
 LWIP_CFLAGS_igmp.c := -Digmp_input=lwip_igmp_input

@@ -111,7 +111,7 @@ static int set_int(struct socket *s, int name, int value) {
     case SO_RCVLOWAT: s->low_water = value < 0 ? INT32_MAX : value ? value : 1; return 0;
     case SO_BSDCOMPAT: return 0;
     case SO_PEEK_OFF:
-        if (!s->ops->passes_control)
+        if (!s->ops->peeks_at_offset)
             return -EOPNOTSUPP;
         if (value < -1)
             return -EINVAL;
@@ -244,7 +244,7 @@ static int get_int(struct socket *s, int name, int *value) {
     case SO_BSDCOMPAT: *value = 0; return 0;
     case SO_ACCEPTCONN: *value = s->listening; return 0;
     case SO_PEEK_OFF:
-        if (!s->ops->passes_control)
+        if (!s->ops->peeks_at_offset)
             return -EOPNOTSUPP;
         *value = s->peek_offset;
         return 0;

@@ -92,7 +92,8 @@ struct socket_ops {
     int (*get_option)(struct socket *s, int level, int name, void *value, unsigned *len);
     // An option of SOL_SOCKET has changed that the family acts on: SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, ... [nothing]
     void (*option_changed)(struct socket *s, int name);
-    bool passes_control; // knows SCM_RIGHTS, SO_PEERCRED, SO_PEEK_OFF
+    bool passes_control;  // knows SCM_RIGHTS, SO_PEERCRED, and
+    bool peeks_at_offset; // SO_PEEK_OFF
 };
 
 // The peer's credentials as they were when the connection was made. Shared and counted; the groups are those of SO_PEERGROUPS.
@@ -109,6 +110,7 @@ enum socket_bit { // socket.bits: options that are on or off, as 1 << SOCKET_...
     SOCKET_DEBUG, SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_DONTROUTE, SOCKET_BROADCAST, SOCKET_KEEPALIVE, SOCKET_OOBINLINE,
     SOCKET_NO_CHECK, SOCKET_PASSCRED, SOCKET_PASSSEC, SOCKET_TIMESTAMP, SOCKET_TIMESTAMPNS, SOCKET_RXQ_OVFL, SOCKET_LINGER,
     SOCKET_NOFCS, SOCKET_SELECT_ERR_QUEUE, SOCKET_LOCK_FILTER, SOCKET_SNDBUF_LOCKED, SOCKET_RCVBUF_LOCKED,
+    SOCKET_TIMESTAMP_NEW,
 };
 
 struct socket {
@@ -137,7 +139,7 @@ struct socket_family {
     // A new socket without a file, refs 1; checks type and protocol. ERR_PTR(-EPROTONOSUPPORT, -ESOCKTNOSUPPORT, -ENOMEM, ...).
     struct socket *(*create)(int type, int protocol);
 };
-extern const struct socket_family unix_family;
+extern const struct socket_family unix_family, netlink_family;
 
 // --- For syscall/ ---
 struct socket *socket_create(int family, int type, int protocol); // socket(2) without the file. ERR_PTR

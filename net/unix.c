@@ -301,6 +301,7 @@ static const struct socket_ops stream_ops = {
     .ioctl = unix_ioctl,
     .option_changed = unix_option_changed,
     .passes_control = true,
+    .peeks_at_offset = true,
 };
 
 static const struct socket_ops packet_ops = {
@@ -319,6 +320,7 @@ static const struct socket_ops packet_ops = {
     .ioctl = unix_ioctl,
     .option_changed = unix_option_changed,
     .passes_control = true,
+    .peeks_at_offset = true,
 };
 
 static const struct socket_ops datagram_ops = {
@@ -335,4 +337,5 @@ static const struct socket_ops datagram_ops = {
     .ioctl = unix_ioctl,
     .option_changed = unix_option_changed,
     .passes_control = true,
+    .peeks_at_offset = true,
 };

@@ -2,7 +2,6 @@
 #ifndef NET_LWIP_ARCH_CC_H
 #define NET_LWIP_ARCH_CC_H
 
-#include <limits.h>
 #include <stdint.h>
 
 #define BYTE_ORDER LITTLE_ENDIAN
@@ -17,8 +16,9 @@ typedef long ssize_t;
 
 #define LWIP_NO_CTYPE_H 1
 #define LWIP_NO_UNISTD_H 1
+#define LWIP_NO_LIMITS_H 1 // it would bring the C library's features, and headers of Linux look at these
 #ifndef SSIZE_MAX
-#define SSIZE_MAX LONG_MAX // or lwIP defines both
+#define SSIZE_MAX __LONG_MAX__ // or lwIP defines both
 #endif
 
 #define LWIP_NO_INTTYPES_H 1
