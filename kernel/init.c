@@ -13,6 +13,7 @@
 #include "kernel/string.h"
 #include "kernel/uts.h"
 #include "loader/loader.h"
+#include "net/lwip/config.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define STATUS_FAILED 125
@@ -111,7 +112,7 @@ static void parse_record(struct init_config *c, char *name) {
         c->stdio.kind[2] = stdio_kind(value);
     else if (strcmp(name, "winsize") == 0)
         parse_winsize(&c->stdio, value);
-    else
+    else if (!net_config_record(name, value))
         log_warn("configuration: unknown record %s", name);
 }
 
@@ -295,6 +296,7 @@ static void init_main(void *unused) {
     if (!c->exec)
         c->exec = c->argc ? c->argv[0] : "/init";
 
+    net_config_start(); // an address may come while the files are made
     make_files(c);
     mount_all(c);
     open_stdio();
@@ -302,6 +304,7 @@ static void init_main(void *unused) {
         enter_directory(c->cwd);
     if (c->read_only)
         vfs_init_read_only();
+    net_config_wait();
     start_program(c);
 }
 

@@ -13,6 +13,7 @@
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest) net_route4(src, dest)
 #define LWIP_HOOK_IP6_ROUTE(src, dest) net_route6(src, dest)
 #define LWIP_HOOK_ETHARP_GET_GW(netif, dest) net_gateway4(netif, dest)
+#define LWIP_HOOK_DHCP_PARSE_OPTION(netif, dhcp, state, msg, type, option, len, p, offset) net_dhcp_option(netif, option, len, p, offset)
 #define LWIP_HOOK_ND6_GET_GW(netif, dest) net_gateway6(netif, dest)
 #ifdef KNARR_CHECKED
 #define LWIP_ASSERT_CORE_LOCKED() net_assert_locked()
@@ -92,7 +93,6 @@ void net_assert_locked(void);
 #define DHCP_DOES_ARP_CHECK 0            // would cost a second at each start
 #define LWIP_DHCP_GET_NTP_SRV 0
 #define LWIP_DHCP_MAX_DNS_SERVERS 3
-#define LWIP_DNS 0
 
 // --- IPv6 ---
 #define LWIP_IPV6 1

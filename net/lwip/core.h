@@ -51,6 +51,11 @@ struct net_interface *net_interface_find_name(const char *name);
 const struct net_statistics *net_interface_statistics(const struct net_interface *i);
 static inline struct net_interface *netif_interface(struct netif *n) { return container_of(n, struct net_interface, netif); }
 
+// Bits of an IPv4 mask in network order.
+static inline unsigned net_mask_bits(uint32_t mask) {
+    return mask ? 32 - (unsigned)__builtin_ctz(__builtin_bswap32(mask)) : 0;
+}
+
 // The machine's routes, as the tables of lwIP imply them (addresses of interfaces, default gateways) and as they were added.
 struct net_route {
     ip_addr_t destination; // all zero: default

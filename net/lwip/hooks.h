@@ -10,6 +10,10 @@ struct pbuf;
 // net/lwip/core.c. RFC 6528: a clock of 4 us and a keyed hash of the connection.
 u32_t net_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
 
+// net/lwip/config.c
+void dns_setserver(u8_t n, const ip_addr_t *address); // lwIP's own prototype is there in the files that call it
+void net_dhcp_option(struct netif *n, u8_t option, u8_t len, const struct pbuf *p, u16_t at);
+
 // net/lwip/route.c. NULL: as lwIP finds it.
 struct netif *net_route4(const ip4_addr_t *src, const ip4_addr_t *dest);
 struct netif *net_route6(const ip6_addr_t *src, const ip6_addr_t *dest);

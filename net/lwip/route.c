@@ -26,7 +26,7 @@ static bool usable(const struct net_interface *i) { return netif_is_up(&i->netif
 static bool valid6(const struct net_interface *i, unsigned k) { return ip6_addr_isvalid(netif_ip6_addr_state(&i->netif, k)); }
 
 unsigned net_prefix4(const struct net_interface *i) {
-    return (unsigned)__builtin_popcount(netif_ip4_netmask(&i->netif)->addr);
+    return net_mask_bits(netif_ip4_netmask(&i->netif)->addr);
 }
 
 static unsigned prefix6(const struct net_interface *i, unsigned k) {
