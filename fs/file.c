@@ -76,7 +76,7 @@ static int64_t write_locked(struct file *f, struct uio *u) {
     return n;
 }
 
-// What is no file with a position, or is watched.
+// What is no file with a position, or is watched, or has an access time that counts each read.
 static int64_t read_otherwise(struct file *f, struct uio *u, uint64_t *pos) {
     int64_t n;
     if (unlikely(!f->readable))
@@ -91,6 +91,8 @@ static int64_t read_otherwise(struct file *f, struct uio *u, uint64_t *pos) {
         n = read_locked(f, u);
     if (n > 0)
         inotify_used(f, IN_ACCESS);
+    if (n >= 0 && path_accessed_always(&f->path) && S_ISREG(f->inode->mode))
+        file_accessed(f);
     return n;
 }
 
@@ -198,15 +200,11 @@ uint32_t file_poll(struct file *f, struct poll_table *pt) {
     return f->ops->poll ? f->ops->poll(f, pt) : POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 }
 
-void file_accessed(struct file *f) {
-    struct inode *inode = f->inode;
-    uint32_t mount = path_mount_flags(&f->path), never = MS_RDONLY | MS_NOATIME;
-    if (S_ISDIR(inode->mode))
-        never |= MS_NODIRATIME;
-    if ((f->flags & O_NOATIME) || (mount & never))
+void inode_accessed(struct inode *inode, uint32_t mount_flags) {
+    if (mount_flags & (MS_RDONLY | MS_NOATIME | (S_ISDIR(inode->mode) ? MS_NODIRATIME : 0)))
         return;
     nsec_t now = inode_now();
-    if ((mount & MS_RELATIME) && inode->atime > inode->mtime && inode->atime > inode->ctime &&
+    if ((mount_flags & MS_RELATIME) && inode->atime > inode->mtime && inode->atime > inode->ctime &&
         now - inode->atime < 86400 * NSEC_PER_SEC)
         return;
     struct attributes a = {.valid = ATTR_ATIME, .atime = now};
@@ -214,6 +212,11 @@ void file_accessed(struct file *f) {
         inode_set_attributes(inode, &a);
     else
         inode->atime = now;
+}
+
+void file_accessed(struct file *f) {
+    if (!(f->flags & O_NOATIME))
+        inode_accessed(f->inode, path_mount_flags(&f->path));
 }
 
 int file_iterate(struct file *f, struct dir_context *ctx) {

@@ -127,7 +127,9 @@ int64_t file_seek(struct file *f, int64_t offset, int whence);                  
 int64_t file_seek_sized(struct file *f, int64_t offset, int whence, uint64_t size);
 int64_t file_seek_limited(struct file *f, int64_t offset, int whence, uint64_t size, uint64_t most); // and no further than `most`
 int64_t file_seek_nowhere(struct file *f, int64_t offset, int whence);              // for streams on which lseek(2) answers 0
-void file_accessed(struct file *f); // it was read: its access time follows, as mount(8) says. inode.lock held, but in memory not needed
+// It was read, through a mount with these flags: the access time follows, as mount(8) says. No lock is needed.
+void inode_accessed(struct inode *inode, uint32_t mount_flags);
+void file_accessed(struct file *f);
 int file_iterate(struct file *f, struct dir_context *ctx);                          // the next entries of a directory
 uint32_t file_poll(struct file *f, struct poll_table *pt);                          // POLL* bits
 

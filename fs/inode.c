@@ -95,7 +95,7 @@ static const struct superblock_ops anonymous_sb_ops = {.statistics = anonymous_s
 static const struct fs_type anonymous_type = {.name = "anon_inodefs", .nodev = true};
 static struct superblock anonymous_sb = {
     .ops = &anonymous_sb_ops, .type = &anonymous_type, .refs = 1, .flags = SB_COMPLETE, .dev = 1, .next_ino = 1};
-static struct mount anonymous_mount = {.refs = 1, .sb = &anonymous_sb, .source = "none"};
+static struct mount anonymous_mount = {.refs = 1, .flags = MS_RELATIME, .sb = &anonymous_sb, .source = "none"};
 
 struct inode *inode_anonymous(uint32_t mode, uint64_t rdev) {
     struct inode *inode = slab_alloc(&anonymous_cache);

@@ -6,6 +6,7 @@
 #include "kernel/process/process.h"
 #include "kernel/memory/slab.h"
 #include <linux/capability.h>
+#include <linux/mount.h>   // MS_*
 #include <linux/openat2.h> // RESOLVE_*
 
 #ifndef PATH_MAX
@@ -91,6 +92,16 @@ void mount_ref(struct mount *m);
 void mount_unref(struct mount *m);
 bool mount_cross(struct path *p); // onto what is mounted there: true when p changed (references are adjusted)
 bool mount_climb(struct path *p); // from a mount's root to its mountpoint
+// MS_STRICTATIME: what is read there has the time of each access.
+static inline bool path_accessed_always(const struct path *p) {
+    return p->mount && !(p->mount->flags & (MS_RELATIME | MS_NOATIME));
+}
+// A symbolic link at this place was read or followed. Times of what is made up anew for each look count for nothing.
+static inline void link_accessed(struct inode *link, const struct path *p) {
+    if (unlikely(link->atime <= link->mtime || link->atime <= link->ctime || path_accessed_always(p)) &&
+        !(link->sb->flags & SB_UNCACHED))
+        inode_accessed(link, p->mount->flags | path_read_only(p));
+}
 int mount_create_root(struct superblock *sb);
 int mount_attach(struct superblock *sb, const char *source, const struct path *target, uint32_t flags);
 void mount_detach_below(struct dentry *d); // what is mounted on an entry that is no longer true, or below it

@@ -6,7 +6,8 @@
 #include <linux/mount.h> // MS_*
 
 // What a mount keeps of the flags of mount(2).
-#define MOUNT_FLAGS (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME)
+#define MOUNT_FLAGS (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | \
+                     MS_NOSYMFOLLOW)
 
 extern struct spinlock mount_lock; // see mount.c
 extern struct list mounts;         // in the order they were made; under mount_lock

@@ -21,7 +21,7 @@ static bool is_root_of_mount(const struct path *p) { return p->dentry == p->moun
 static bool in_tree(const struct mount *m) { return m->parent; }
 
 static uint32_t mount_flags(unsigned long flags) {
-    uint32_t f = (uint32_t)flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME);
+    uint32_t f = (uint32_t)flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_NOSYMFOLLOW);
     if (flags & MS_STRICTATIME)
         return f & ~(uint32_t)MS_NOATIME;
     return f & MS_NOATIME ? f : f | MS_RELATIME;
@@ -250,6 +250,8 @@ static int remount_file_system(struct superblock *sb, unsigned long flags, const
     if (err == 0 && sb->ops->remount)
         err = sb->ops->remount(sb, flags, options);
     spin_lock(&mount_lock);
+    if (err == 0)
+        sb->flags = flags & MS_LAZYTIME ? sb->flags | SB_LAZYTIME : sb->flags & ~(uint32_t)SB_LAZYTIME;
     if (err == 0 ? !ro : !was)
         sb->flags &= ~(uint32_t)SB_RDONLY;
     spin_unlock(&mount_lock);
@@ -300,6 +302,8 @@ static int mount_new(const char *source, const struct path *target, const char *
         struct mount *other = mount_of(sb); // one that is there already keeps its own ways
         if (!other && (flags & MS_RDONLY))
             sb->flags |= SB_RDONLY;
+        if (!other && (flags & MS_LAZYTIME))
+            sb->flags |= SB_LAZYTIME;
         if (other)
             mount_unref(other);
         copy.made = mount_alloc(sb, sb->root, source, mount_flags(flags));

@@ -212,6 +212,8 @@ long vfs_readlink(int at, const char *name, char *buf, size_t size) {
     long n = *name ? -EINVAL : -ENOENT;
     if (S_ISLNK(inode->mode) && inode->ops->readlink)
         n = inode->ops->readlink(inode, buf, size);
+    if (n > 0)
+        link_accessed(inode, &p);
     path_unref(&p);
     return n;
 }

@@ -66,6 +66,8 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
             f = alloc_writable(p, inode, flags);
         if (!IS_ERR(f))
             f->lock_position = true;
+        if (unlikely(path_accessed_always(p)) && !IS_ERR(f))
+            f->watched = true; // each read asks what else there is to do
     } else {
         f = open_special(inode, flags);
     }

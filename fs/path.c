@@ -104,8 +104,10 @@ static bool may_follow(struct inode *dir, struct inode *link) {
 // Goes to where the symbolic link points; *rest is what is still to be walked from there. `slash`: the link's name ended in one.
 static int follow_link(struct walk *w, struct dentry *link, bool slash, const char **rest) {
     struct inode *inode = link->inode;
-    if (++w->links > SYMLINKS_MAX || (w->resolve & RESOLVE_NO_SYMLINKS))
+    if (++w->links > SYMLINKS_MAX || (w->resolve & RESOLVE_NO_SYMLINKS) || (w->path.mount->flags & MS_NOSYMFOLLOW))
         return -ELOOP;
+    if ((w->resolve & RESOLVE_CACHED) && !(inode->sb->flags & SB_COMPLETE)) // its text may be elsewhere
+        return -EAGAIN;
     if (inode->ops->follow) {
         struct path target;
         if (w->resolve & (RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT))
@@ -123,6 +125,7 @@ static int follow_link(struct walk *w, struct dentry *link, bool slash, const ch
     }
     if (!may_follow(w->path.dentry->inode, inode))
         return -EACCES;
+    link_accessed(inode, &w->path);
     char *buf = name_buffer_get();
     if (!buf)
         return -ENOMEM;
@@ -160,8 +163,24 @@ static int follow_link(struct walk *w, struct dentry *link, bool slash, const ch
     return 0;
 }
 
+// dentry_lookup without waiting for anybody. -EAGAIN: it would have to.
+static int lookup_cached(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked,
+                         struct dentry **out) {
+    struct dentry *d = dentry_find(dir, name, len, hash);
+    if (!d)
+        return -EAGAIN;
+    *out = d;
+    int err = d->flags & DENTRY_REVALIDATE ? -EAGAIN : load_acquire(&d->inode) ? 0 : -ENOENT;
+    if (err)
+        dentry_unref(d);
+    return err;
+}
+
+typedef int lookup_fn(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked, struct dentry **out);
+
 // Walks `name` from w->path. On errors the caller ends the walk.
-static int walk_names(struct walk *w, const char *name, unsigned flags) {
+static inline __attribute__((always_inline)) int walk_by(struct walk *w, const char *name, unsigned flags,
+                                                         lookup_fn *lookup) {
     w->last_type = LAST_NONE;
     w->trailing_slash = false;
     for (;;) {
@@ -206,7 +225,7 @@ static int walk_names(struct walk *w, const char *name, unsigned flags) {
             continue;
         }
         struct dentry *child;
-        err = dentry_lookup(dir, s - len, len, hash, false, &child);
+        err = lookup(dir, s - len, len, hash, false, &child);
         if (unlikely(err < 0))
             return err;
         if (unlikely(S_ISLNK(child->inode->mode)) && (!last || slash || (flags & LOOKUP_FOLLOW))) {
@@ -228,6 +247,13 @@ static int walk_names(struct walk *w, const char *name, unsigned flags) {
         if (last)
             return (slash || (flags & LOOKUP_DIRECTORY)) && !S_ISDIR(w->path.dentry->inode->mode) ? -ENOTDIR : 0;
     }
+}
+
+static int walk_names(struct walk *w, const char *name, unsigned flags) { return walk_by(w, name, flags, dentry_lookup); }
+
+static __attribute__((noinline, cold)) int walk_cached(struct walk *w, const char *name, unsigned flags) {
+    int err = walk_by(w, name, flags, lookup_cached);
+    return err == -EXDEV ? -EAGAIN : err; // as Linux, which asks again in earnest
 }
 
 void walk_end(struct walk *w) {
@@ -278,7 +304,7 @@ int walk_start(struct walk *w, int at, const char *name, unsigned flags) {
         w->jail = w->path;
         path_ref(&w->jail);
     }
-    err = walk_names(w, name, flags);
+    err = unlikely(w->resolve & RESOLVE_CACHED) ? walk_cached(w, name, flags) : walk_names(w, name, flags);
     if (unlikely(err < 0))
         walk_end(w);
     if (unlikely(err == -ENOENT && vfs_missing_hook))

@@ -108,4 +108,11 @@ static inline void tmpfs_accessed(struct file *f, struct inode *inode) {
         file_accessed(f);
 }
 
+static inline void tmpfs_mapped(struct file *f) {
+    if (unlikely(path_accessed_always(&f->path)))
+        file_accessed(f);
+    else
+        tmpfs_accessed(f, f->inode);
+}
+
 #endif

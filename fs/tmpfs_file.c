@@ -128,8 +128,10 @@ static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct inode *inode = f->inode;
     struct tmpfs_inode *t = tmpfs_of(inode);
     uint64_t start = *pos, size = READ_ONCE(inode->size);
-    if (start >= size || !u->left)
+    if (start >= size || !u->left) {
+        tmpfs_accessed(f, inode);
         return 0;
+    }
     size_t total = MIN(u->left, size - start), left = total;
     do {
         size_t n = MIN(PAGE_SIZE - (*pos & ~PAGE_MASK), left), done = read_page(t, u, *pos, n);
@@ -426,6 +428,7 @@ static struct backing *tmpfs_map(struct file *f, unsigned prot, unsigned flags) 
     struct tmpfs_inode *t = tmpfs_of(f->inode);
     if ((t->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) && (flags & MAP_SHARED) && (prot & PROT_WRITE))
         return ERR_PTR(-EPERM);
+    tmpfs_mapped(f);
     inode_pin(f->inode);
     return &t->backing;
 }

@@ -143,6 +143,7 @@ struct superblock_ops {
 #define SB_RDONLY 16    // the file system itself cannot be written, whatever the mounts say
 #define SB_TMPFS 32     // its inodes are those of tmpfs.c
 #define SB_BELOW 64     // an overlay stands on it, and has a reference
+#define SB_LAZYTIME 128 // MS_LAZYTIME: shown; times are written no sooner than other things anyway
 struct superblock {
     const struct superblock_ops *ops;
     const struct fs_type *type;
@@ -181,7 +182,7 @@ void inode_unpin(struct inode *inode);
 struct mount {
     uint32_t refs;
     int id;
-    uint32_t flags; // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME
+    uint32_t flags; // MOUNT_FLAGS of fs/mount.h: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, ...
     struct superblock *sb;
     struct dentry *root;       // what of the file system is visible
     struct mount *parent;      // itself for the first one; NULL when detached

@@ -70,10 +70,10 @@ long sys_openat2(uint64_t at, uint64_t name, uint64_t how_addr, uint64_t size) {
     if (how.resolve & ~(uint64_t)(RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH |
                                   RESOLVE_IN_ROOT | RESOLVE_CACHED))
         return -EINVAL;
-    if (how.resolve & RESOLVE_CACHED)
-        return -EAGAIN;
     if ((how.resolve & RESOLVE_BENEATH) && (how.resolve & RESOLVE_IN_ROOT))
         return -EINVAL;
+    if ((how.resolve & RESOLVE_CACHED) && (how.flags & (O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY))))
+        return -EAGAIN; // these wait for a disk, as a rule
     return open_user(at, name, how.flags | O_LARGEFILE, how.mode, how.resolve);
 }
 

@@ -9,6 +9,7 @@
 
 #define ST_VALID 0x20
 #define ST_RELATIME 0x1000
+#define ST_NOSYMFOLLOW 0x2000
 
 _Static_assert(sizeof(struct stat) == 144, "ABI");
 _Static_assert(sizeof(struct statx) == 256, "ABI");
@@ -173,7 +174,8 @@ static long statfs_out(struct superblock *sb, unsigned mount_flags, uaddr_t out)
         .f_namelen = s.name_max,
         .f_frsize = s.block_size,
         .f_flags = (mount_flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME)) |
-                   (mount_flags & MS_RELATIME ? ST_RELATIME : 0) | ST_VALID,
+                   (mount_flags & MS_RELATIME ? ST_RELATIME : 0) | (mount_flags & MS_NOSYMFOLLOW ? ST_NOSYMFOLLOW : 0) |
+                   ST_VALID,
     };
     return copy_out_obj(out, &st);
 }

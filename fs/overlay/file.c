@@ -165,8 +165,10 @@ static inline int64_t read_page(struct tmpfs_inode *t, struct uio *u, uint64_t a
 static int64_t overlay_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct tmpfs_inode *t = tmpfs_of(f->inode);
     uint64_t start = *pos, size = READ_ONCE(t->inode.size);
-    if (start >= size || !u->left)
+    if (start >= size || !u->left) {
+        tmpfs_accessed(f, &t->inode);
         return 0;
+    }
     size_t total = MIN(u->left, size - start), left = total;
     int64_t done = 0;
     while (left) {
@@ -488,6 +490,7 @@ static struct backing *overlay_map(struct file *f, unsigned prot, unsigned flags
     int err = READ_ONCE(t->lower_end) ? show_lower(t) : 0;
     if (err < 0)
         return ERR_PTR(err);
+    tmpfs_mapped(f);
     inode_pin(f->inode);
     return &t->backing;
 }
