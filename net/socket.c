@@ -1,5 +1,6 @@
 // Sockets as files; see net/socket.h.
 #include "net/socket.h"
+#include "net/inet/inet.h"
 #include "fs/poll.h"
 #include "fs/vfs.h"
 #include "kernel/log.h"
@@ -13,7 +14,7 @@
 
 #define BUFFER_DEFAULT 212992 // net.core.wmem_default and rmem_default
 
-static const struct socket_family *const families[] = {&unix_family};
+static const struct socket_family *const families[] = {&unix_family, &inet_family, &inet6_family, &netlink_family};
 
 // --- Life ---
 
@@ -175,7 +176,8 @@ static long socket_ioctl(struct file *f, unsigned cmd, uint64_t arg) {
     case FIOGETOWN:
     case SIOCGPGRP: value = f->signal_owner; return copy_out_obj(arg, &value);
     }
-    return s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
+    long result = s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
+    return result == -ENOTTY ? inet_ioctl(s, cmd, arg) : result; // what any socket may ask of the interfaces
 }
 
 static void socket_close(struct file *f) {
