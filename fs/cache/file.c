@@ -249,7 +249,10 @@ int64_t page_cache_write_file(struct file *f, struct uio *u, uint64_t *pos) {
 // --- mmap, fsync ---
 
 struct backing *page_cache_map(struct file *f, unsigned prot, unsigned flags) {
-    accessed(f, f->inode);
+    if (unlikely(path_accessed_always(&f->path)))
+        file_accessed(f);
+    else
+        accessed(f, f->inode);
     inode_pin(f->inode);
     return &f->inode->cache->backing;
 }
