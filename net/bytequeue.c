@@ -87,3 +87,11 @@ void bytequeue_drop(struct bytequeue *q, size_t n) {
     }
     store_release(&q->tail, tail);
 }
+
+size_t bytequeue_look(const struct bytequeue *q, struct page **page, uint64_t at, size_t n, const char **data) {
+    size_t offset = at & ~PAGE_MASK;
+    if (offset == 0)
+        *page = *page ? next_of(*page) : q->read_page;
+    *data = (char *)page_to_virt(*page) + offset;
+    return MIN(PAGE_SIZE - offset, n);
+}

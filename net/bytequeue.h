@@ -32,5 +32,8 @@ int bytequeue_put(struct bytequeue *q, struct uio *u, size_t n);
 // Copies n bytes that are there, from `offset` behind the tail on. Returns the bytes: fewer than n only on a fault. read_lock held.
 size_t bytequeue_peek(struct bytequeue *q, struct uio *u, size_t offset, size_t n);
 void bytequeue_drop(struct bytequeue *q, size_t n); // n bytes that are there. read_lock held
+// For who hands bytes on where they lie. *page is the page with the byte before `at`, or NULL at the very beginning; `at` is between tail and
+// head. Sets *page to that with the byte at `at`, *data to the byte, and returns how many of at most n lie there in one piece. read_lock held.
+size_t bytequeue_look(const struct bytequeue *q, struct page **page, uint64_t at, size_t n, const char **data);
 
 #endif

@@ -1,0 +1,497 @@
+// TCP sockets whose connection is lwIP's: its calls and callbacks. See net/inet/tcp.h.
+// lwIP's pcb holds a reference to the socket, which its ext-arg's destroy callback gives back: so the pages that segments refer to live
+// as long as these. A closed socket stays until all is acknowledged; the rest of the connection's life (FIN-WAIT, TIME-WAIT) the pcb has alone.
+#include "kernel/string.h"
+#include "kernel/time.h"
+#include "lwip/priv/tcp_priv.h"
+#include "net/inet/tcp.h"
+#include <asm/socket.h>
+
+#define POLL_INTERVAL 1 // of lwIP's slow timer, half a second
+
+static uint8_t ext_arg; // its number
+
+static struct tcp_socket *socket_of(void *arg) { return arg; }
+
+// --- States ---
+enum tcps pcb_state(const struct tcp_pcb *pcb) {
+    static const uint8_t states[] = {
+        [CLOSED] = TCPS_CLOSE,           [LISTEN] = TCPS_LISTEN,         [SYN_SENT] = TCPS_SYN_SENT,
+        [SYN_RCVD] = TCPS_SYN_RECV,      [ESTABLISHED] = TCPS_ESTABLISHED, [FIN_WAIT_1] = TCPS_FIN_WAIT1,
+        [FIN_WAIT_2] = TCPS_FIN_WAIT2,   [CLOSE_WAIT] = TCPS_CLOSE_WAIT, [CLOSING] = TCPS_CLOSING,
+        [LAST_ACK] = TCPS_LAST_ACK,      [TIME_WAIT] = TCPS_TIME_WAIT,
+    };
+    return states[pcb->state];
+}
+
+// The pcb goes on without the socket, whose reference is given back.
+static void detach(struct tcp_socket *t) {
+    struct tcp_pcb *pcb = t->pcb;
+    tcp_arg(pcb, NULL);
+    tcp_recv(pcb, NULL);
+    tcp_sent(pcb, NULL);
+    tcp_err(pcb, NULL);
+    tcp_poll(pcb, NULL, 0);
+    tcp_ext_arg_set(pcb, ext_arg, NULL);
+    t->pcb = NULL;
+}
+
+static void closed(struct tcp_socket *t) { // it is dead, and done with
+    bool first = t->pcb->state != LAST_ACK && t->pcb->state != CLOSED; // to send its FIN: it will be in TIME-WAIT
+    detach(t);
+    tcp_set_state(t, TCPS_CLOSE);
+    if (first)
+        inet_port_linger(&t->inet, time_monotonic() + TCP_TIME_WAIT_TIME);
+    inet_port_release(&t->inet);
+    tcp_unref(t);
+}
+
+static bool all_acknowledged(const struct tcp_socket *t) { return t->bytes.head == t->bytes.tail && !t->fin_wanted; }
+
+// --- Callbacks: under the core lock, in the connection's bucket ---
+static void on_destroy(u8_t id, void *data) {
+    struct tcp_socket *t = socket_of(data);
+    if (!t)
+        return;
+    t->pcb = NULL;
+    if (t->dead)
+        tcp_set_state(t, TCPS_CLOSE);
+    else
+        tcp_socket_end(t, 0); // the error, if there is one, comes before or behind
+    tcp_unref(t);
+}
+
+static void on_error(void *arg, err_t err) {
+    struct tcp_socket *t = socket_of(arg);
+    if (!t)
+        return;
+    int error = err == ERR_RST ? tcp_reset_error(t) : err == ERR_CLSD ? 0 : ETIMEDOUT;
+    if (t->state != TCPS_CLOSE) {
+        tcp_socket_end(t, error);
+    } else if (error && !t->done) { // on_destroy was first
+        socket_set_error(&t->inet.socket, error);
+        socket_wake_state(&t->inet.socket);
+    }
+}
+
+static err_t on_input(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err) {
+    struct tcp_socket *t = socket_of(arg);
+    if (!p) {
+        t->done = true;
+        WRITE_ONCE(t->shutdown, t->shutdown | SHUTDOWN_RECEIVE);
+        tcp_set_state(t, pcb_state(pcb));
+        socket_wake_state(&t->inet.socket);
+        return ERR_OK;
+    }
+    uint32_t n = p->tot_len;
+    *t->input_end = p;
+    while (p->next)
+        p = p->next;
+    t->input_end = &p->next;
+    store_release(&t->received, t->received + n);
+    socket_wake_readable(&t->inet.socket, POLLIN | POLLRDNORM);
+    return ERR_OK;
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t n) {
+    struct tcp_socket *t = socket_of(arg);
+    struct socket *s = &t->inet.socket;
+    bool was_writable = tcp_socket_writable(t);
+    bytequeue_drop(&t->bytes, MIN((size_t)n, t->written - t->bytes.tail));
+    t->stalled = 0;
+    if (t->written < t->bytes.head || t->fin_wanted)
+        pcb_push(t);
+    if (t->dead && all_acknowledged(t)) {
+        socket_wake_state(s);
+        closed(t);
+    } else if (!was_writable && tcp_socket_writable(t)) {
+        socket_wake_writable(s, POLLOUT | POLLWRNORM);
+    }
+    return ERR_OK;
+}
+
+// Twice a second, while something waits: corked bytes are sent, what lwIP had no memory for is tried again.
+static err_t on_poll(void *arg, struct tcp_pcb *pcb) {
+    struct tcp_socket *t = socket_of(arg);
+    if (!t)
+        return ERR_OK;
+    if (t->options.user_timeout && t->bytes.head != t->bytes.tail) {
+        nsec_t now = time_monotonic();
+        if (!t->stalled) {
+            t->stalled = now;
+        } else if (now - t->stalled >= t->options.user_timeout * NSEC_PER_MSEC) {
+            pcb_abort(t);
+            tcp_socket_end(t, ETIMEDOUT);
+            return ERR_ABRT;
+        }
+    }
+    bool cork = t->options.cork;
+    t->options.cork = t->more = false;
+    pcb_push(t);
+    t->options.cork = cork;
+    return ERR_OK;
+}
+
+// --- The window ---
+// lwIP's own limit is the largest that there is; the socket's is kept by telling it of less than was read.
+static uint32_t to_withhold(const struct tcp_socket *t, const struct tcp_pcb *pcb) {
+    uint32_t most = TCP_WND_MAX(pcb), wanted = tcp_receive_limit(t);
+    if (t->options.clamp)
+        wanted = MIN(wanted, t->options.clamp);
+    return most > wanted ? most - wanted : 0;
+}
+
+static void first_window(struct tcp_socket *t, struct tcp_pcb *pcb) {
+    t->withheld = to_withhold(t, pcb);
+    pcb->rcv_wnd = pcb->rcv_ann_wnd = TCP_WND_MAX(pcb) - t->withheld;
+}
+
+static void announce(struct tcp_socket *t, uint32_t n) {
+    uint32_t kept = MIN(n, t->owed);
+    t->owed -= kept;
+    t->withheld += kept;
+    n -= kept;
+    if (!n || !t->pcb)
+        return;
+    tcp_bucket_enter_pcb(t->pcb);
+    for (uint32_t piece; n; n -= piece) {
+        piece = MIN(n, 0xffffu);
+        tcp_recved(t->pcb, piece);
+    }
+    tcp_bucket_leave();
+}
+
+void pcb_window(struct tcp_socket *t) {
+    if (!t->pcb || t->state == TCPS_SYN_SENT)
+        return;
+    uint32_t wanted = to_withhold(t, t->pcb);
+    t->owed = wanted > t->withheld ? wanted - t->withheld : 0;
+    if (wanted < t->withheld) {
+        uint32_t back = t->withheld - wanted;
+        t->withheld = wanted;
+        announce(t, back);
+    }
+}
+
+// --- Beginning ---
+static const struct tcp_ext_arg_callbacks callbacks;
+
+// The socket has the pcb from now on.
+static void attach(struct tcp_socket *t, struct tcp_pcb *pcb) {
+    tcp_ref(t);
+    t->pcb = pcb;
+    tcp_arg(pcb, t);
+    tcp_recv(pcb, on_input);
+    tcp_sent(pcb, on_sent);
+    tcp_err(pcb, on_error);
+    tcp_ext_arg_set_callbacks(pcb, ext_arg, &callbacks);
+    tcp_ext_arg_set(pcb, ext_arg, t);
+    pcb_options(t);
+}
+
+static void allocate_ext_arg(void) {
+    static bool done;
+    if (!done)
+        ext_arg = tcp_ext_arg_alloc_id();
+    done = true;
+}
+
+static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err) {
+    struct tcp_socket *t = socket_of(arg);
+    first_window(t, pcb);
+    tcp_set_state(t, TCPS_ESTABLISHED);
+    socket_wake_state(&t->inet.socket);
+    return ERR_OK;
+}
+
+int pcb_connect(struct tcp_socket *t) {
+    struct inet_socket *i = &t->inet;
+    allocate_ext_arg();
+    struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(&i->remote));
+    if (!pcb)
+        return -ENOMEM;
+    pcb->local_ip = i->local;
+    pcb->local_port = i->local_port; // not by tcp_bind: ports.c has decided
+    pcb->netif_idx = i->interface;
+    attach(t, pcb);
+    tcp_bucket_enter(&i->local, i->local_port, &i->remote, i->remote_port);
+    err_t err = tcp_connect(pcb, &i->remote, i->remote_port, on_connected);
+    if (err != ERR_OK) {
+        detach(t);
+        tcp_close(pcb);
+        tcp_unref(t);
+    }
+    tcp_bucket_leave();
+    return net_errno(err);
+}
+
+// --- Listening: lwIP has one listener a port, for all addresses; who gets a connection is decided by ports.c ---
+static int interface_of_input(void) { return ip_current_input_netif() ? netif_interface(ip_current_input_netif())->index : 0; }
+
+static struct tcp_socket *listener_of(const struct tcp_pcb *pcb) {
+    return tcp_find_listener(&pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port, interface_of_input());
+}
+
+// A SYN has come. Anything but ERR_OK: it is dropped without an answer.
+static err_t on_syn(u8_t id, struct tcp_pcb_listen *lp, struct tcp_pcb *pcb) {
+    struct tcp_socket *l = listener_of(pcb);
+    if (!l || (tcp_queue_full(l) && net_settings.tcp_abort_on_overflow))
+        tcp_rst(pcb, 0, pcb->rcv_nxt, &pcb->local_ip, &pcb->remote_ip, pcb->local_port, pcb->remote_port);
+    if (!l)
+        return ERR_CONN;
+    err_t err = tcp_queue_full(l) ? ERR_MEM : ERR_OK;
+    pcb->rcv_wnd = pcb->rcv_ann_wnd = TCP_WND_MAX(pcb) - to_withhold(l, pcb);
+    tcp_unref(l);
+    return err;
+}
+
+static const struct tcp_ext_arg_callbacks callbacks = {.destroy = on_destroy, .passive_open = on_syn};
+
+static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err) {
+    if (!pcb)
+        return ERR_OK;
+    struct tcp_socket *l = listener_of(pcb);
+    struct tcp_socket *t = l ? tcp_socket_alloc(l->inet.socket.family) : NULL;
+    if (t) {
+        t->inet.local = pcb->local_ip;
+        t->inet.local_port = pcb->local_port;
+        t->inet.remote = pcb->remote_ip;
+        t->inet.remote_port = pcb->remote_port;
+        pcb->listener = NULL; // lwIP has no more use for it
+        tcp_inherit(t, l);
+        attach(t, pcb);
+        t->withheld = TCP_WND_MAX(pcb) - pcb->rcv_wnd;
+        tcp_set_state(t, TCPS_ESTABLISHED);
+        tcp_enqueue(l, t);
+    }
+    if (l)
+        tcp_unref(l);
+    return t ? ERR_OK : ERR_MEM; // a RST
+}
+
+static struct tcp_pcb_listen *find_listening(uint16_t port) {
+    struct tcp_pcb_listen *p = tcp_listen_pcbs.listen_pcbs;
+    while (p && p->local_port != port)
+        p = p->next;
+    return p;
+}
+
+// How many sockets listen there is what callback_arg says.
+int pcb_listen(struct tcp_socket *t) {
+    struct tcp_pcb_listen *p = find_listening(t->inet.local_port);
+    if (!p) {
+        allocate_ext_arg();
+        struct tcp_pcb *pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
+        if (!pcb)
+            return -ENOMEM;
+        pcb->local_port = t->inet.local_port;
+        tcp_ext_arg_set_callbacks(pcb, ext_arg, &callbacks);
+        p = (struct tcp_pcb_listen *)tcp_listen_with_backlog(pcb, 0xff);
+        if (!p) {
+            tcp_close(pcb);
+            return -ENOMEM;
+        }
+        p->callback_arg = NULL;
+        tcp_accept((struct tcp_pcb *)p, on_accept);
+    }
+    p->callback_arg = (char *)p->callback_arg + 1;
+    return 0;
+}
+
+static bool forget_listener(void *listener, struct tcp_pcb *pcb) {
+    if (pcb->listener == listener)
+        pcb->listener = NULL;
+    return false;
+}
+
+void pcb_unlisten(struct tcp_socket *t) {
+    struct tcp_pcb_listen *p = find_listening(t->inet.local_port);
+    if (!p)
+        return;
+    p->callback_arg = (char *)p->callback_arg - 1;
+    if (p->callback_arg)
+        return;
+    tcp_bucket_each(forget_listener, p); // lwIP would look at one bucket only
+    tcp_close((struct tcp_pcb *)p);
+}
+
+// --- The end ---
+void pcb_abort(struct tcp_socket *t) {
+    struct tcp_pcb *pcb = t->pcb;
+    detach(t);
+    tcp_bucket_enter_pcb(pcb);
+    if (pcb->state == SYN_SENT)
+        tcp_close(pcb); // there is nobody to be told
+    else
+        tcp_abort(pcb);
+    tcp_bucket_leave();
+    tcp_unref(t);
+}
+
+void pcb_fin(struct tcp_socket *t) {
+    if (!t->pcb)
+        return;
+    t->fin_wanted = true;
+    pcb_push(t);
+    if (t->pcb)
+        tcp_set_state(t, t->state == TCPS_CLOSE_WAIT ? TCPS_LAST_ACK : TCPS_FIN_WAIT1);
+}
+
+void pcb_close(struct tcp_socket *t) {
+    tcp_set_flags(t->pcb, TF_RXCLOSED); // what still comes is answered with a RST
+    tcp_err(t->pcb, NULL);              // called behind on_destroy, when the socket may be gone
+    if (t->state == TCPS_ESTABLISHED || t->state == TCPS_CLOSE_WAIT)
+        pcb_fin(t);
+    if (t->pcb && all_acknowledged(t))
+        closed(t);
+}
+
+// --- Options ---
+void pcb_options(struct tcp_socket *t) {
+    struct tcp_pcb *pcb = t->pcb;
+    const struct tcp_options *o = &t->options;
+    const struct inet_options *ip = &t->inet.options;
+    if (!pcb)
+        return;
+    bool v6 = IP_IS_V6(&t->inet.remote);
+    int ttl = v6 ? ip->hops : ip->ttl;
+    pcb->ttl = ttl >= 0 ? ttl : (int)(v6 ? net_settings.hop_limit : net_settings.default_ttl);
+    pcb->tos = v6 ? ip->traffic_class : ip->tos;
+    if (o->nodelay)
+        tcp_nagle_disable(pcb);
+    else
+        tcp_nagle_enable(pcb);
+    if (socket_bit(&t->inet.socket, SOCKET_KEEPALIVE))
+        ip_set_option(pcb, SOF_KEEPALIVE);
+    else
+        ip_reset_option(pcb, SOF_KEEPALIVE);
+    pcb->keep_idle = (o->keep_idle ? o->keep_idle : net_settings.tcp_keepalive_time) * 1000;
+    pcb->keep_intvl = (o->keep_interval ? o->keep_interval : net_settings.tcp_keepalive_intvl) * 1000;
+    pcb->keep_cnt = o->keep_count ? o->keep_count : net_settings.tcp_keepalive_probes;
+    if (o->mss && pcb->mss > o->mss)
+        pcb->mss = o->mss;
+    if (o->user_timeout)
+        tcp_poll(pcb, on_poll, POLL_INTERVAL);
+}
+
+// --- Sending ---
+void pcb_push(struct tcp_socket *t) {
+    struct tcp_pcb *pcb = t->pcb;
+    if (!pcb)
+        return;
+    uint64_t end = load_acquire(&t->bytes.head);
+    if (unlikely((t->options.cork || t->more) && !t->fin_wanted))
+        end -= (end - t->written) % tcp_mss(pcb); // whole segments
+    tcp_bucket_enter_pcb(pcb);
+    err_t err = ERR_OK;
+    while (t->written < end) {
+        const char *data;
+        struct page *page = t->written_page;
+        size_t n = bytequeue_look(&t->bytes, &page, t->written, end - t->written, &data);
+        n = MIN(n, (size_t)pcb->snd_buf);
+        if (!n || (err = net_tcp_write(pcb, data, n, t->written + n < end ? TCP_WRITE_FLAG_MORE : 0)) != ERR_OK)
+            break;
+        t->written += n;
+        t->written_page = page;
+    }
+    if (t->fin_wanted && t->written == t->bytes.head) {
+        t->fin_wanted = false;
+        tcp_shutdown(pcb, 0, 1);
+    }
+    net_tcp_output(pcb);
+    bool waits = t->written < t->bytes.head || t->options.user_timeout;
+    if (waits != (pcb->poll != NULL))
+        tcp_poll(pcb, waits ? on_poll : NULL, waits ? POLL_INTERVAL : 0);
+    tcp_bucket_leave();
+}
+
+int64_t pcb_put(struct tcp_socket *t, struct uio *u, size_t n) {
+    mutex_lock(&t->bytes.write_lock);
+    size_t used = bytequeue_used(&t->bytes), limit = tcp_send_limit(t);
+    int64_t done = 0;
+    if (used < limit) {
+        n = MIN(n, limit - used);
+        int err = bytequeue_put(&t->bytes, u, n);
+        done = err < 0 ? err : (int64_t)n;
+    }
+    if (done > 0) {
+        net_lock();
+        pcb_push(t);
+        net_unlock();
+    }
+    mutex_unlock(&t->bytes.write_lock);
+    return done;
+}
+
+// --- Receiving ---
+void pcb_take(struct tcp_socket *t) {
+    if (!READ_ONCE(t->input))
+        return;
+    struct pbuf **end = &t->reading;
+    while (*end)
+        end = &(*end)->next;
+    net_lock();
+    *end = t->input;
+    t->input = NULL;
+    t->input_end = &t->input;
+    net_unlock();
+}
+
+size_t pcb_copy(struct tcp_socket *t, struct uio *u, size_t offset, size_t n) {
+    size_t at = t->reading_offset + offset, total = 0;
+    struct pbuf *p = t->reading;
+    for (; p && at >= p->len; p = p->next)
+        at -= p->len;
+    for (; p && total < n; p = p->next, at = 0) {
+        size_t piece = MIN(p->len - at, n - total), done = uio_put(u, (char *)p->payload + at, piece);
+        total += done;
+        if (done < piece)
+            break;
+    }
+    return total;
+}
+
+static void free_list(struct pbuf *p) {
+    while (p) {
+        struct pbuf *next = p->next;
+        p->next = NULL;
+        pbuf_free(p);
+        p = next;
+    }
+}
+
+void pcb_drop(struct tcp_socket *t, size_t n) {
+    struct pbuf *read = t->reading, **end = &t->reading;
+    size_t at = t->reading_offset + n;
+    while (*end && at >= (*end)->len) {
+        at -= (*end)->len;
+        end = &(*end)->next;
+    }
+    struct pbuf *rest = *end;
+    *end = NULL;
+    if (rest == read)
+        read = NULL;
+    t->reading = rest;
+    t->reading_offset = at;
+    WRITE_ONCE(t->consumed, t->consumed + n);
+    t->unannounced += n;
+    bool tell = t->unannounced >= MIN(tcp_receive_limit(t) / 4, 4u * TCP_MSS);
+    if (!read && !tell)
+        return;
+    net_lock();
+    free_list(read);
+    if (tell) {
+        announce(t, t->unannounced);
+        t->unannounced = 0;
+    }
+    net_unlock();
+}
+
+void pcb_free_input(struct tcp_socket *t) {
+    free_list(t->input);
+    free_list(t->reading);
+    t->input = t->reading = NULL;
+    t->input_end = &t->input;
+    t->reading_offset = t->unannounced = 0;
+    WRITE_ONCE(t->consumed, t->received);
+}
