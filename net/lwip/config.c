@@ -224,6 +224,9 @@ void dns_setserver(u8_t n, const ip_addr_t *address) {
         ip_addr_set_any(true, &servers[1][n]);
 }
 
+// Routers' alone are asked for.
+const ip_addr_t *dns_getserver(u8_t n) { return n < SERVERS_MOST ? &servers[1][n] : IP6_ADDR_ANY; }
+
 // An option of a message of DHCP that lwIP does not read itself.
 void net_dhcp_option(struct netif *n, u8_t option, u8_t len, const struct pbuf *p, u16_t at) {
     if (option == 15 && len < sizeof(domain)) { // the domain's name

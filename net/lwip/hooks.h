@@ -12,6 +12,7 @@ u32_t net_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *rem
 
 // net/lwip/config.c
 void dns_setserver(u8_t n, const ip_addr_t *address); // lwIP's own prototype is there in the files that call it
+const ip_addr_t *dns_getserver(u8_t n);
 void net_dhcp_option(struct netif *n, u8_t option, u8_t len, const struct pbuf *p, u16_t at);
 
 // net/lwip/route.c. NULL: as lwIP finds it.
