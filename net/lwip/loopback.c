@@ -9,7 +9,7 @@
 
 #define QUEUE_MOST 1000 // packets, as Linux' txqueuelen
 
-struct net_interface net_loopback = {.name = "lo", .mtu = 65535, .up = true};
+struct net_interface net_loopback = {.name = "lo", .mtu = 65536, .up = true};
 static struct pbuf *first, **end = &first; // packets, linked by their last pbuf's `next`: each is one buffer
 static unsigned queued;
 
@@ -41,7 +41,8 @@ static err_t init(struct netif *n) {
     n->output_ip6 = output6;
     n->mtu = 65535;
     n->flags |= NETIF_FLAG_IGMP | NETIF_FLAG_MLD6;
-    NETIF_SET_CHECKSUM_CTRL(n, 0); // nothing can happen to a packet on its way
+    // Nothing can happen to a packet on its way; but raw sockets look at those of ICMP.
+    NETIF_SET_CHECKSUM_CTRL(n, NETIF_CHECKSUM_GEN_IP | NETIF_CHECKSUM_GEN_ICMP | NETIF_CHECKSUM_GEN_ICMP6);
     return ERR_OK;
 }
 
@@ -52,7 +53,7 @@ int net_loopback_create(void) {
     struct netif *n = &net_loopback.netif;
     if (!netif_add(n, &address, &mask, &gateway, NULL, init, ip_input))
         return -ENOMEM;
-    IP_ADDR6_HOST(&n->ip6_addr[0], 0, 0, 0, PP_HTONL(1));
+    IP_ADDR6_HOST(&n->ip6_addr[0], 0, 0, 0, 1);
     n->ip6_addr_state[0] = IP6_ADDR_PREFERRED;
     net_interface_add(&net_loopback);
     netif_set_link_up(n);
