@@ -24,7 +24,7 @@ int inet_tos(const struct inet_socket *s, const struct inet_send *how) {
     return how->tos >= 0 ? how->tos : IP_IS_V6(&how->to) ? s->options.traffic_class : s->options.tos;
 }
 
-int inet_mtu(const struct net_interface *i, const ip_addr_t *to) { return MIN(i->mtu, 65535u); }
+int inet_mtu(const struct net_interface *i, const ip_addr_t *to) { return (int)i->mtu; }
 
 static bool is_broadcast(const ip_addr_t *a, const struct net_interface *i) {
     if (!IP_IS_V4(a))
@@ -57,6 +57,8 @@ int inet_route(struct datagram_socket *s, struct inet_send *how, struct net_inte
     struct inet_socket *is = &s->inet;
     const struct inet_options *o = &is->options;
     bool v6 = IP_IS_V6(&how->to), multicast = ip_addr_ismulticast(&how->to);
+    if (v6 && IP_IS_V4_VAL(is->local) && ip_addr_isany_val(how->source)) // bound to an IPv4-mapped address
+        return -EAFNOSUPPORT;
     if (ip_addr_isany_val(how->to)) // this host
         ip_addr_set_loopback_val(v6, how->to);
     if (IP_GET_TYPE(&how->source) != IP_GET_TYPE(&how->to))

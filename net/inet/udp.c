@@ -46,8 +46,10 @@ int udp_autobind(struct datagram_socket *s) {
 }
 
 static void udp_socket_disconnect(struct datagram_socket *s) {
-    if (!s->inet.bound_port)
-        inet_port_release(&s->inet);
+    if (s->inet.bound_port)
+        return;
+    inet_port_release(&s->inet);
+    s->inet.local_port = 0;
 }
 
 static int udp_socket_connect(struct socket *so, const struct socket_address *a, bool nonblock) {
