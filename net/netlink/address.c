@@ -52,7 +52,8 @@ static bool describe6(struct net_interface *i, unsigned k, struct interface_addr
         a->flags |= IFA_F_TENTATIVE | IFA_F_DADFAILED;
     else if (!ip6_addr_ispreferred(state))
         a->flags |= IFA_F_DEPRECATED;
-    a->scope = ip6_addr_isloopback(ip) ? RT_SCOPE_HOST : ip6_addr_islinklocal(ip) ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+    a->scope = ip6_addr_isloopback(ip) ? RT_SCOPE_HOST : ip6_addr_islinklocal(ip) ? RT_SCOPE_LINK
+               : ip6_addr_issitelocal(ip) ? RT_SCOPE_SITE : RT_SCOPE_UNIVERSE;
     return true;
 }
 

@@ -16,12 +16,13 @@ struct walk {
     void (*fn)(void *ctx, const struct route_row *row);
     void *ctx;
     int family;
+    bool defaults, others; // which
 };
 
 static bool main_row(void *ctx, const struct net_route *route) {
     struct walk *w = ctx;
     bool v4 = IP_IS_V4(&route->destination), gateway = !ip_addr_isany(&route->gateway);
-    if ((w->family == AF_INET) != v4)
+    if ((w->family == AF_INET) != v4 || !(route->prefix ? w->others : w->defaults))
         return false;
     struct route_row row = {.route = *route, .table = RT_TABLE_MAIN, .type = RTN_UNICAST};
     row.protocol = gateway ? RTPROT_BOOT : RTPROT_KERNEL;
@@ -68,7 +69,10 @@ static void local_rows6(void *ctx, const struct interface_address *a) {
 }
 
 void route_rows(int family, void (*fn)(void *ctx, const struct route_row *row), void *ctx) {
-    struct walk w = {fn, ctx, family};
+    struct walk w = {fn, ctx, family, family == AF_INET, family != AF_INET};
+    net_route_each(main_row, &w); // IPv4's default routes come first, IPv6's last
+    w.defaults = !w.defaults;
+    w.others = !w.others;
     net_route_each(main_row, &w);
     interface_addresses(family, 0, family == AF_INET ? local_rows4 : local_rows6, &w);
     ip_addr_t groups = IPADDR6_INIT(PP_HTONL(0xff000000), 0, 0, 0);
