@@ -10,6 +10,8 @@ PACKAGES = ["python3", "libpython3.11-testsuite", "perl", "git", "sqlite3", "gcc
             "openjdk-17-jdk-headless", "postgresql-15", "procps",
             # what tests/system/net_servers.py serves
             "redis-server", "nginx-light", "memcached", "haproxy", "openssh-server", "curl", "iperf3", "iproute2", "iputils-ping"]
+# What mmdebstrap takes over from this machine and an image does not have.
+HOOKS = ['rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap', 'rm -f "$1"/etc/resolv.conf "$1"/etc/hostname']
 # How mmdebstrap works in its root, the best first: what a machine allows differs (containers without mounts or user namespaces).
 MODES = ["root", "unshare", "fakechroot", "chrootless"]
 _image = []
@@ -31,7 +33,7 @@ def bootstrap(tar):
     tried = []
     for mode in MODES:
         done = execute(["mmdebstrap", "--quiet", f"--mode={mode}", "--variant=minbase", "--format=tar", f"--aptopt={options}",
-                        "--customize-hook=rm -f \"$1\"/etc/apt/apt.conf.d/99mmdebstrap", "--include=" + ",".join(PACKAGES), "bookworm",
+                        *(f"--customize-hook={hook}" for hook in HOOKS), "--include=" + ",".join(PACKAGES), "bookworm",
                         f"{tar}.new", *sources], timeout=600)
         if done.status == 0:
             os.rename(f"{tar}.new", tar)
@@ -47,11 +49,11 @@ def image():
             directory = WORK / "debian"
             directory.mkdir(parents=True, exist_ok=True)
             tar, packed, wanted = directory / "root.tar", directory / "root.erofs", directory / "packages"
-            why = ""
-            if not tar.exists() or not wanted.exists() or wanted.read_text() != " ".join(PACKAGES):
+            why, recipe = "", " ".join(PACKAGES + HOOKS)
+            if not tar.exists() or not wanted.exists() or wanted.read_text() != recipe:
                 why = bootstrap(tar)
                 if not why:
-                    wanted.write_text(" ".join(PACKAGES))
+                    wanted.write_text(recipe)
             if not why and (not packed.exists() or packed.stat().st_mtime < max(tar.stat().st_mtime, KNARR.stat().st_mtime)):
                 done = execute([KNARR, "pack", "-o", packed, tar], timeout=300)
                 why = "" if done.status == 0 else "knarr pack: " + tail(done.stderr, 10)

@@ -68,7 +68,8 @@ def python_on_user_network():
     with scratch() as directory:
         pages(directory)
         with Guest(None, 0, "sh", "-c", PAGES, root=image(), ports=[8000], options=["-v", f"{directory}:/in:ro"]) as guest:
-            guest.wait(8000)
+            # QEMU accepts before the guest does.
+            guest.network.run("sh", "-c", "until curl -s http://$0/ >/dev/null; do sleep 0.05; done", f"{guest.ip}:{guest.port[8000]}")
             serves_pages(guest.network, guest, guest.ip, guest.port[8000])
 
 
