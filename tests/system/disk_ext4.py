@@ -81,11 +81,27 @@ for each in KINDS:
 @test("disk/ext4/option")
 def by_option():
     with scratch() as directory:
+        image = make(directory).rename(pathlib.Path(directory, "a disk, with=signs"))
+        done = knarr("-m", "64M", "--disk", f"{image}:/my data/a\\040b", busybox(), "sh", "-c", "echo kept >'/my data/a\\040b/file'; grep -c ext4 /proc/mounts")
+        check(done.status == 0 and done.stdout == b"1\n", f"{done.status} {done.stdout} {tail(done.stderr)}")
+        done = knarr("-m", "64M", "--disk", f"{image}:/data:ro", busybox(), "sh", "-c", "cat /data/file; echo x >/data/file || echo refused")
+        check(done.status == 0 and done.stdout == b"kept\nrefused\n", f"{done.status} {done.stdout} {tail(done.stderr)}")
+
+
+@test("disk/ext4/dead")
+def dead():
+    """A disk that takes no more writes does not keep the machine from its end. The guest's clock runs ahead while it waits."""
+    with scratch() as directory:
         image = make(directory)
-        done = knarr("-m", "64M", "--disk", f"{image}:/data", busybox(), "sh", "-c", "echo kept >/data/file")
-        check(done.status == 0, f"{done.status} {tail(done.stderr)}")
-        done = knarr("-m", "64M", "--disk", f"{image}:/data:ro", busybox(), "cat", "/data/file")
-        check(done.status == 0 and done.stdout == b"kept\n", f"{done.status} {done.stdout} {tail(done.stderr)}")
+        block = ("driver=raw,node-name=d0,file.driver=throttle,file.throttle-group=slow,file.file.driver=file,"
+                 f"file.file.filename={image}")
+        slow = "throttle-group,id=slow,x-bps-write=1,x-bps-write-max=1000000,x-bps-write-max-length=1"
+        words = ["-icount", "shift=0,sleep=off", "-object", slow]
+        script = "mkdir /m; mount -t ext4 /dev/vda /m && dd if=/dev/zero of=/m/f bs=1M count=4 2>/dev/null && echo written; exit 7"
+        done = knarr("--verbose", "-m", "64M", *(word for each in words for word in ["--qemu-arg", each]), *disk("microvm", 0, image, block=block),
+                     busybox(), "sh", "-c", script)
+        check(done.status == 7 and done.stdout == b"written\n", f"{done.status} {done.stdout} {tail(done.stderr)}")
+        check(b"have not taken all changes within 30 seconds" in done.stderr, tail(done.stderr))
 
 
 # What these programs print does not depend on the file system, where blocks have 4 KiB.

@@ -1,9 +1,12 @@
 """The overlay above an image: the programs that test files on tmpfs run with an image below their directory, and overlay_ops.c does the
 same to a tree that comes from the image as to a plain directory of this machine."""
 import hashlib
+import io
 import pathlib
 import shutil
+import struct
 import subprocess
+import tarfile
 
 from harness import BUILD, GUEST, KNARR, Failure, busybox, check, compare, compiled, directives, execute, knarr, linux, once, scratch, tail, test
 
@@ -110,6 +113,29 @@ def image_in_the_initrd():
         got = knarr("-m", "32M", "--root", root, "/busybox", "sh", "-c", script)
         check(got.stdout == b"overlay\nin the image\nin the image\nmore\nin the image\n" and b"No such file" in got.stderr,
               f"{got.status} {got.stdout!r} {got.stderr!r}")
+
+
+@test("overlay/capabilities")
+def file_capabilities():
+    """Capabilities of a program in the image are its, until it is written to."""
+    with scratch() as directory:
+        tar, program = pathlib.Path(directory, "tar"), pathlib.Path(busybox()).read_bytes()
+        with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as out:
+            # cap_net_raw, effective
+            value = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0).decode("latin-1")
+            users = b"u:x:1000:1000::/:/\n"
+            member = tarfile.TarInfo("etc/passwd")
+            member.size = len(users)
+            out.addfile(member, io.BytesIO(users))
+            for name, headers in [("busybox", {}), ("busybox-plain", {}), ("busybox-able", {"SCHILY.xattr.security.capability": value})]:
+                member = tarfile.TarInfo(name)
+                member.size, member.mode, member.pax_headers = len(program), 0o755, headers
+                out.addfile(member, io.BytesIO(program))
+        image = pack(tar, pathlib.Path(directory, "image"))
+        run = "/busybox start-stop-daemon -S -c u -x /busybox-$p -- grep -E 'Cap(Prm|Eff)' /proc/self/status"
+        got = knarr("-m", "64M", "--root", image, "/busybox", "sh", "-c", f"for p in plain able; do {run}; done; echo >>/busybox-able; {run}")
+        want = "".join(f"CapPrm:\t{value:016x}\nCapEff:\t{value:016x}\n" for value in [0, 1 << 13, 0])
+        check(got.stdout.decode() == want, f"{got.status} {got.stdout!r} {tail(got.stderr)}")
 
 
 @test("overlay/read-only")
