@@ -218,17 +218,23 @@ int route_get(struct netlink_request *r) {
         }
     }
     route->prefix = v4 ? 32 : 128;
-    if (v4)
+    if (v4) {
         route->metric = 0;
+    } else {
+        row.table = row.type == RTN_LOCAL ? RT_TABLE_LOCAL : RT_TABLE_MAIN;
+        row.protocol = ip_addr_isany(&route->gateway) ? RTPROT_KERNEL : RTPROT_BOOT;
+    }
     size_t from = r->out->len;
     route_message(r, RTM_NEWROUTE, &row, flags);
-    if (v4 && !r->out->failed) { // who asks, and what the kernel would keep of it
-        struct message m = {r->out, from};
-        struct rta_cacheinfo cache = {0};
+    struct message m = {r->out, from};
+    struct rta_cacheinfo cache = {0};
+    if (v4) { // who asks, and what the kernel would keep of it
         message_put_u32(&m, RTA_UID, current_cred()->euid);
         message_put(&m, RTA_CACHEINFO, &cache, sizeof(cache));
-        message_end(&m);
+    } else {
+        message_put_ip(&m, RTA_SRC, IP6_ADDR_ANY); // from anywhere
     }
+    message_end(&m);
     return 0;
 }
 
