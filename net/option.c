@@ -1,12 +1,16 @@
 // Options of sockets: those of SOL_SOCKET, see socket(7); others are the family's.
 #include "fs/vfs.h"
+#include "kernel/log.h"
 #include "kernel/process/process.h"
 #include "kernel/string.h"
+#include "kernel/time.h"
+#include "net/inet/inet.h"
+#include "net/inet/sysctl.h"
 #include "net/socket.h"
 #include <asm/socket.h>
 #include <linux/capability.h>
 
-#define BUFFER_MAX 212992 // net.core.wmem_max and rmem_max
+#define INTERFACE_NAME_MAX 16 // IFNAMSIZ
 #define SEND_BUFFER_MIN 4608
 #define RECEIVE_BUFFER_MIN 2304
 #define ENOTSUPP 524 // what Linux answers to SO_ZEROCOPY here
@@ -86,12 +90,95 @@ static void set_receive_buffer(struct socket *s, int value) {
 }
 
 // In the order of Linux: what is above the limit is cut, a negative number is a huge one.
-static int limited(int value) { return (unsigned)value > BUFFER_MAX ? BUFFER_MAX : value; }
+static int limited(int value, uint32_t most) { return (int)MIN((uint32_t)value, most); }
+
+// --- The interface that a socket is bound to ---
+
+static bool is_inet(const struct socket *s) { return s->family == AF_INET || s->family == AF_INET6; }
+
+static int set_interface(struct socket *s, int index) {
+    if (!is_inet(s))
+        return -ENOPROTOOPT;
+    if (inet_of(s)->interface && !capable(CAP_NET_RAW))
+        return -EPERM;
+    if (index < 0)
+        return -EINVAL;
+    net_lock();
+    inet_of(s)->interface = index;
+    net_unlock();
+    return 0;
+}
+
+static int set_interface_name(struct socket *s, const void *value, unsigned len) {
+    char name[INTERFACE_NAME_MAX] = "";
+    int index = 0;
+    if (!is_inet(s))
+        return -ENOPROTOOPT;
+    memcpy(name, value, MIN(len, (unsigned)sizeof(name) - 1));
+    if (name[0]) {
+        net_lock();
+        struct net_interface *i = net_interface_find_name(name);
+        index = i ? i->index : 0;
+        net_unlock();
+        if (!index)
+            return -ENODEV;
+    }
+    return set_interface(s, index);
+}
+
+static int get_interface_name(struct socket *s, void *value, unsigned *len) {
+    int err = 0;
+    if (!is_inet(s))
+        return -ENOPROTOOPT;
+    net_lock();
+    int index = inet_of(s)->interface;
+    struct net_interface *i = index ? net_interface_find(index) : NULL;
+    if (!index) {
+        *len = 0;
+    } else if (*len < INTERFACE_NAME_MAX) {
+        err = -EINVAL;
+    } else if (!i) {
+        err = -ENODEV;
+    } else {
+        *len = strlen(i->name) + 1;
+        memcpy(value, i->name, *len);
+    }
+    net_unlock();
+    return err;
+}
+
+// --- When a message came ---
+
+static int set_timestamp(struct socket *s, int name, int value) {
+    bool ns = name == SO_TIMESTAMPNS_OLD || name == SO_TIMESTAMPNS_NEW;
+    set_bit(s, SOCKET_TIMESTAMP, value && !ns);
+    set_bit(s, SOCKET_TIMESTAMPNS, value && ns);
+    set_bit(s, SOCKET_TIMESTAMP_NEW, value && (name == SO_TIMESTAMP_NEW || name == SO_TIMESTAMPNS_NEW));
+    return 0;
+}
+
+static bool get_timestamp(const struct socket *s, int name) {
+    bool ns = name == SO_TIMESTAMPNS_OLD || name == SO_TIMESTAMPNS_NEW, new = name == SO_TIMESTAMP_NEW || name == SO_TIMESTAMPNS_NEW;
+    return socket_bit(s, ns ? SOCKET_TIMESTAMPNS : SOCKET_TIMESTAMP) && socket_bit(s, SOCKET_TIMESTAMP_NEW) == new;
+}
+
+void socket_put_timestamp(const struct socket *s, struct socket_message *m, nsec_t stamp) {
+    bool ns = socket_bit(s, SOCKET_TIMESTAMPNS), new = socket_bit(s, SOCKET_TIMESTAMP_NEW);
+    if (!m || (!ns && !socket_bit(s, SOCKET_TIMESTAMP)))
+        return;
+    if (!stamp)
+        stamp = time_realtime();
+    int64_t value[2] = {stamp / NSEC_PER_SEC, stamp % NSEC_PER_SEC};
+    if (!ns)
+        value[1] /= 1000;
+    int type = ns ? (new ? SO_TIMESTAMPNS_NEW : SO_TIMESTAMPNS_OLD) : new ? SO_TIMESTAMP_NEW : SO_TIMESTAMP_OLD;
+    message_put_control(m, SOL_SOCKET, type, value, sizeof(value));
+}
 
 static int set_int(struct socket *s, int name, int value) {
     switch (name) {
-    case SO_SNDBUF: set_send_buffer(s, limited(value)); return 0;
-    case SO_RCVBUF: set_receive_buffer(s, limited(value)); return 0;
+    case SO_SNDBUF: set_send_buffer(s, limited(value, READ_ONCE(net_settings.wmem_max))); return 0;
+    case SO_RCVBUF: set_receive_buffer(s, limited(value, READ_ONCE(net_settings.rmem_max))); return 0;
     case SO_SNDBUFFORCE:
     case SO_RCVBUFFORCE:
         if (!capable(CAP_NET_ADMIN))
@@ -123,6 +210,20 @@ static int set_int(struct socket *s, int name, int value) {
         set_bit(s, SOCKET_SNDBUF_LOCKED, value & SOCK_SNDBUF_LOCK);
         set_bit(s, SOCKET_RCVBUF_LOCKED, value & SOCK_RCVBUF_LOCK);
         return 0;
+    case SO_TIMESTAMP_OLD:
+    case SO_TIMESTAMP_NEW:
+    case SO_TIMESTAMPNS_OLD:
+    case SO_TIMESTAMPNS_NEW: return set_timestamp(s, name, value);
+    case SO_BINDTOIFINDEX: return set_interface(s, value);
+    case SO_LOCK_FILTER:
+        if (socket_bit(s, SOCKET_LOCK_FILTER) && !value)
+            return -EPERM;
+        set_bit(s, SOCKET_LOCK_FILTER, value);
+        return 0;
+    case SO_DETACH_FILTER: return socket_bit(s, SOCKET_LOCK_FILTER) ? -EPERM : -ENOENT;
+    case SO_ATTACH_FILTER:
+        log_once(LOG_WARN, "setsockopt(2): SO_ATTACH_FILTER is not supported (ENOPROTOOPT)");
+        return -ENOPROTOOPT;
     case SO_ZEROCOPY: return -ENOTSUPP;
     }
     int bit = bit_of(name);
@@ -141,7 +242,7 @@ int socket_set_option(struct socket *s, int level, int name, const void *value, 
         return s->ops->set_option ? s->ops->set_option(s, level, name, value, len) : -EOPNOTSUPP;
     int number, err;
     if (name == SO_BINDTODEVICE)
-        return -ENOPROTOOPT;
+        return set_interface_name(s, value, len);
     if (len < sizeof(number))
         return -EINVAL;
     memcpy(&number, value, sizeof(number));
@@ -229,6 +330,11 @@ static int get_cookie(struct socket *s, void *value, unsigned *len) {
     return put(value, len, &s->cookie, sizeof(s->cookie));
 }
 
+static int get_namespace(void *value, unsigned *len) { // there is one
+    uint64_t cookie = 1;
+    return *len != sizeof(cookie) ? -EINVAL : put(value, len, &cookie, sizeof(cookie));
+}
+
 static int get_int(struct socket *s, int name, int *value) {
     switch (name) {
     case SO_TYPE: *value = s->type; return 0;
@@ -248,11 +354,17 @@ static int get_int(struct socket *s, int name, int *value) {
             return -EOPNOTSUPP;
         *value = s->peek_offset;
         return 0;
-    case SO_LOCK_FILTER:
     case SO_TIMESTAMP_OLD:
     case SO_TIMESTAMP_NEW:
     case SO_TIMESTAMPNS_OLD:
-    case SO_TIMESTAMPNS_NEW:
+    case SO_TIMESTAMPNS_NEW: *value = get_timestamp(s, name); return 0;
+    case SO_BINDTOIFINDEX:
+        if (!is_inet(s))
+            return -ENOPROTOOPT;
+        *value = inet_of(s)->interface;
+        return 0;
+    case SO_LOCK_FILTER: *value = socket_bit(s, SOCKET_LOCK_FILTER); return 0;
+    case SO_INCOMING_NAPI_ID:
     case SO_ZEROCOPY: *value = 0; return 0;
     case SO_INCOMING_CPU: *value = -1; return 0;
     case SO_BUF_LOCK:
@@ -283,6 +395,8 @@ int socket_get_option(struct socket *s, int level, int name, void *value, unsign
     case SO_PEERGROUPS: return get_peer_groups(s, value, len);
     case SO_PEERNAME: return get_peer_name(s, value, len);
     case SO_COOKIE: return get_cookie(s, value, len);
+    case SO_NETNS_COOKIE: return get_namespace(value, len);
+    case SO_BINDTODEVICE: return get_interface_name(s, value, len);
     }
     int number, err = get_int(s, name, &number);
     return err < 0 ? err : put(value, len, &number, sizeof(number));

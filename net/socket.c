@@ -1,6 +1,7 @@
 // Sockets as files; see net/socket.h.
 #include "net/socket.h"
 #include "net/inet/inet.h"
+#include "net/inet/sysctl.h"
 #include "fs/poll.h"
 #include "fs/vfs.h"
 #include "kernel/log.h"
@@ -11,8 +12,6 @@
 #include "kernel/time.h"
 #include <asm/ioctls.h>
 #include <asm/sockios.h>
-
-#define BUFFER_DEFAULT 212992 // net.core.wmem_default and rmem_default
 
 static const struct socket_family *const families[] = {&unix_family, &inet_family, &inet6_family, &netlink_family};
 
@@ -38,7 +37,8 @@ void socket_init(struct socket *s, const struct socket_ops *ops, int family, int
     s->family = family;
     s->type = type;
     s->protocol = protocol;
-    s->send_buffer = s->receive_buffer = BUFFER_DEFAULT;
+    s->send_buffer = READ_ONCE(net_settings.wmem_default);
+    s->receive_buffer = READ_ONCE(net_settings.rmem_default);
     s->low_water = 1;
     s->peek_offset = -1;
     s->receive_timeout = s->send_timeout = NSEC_MAX;

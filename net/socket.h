@@ -169,6 +169,8 @@ void socket_set_error(struct socket *s, int error);
 void socket_wake_readable(struct socket *s, uint32_t key);
 void socket_wake_writable(struct socket *s, uint32_t key);
 void socket_wake_state(struct socket *s);
+// SO_TIMESTAMP and its like: the control message, where the socket wants one. stamp: of CLOCK_REALTIME; 0: now.
+void socket_put_timestamp(const struct socket *s, struct socket_message *m, nsec_t stamp);
 void socket_send_sigurg(struct socket *s); // urgent data has come
 // When a wait that began now with this timeout ends; 0 when it must not wait.
 nsec_t socket_deadline(nsec_t timeout, bool nonblock);

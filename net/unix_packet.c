@@ -346,6 +346,8 @@ int64_t unix_packet_receive(struct socket *s, struct uio *uio, struct socket_mes
         result = -EFAULT;
     } else {
         struct scm scm = {NULL, p->scm.cred};
+        if (unlikely(s->bits & (1u << SOCKET_TIMESTAMP | 1u << SOCKET_TIMESTAMPNS)))
+            socket_put_timestamp(s, m, 0);
         take_files(p, peek, &scm);
         scm_deliver(m, &scm, socket_bit(s, SOCKET_PASSCRED), flags);
         if (moves)

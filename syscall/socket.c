@@ -3,10 +3,10 @@
 #include "syscall/socket.h"
 #include "kernel/memory/slab.h"
 #include "kernel/memory/usercopy.h"
+#include "net/inet/sysctl.h"
 #include "syscall/syscall.h"
 #include <asm/socket.h>
 
-#define BACKLOG_MAX 4096            // net.core.somaxconn
 #define LARGE_OPTION_MAX (1u << 18) // SO_PEERGROUPS of the longest list of groups
 
 // --- What the calls share ---
@@ -104,7 +104,15 @@ long sys_socketpair(uint64_t family, uint64_t type, uint64_t protocol, uint64_t 
 
 // --- Names and connections ---
 
-long sys_bind(uint64_t fd, uint64_t addr, uint64_t len) {
+static long bind_file(struct file *f, struct socket *s, const struct socket_address *a) {
+    return s->ops->bind ? s->ops->bind(s, a) : -EOPNOTSUPP;
+}
+
+static long connect_file(struct file *f, struct socket *s, const struct socket_address *a) {
+    return s->ops->connect ? s->ops->connect(s, a, f->flags & O_NONBLOCK) : -EOPNOTSUPP;
+}
+
+static long with_address(int fd, uaddr_t addr, int len, long (*call)(struct file *f, struct socket *s, const struct socket_address *a)) {
     struct file *f;
     struct socket *s;
     struct socket_address a;
@@ -113,24 +121,14 @@ long sys_bind(uint64_t fd, uint64_t addr, uint64_t len) {
         return err;
     err = address_in(&a, addr, len);
     if (err == 0)
-        err = s->ops->bind ? s->ops->bind(s, &a) : -EOPNOTSUPP;
+        err = call(f, s, &a);
     file_unref(f);
     return err;
 }
 
-long sys_connect(uint64_t fd, uint64_t addr, uint64_t len) {
-    struct file *f;
-    struct socket *s;
-    struct socket_address a;
-    long err = socket_get(fd, &f, &s);
-    if (err < 0)
-        return err;
-    err = address_in(&a, addr, len);
-    if (err == 0)
-        err = s->ops->connect ? s->ops->connect(s, &a, f->flags & O_NONBLOCK) : -EOPNOTSUPP;
-    file_unref(f);
-    return err;
-}
+long sys_bind(uint64_t fd, uint64_t addr, uint64_t len) { return with_address(fd, addr, len, bind_file); }
+
+long sys_connect(uint64_t fd, uint64_t addr, uint64_t len) { return with_address(fd, addr, len, connect_file); }
 
 long sys_listen(uint64_t fd, uint64_t backlog) {
     struct file *f;
@@ -138,7 +136,7 @@ long sys_listen(uint64_t fd, uint64_t backlog) {
     long err = socket_get(fd, &f, &s);
     if (err < 0)
         return err;
-    err = s->ops->listen ? s->ops->listen(s, MIN((unsigned)backlog, BACKLOG_MAX)) : -EOPNOTSUPP;
+    err = s->ops->listen ? s->ops->listen(s, MIN((uint32_t)backlog, READ_ONCE(net_settings.somaxconn))) : -EOPNOTSUPP;
     file_unref(f);
     return err;
 }
@@ -221,7 +219,7 @@ static long set_option(struct socket *s, int level, int name, uaddr_t value, uns
     if (level != SOL_SOCKET && !s->ops->set_option)
         return -EOPNOTSUPP;
     len = MIN(len, (unsigned)sizeof(buf));
-    if ((level != SOL_SOCKET || len >= sizeof(int)) && copy_in(buf, value, len) < 0)
+    if ((level != SOL_SOCKET || name == SO_BINDTODEVICE || len >= sizeof(int)) && copy_in(buf, value, len) < 0)
         return -EFAULT;
     return socket_set_option(s, level, name, buf, len);
 }

@@ -3,12 +3,12 @@
 #include "kernel/memory/slab.h"
 #include "kernel/memory/usercopy.h"
 #include "kernel/threads/thread.h"
+#include "net/inet/sysctl.h"
 #include "syscall/socket.h"
 #include "syscall/syscall.h"
 #include "syscall/timeout.h"
 #include "syscall/vectors.h"
 
-#define CONTROL_MAX 131072 // net.core.optmem_max
 #define MSG_CMSG_COMPAT 0x80000000u
 #define MSG_ERRQUEUE 0x2000
 
@@ -104,7 +104,7 @@ static long send_one(struct file *f, uaddr_t addr, int flags) {
     if (n < 0)
         return n;
     struct socket_message m = {.name = name.len ? &name : NULL};
-    if (h.control_len > CONTROL_MAX) {
+    if (h.control_len > READ_ONCE(net_settings.optmem_max)) {
         n = -ENOBUFS;
     } else if (h.control_len) {
         m.control_len = h.control_len;
@@ -154,31 +154,22 @@ static long receive_one(struct file *f, uaddr_t addr, int flags) {
     return n;
 }
 
-long sys_sendmsg(uint64_t fd, uint64_t msg, uint64_t flags) {
+static long one_message(int fd, uaddr_t msg, unsigned flags, long (*call)(struct file *f, uaddr_t addr, int flags)) {
     struct file *f;
     struct socket *s;
-    if ((unsigned)flags & MSG_CMSG_COMPAT)
+    if (flags & MSG_CMSG_COMPAT)
         return -EINVAL;
     long n = socket_get(fd, &f, &s);
     if (n < 0)
         return n;
-    n = send_one(f, msg, flags);
+    n = call(f, msg, flags);
     file_unref(f);
     return n;
 }
 
-long sys_recvmsg(uint64_t fd, uint64_t msg, uint64_t flags) {
-    struct file *f;
-    struct socket *s;
-    if ((unsigned)flags & MSG_CMSG_COMPAT)
-        return -EINVAL;
-    long n = socket_get(fd, &f, &s);
-    if (n < 0)
-        return n;
-    n = receive_one(f, msg, flags);
-    file_unref(f);
-    return n;
-}
+long sys_sendmsg(uint64_t fd, uint64_t msg, uint64_t flags) { return one_message(fd, msg, flags, send_one); }
+
+long sys_recvmsg(uint64_t fd, uint64_t msg, uint64_t flags) { return one_message(fd, msg, flags, receive_one); }
 
 // --- Many messages ---
 

@@ -189,22 +189,9 @@ static inline bool wanted(const struct datagram_socket *s, enum inet_receive bit
     return s->inet.options.receive >> bit & 1;
 }
 
-static void put_stamp(const struct socket *so, struct socket_message *m, nsec_t stamp) {
-    bool ns = socket_bit(so, SOCKET_TIMESTAMPNS), new = socket_bit(so, SOCKET_TIMESTAMP_NEW);
-    if (!ns && !socket_bit(so, SOCKET_TIMESTAMP))
-        return;
-    if (!stamp)
-        stamp = time_realtime();
-    int64_t value[2] = {stamp / NSEC_PER_SEC, stamp % NSEC_PER_SEC};
-    if (!ns)
-        value[1] /= 1000;
-    message_put_control(m, SOL_SOCKET, ns ? (new ? SO_TIMESTAMPNS_NEW : SO_TIMESTAMPNS_OLD) : (new ? SO_TIMESTAMP_NEW : SO_TIMESTAMP_OLD),
-                        value, sizeof(value));
-}
-
 static void put_socket_level(const struct datagram_socket *s, const struct datagram *d, struct socket_message *m) {
     const struct socket *so = &s->inet.socket;
-    put_stamp(so, m, d->stamp);
+    socket_put_timestamp(so, m, d->stamp);
     if (socket_bit(so, SOCKET_RXQ_OVFL) && d->dropped)
         message_put_control(m, SOL_SOCKET, SO_RXQ_OVFL, &d->dropped, sizeof(d->dropped));
 }
@@ -304,7 +291,7 @@ void inet_control_error(struct datagram_socket *s, const struct datagram *d, str
                           .ee_code = d->error_code,
                           .ee_info = d->error_info}};
     bool six = s->inet.socket.family == AF_INET6;
-    put_stamp(&s->inet.socket, m, d->stamp);
+    socket_put_timestamp(&s->inet.socket, m, d->stamp);
     if (d->source_error != SO_EE_ORIGIN_LOCAL) {
         struct socket_address a;
         inet_address_out(&s->inet, &d->offender, 0, &a);

@@ -17,7 +17,8 @@ void inet_init_socket(struct inet_socket *s, const struct socket_ops *ops, int f
     struct inet_options *o = &s->options;
     o->ttl = o->hops = o->multicast_hops = -1;
     o->multicast_ttl = 1;
-    o->multicast_loop = o->multicast_loop6 = o->multicast_all = o->multicast_all6 = true;
+    o->multicast_loop = o->multicast_loop6 = o->multicast_all6 = true;
+    o->multicast_all = family == AF_INET;
     o->mtu_discover = IP_PMTUDISC_WANT;
     o->mtu_discover6 = IPV6_PMTUDISC_WANT;
     o->auto_flowlabel = family == AF_INET6;

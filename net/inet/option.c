@@ -160,6 +160,8 @@ static int set_ip(struct inet_socket *s, int name, const void *data, unsigned le
     else if (len >= 1)
         value = *(const uint8_t *)data;
     if (bit >= 0) {
+        if (name == IP_RECVFRAGSIZE && s->socket.type == SOCK_STREAM)
+            return -EINVAL;
         set_receive(o, bit, value);
         return 0;
     }
@@ -239,7 +241,7 @@ static int get_ip(struct inet_socket *s, int name, void *out, unsigned *len) {
         case IP_MTU_DISCOVER: value = o->mtu_discover; break;
         case IP_LOCAL_PORT_RANGE: value = (int)((unsigned)o->port_high << 16 | o->port_low); break;
         case IP_UNICAST_IF: value = (int)lwip_htonl(o->unicast_if); break;
-        case IP_PROTOCOL: value = s->socket.protocol; break;
+        case IP_PROTOCOL: value = s->local_port; break; // that is what Linux shows
         case IP_MTU:
             if ((value = mtu_to_peer(s)) < 0)
                 return value;
@@ -312,7 +314,7 @@ static int set_ipv6(struct inet_socket *s, int name, const void *data, unsigned 
     if (whole)
         memcpy(&value, data, sizeof(int));
     if (bit >= 0) {
-        if (!whole)
+        if (!whole && name != IPV6_RECVFRAGSIZE)
             return -EINVAL;
         set_receive(o, bit, value);
         return 0;
