@@ -139,7 +139,7 @@ void dentry_release(struct dentry *d) {
 }
 
 static inline __attribute__((always_inline)) struct dentry *find(struct dentry *dir, const char *name, size_t len,
-                                                                  uint32_t hash) {
+                                                                 uint32_t hash) {
     struct dentry_children *c = load_acquire(&dir->children);
     if (!c)
         return NULL;
@@ -198,6 +198,54 @@ static int lookup_in_file_system(struct dentry *dir, const char *name, size_t le
     return 0;
 }
 
+static struct dentry *any_child(struct dentry *dir) {
+    struct dentry_children *c = load_acquire(&dir->children);
+    struct dentry *child = NULL;
+    if (!c)
+        return NULL;
+    spin_lock(&dir->lock);
+    struct dir_node *n;
+    list_for_each (n, &c->list, link) {
+        if (n->cookie) {
+            child = dentry_ref(container_of(n, struct dentry, node));
+            break;
+        }
+    }
+    spin_unlock(&dir->lock);
+    return child;
+}
+
+// From the top for each entry: others may move them about meanwhile. `try`: what is locked, perhaps by the caller, stays with all that is
+// above it; it goes when memory is short.
+static void drop_children(struct dentry *dir, bool locked, bool try) {
+    struct dentry *child, *below;
+    bool stuck = false;
+    while (!stuck && (child = any_child(dir)) != NULL) {
+        struct dentry *parent = dentry_ref(dir);
+        while ((below = any_child(child)) != NULL) {
+            dentry_unref(parent);
+            parent = child;
+            child = below;
+        }
+        bool lock = !locked || parent != dir;
+        if (lock && try) {
+            stuck = !mutex_trylock(&parent->inode->lock);
+        } else if (lock) {
+            lock_nested(); // those above it may be locked
+            mutex_lock(&parent->inode->lock);
+        }
+        if (!stuck && (child->flags & DENTRY_HASHED) && child->parent == parent)
+            dentry_remove(child);
+        if (lock && !stuck)
+            mutex_unlock(&parent->inode->lock);
+        dentry_unref(child);
+        dentry_unref(parent);
+        sched_point();
+    }
+}
+
+void dentry_drop_children(struct dentry *dir, bool locked) { drop_children(dir, locked, false); }
+
 // An entry that others may have made untrue: NULL when it was, and has been taken out of the table with all that is below.
 static struct dentry *revalidate(struct dentry *dir, struct dentry *d, bool locked) {
     if (dir->sb->ops->revalidate(d))
@@ -209,7 +257,8 @@ static struct dentry *revalidate(struct dentry *dir, struct dentry *d, bool lock
     if (!locked)
         mutex_unlock(&dir->inode->lock);
     mount_detach_below(d);
-    dentry_drop_children(d, false);
+    // A rename has two directories locked: the other one may lie below this entry.
+    drop_children(d, false, locked);
     dentry_unref(d);
     return NULL;
 }
@@ -410,48 +459,6 @@ bool dentry_has_children(struct dentry *d) {
         spin_unlock(&d->lock);
     }
     return any;
-}
-
-static struct dentry *any_child(struct dentry *dir) {
-    struct dentry_children *c = load_acquire(&dir->children);
-    struct dentry *child = NULL;
-    if (!c)
-        return NULL;
-    spin_lock(&dir->lock);
-    struct dir_node *n;
-    list_for_each (n, &c->list, link) {
-        if (n->cookie) {
-            child = dentry_ref(container_of(n, struct dentry, node));
-            break;
-        }
-    }
-    spin_unlock(&dir->lock);
-    return child;
-}
-
-// From the top for each entry: others may move them about meanwhile.
-void dentry_drop_children(struct dentry *dir, bool locked) {
-    struct dentry *child, *below;
-    while ((child = any_child(dir)) != NULL) {
-        struct dentry *parent = dentry_ref(dir);
-        while ((below = any_child(child)) != NULL) {
-            dentry_unref(parent);
-            parent = child;
-            child = below;
-        }
-        bool lock = !locked || parent != dir;
-        if (lock) {
-            lock_nested(); // those above it may be locked
-            mutex_lock(&parent->inode->lock);
-        }
-        if ((child->flags & DENTRY_HASHED) && child->parent == parent)
-            dentry_remove(child);
-        if (lock)
-            mutex_unlock(&parent->inode->lock);
-        dentry_unref(child);
-        dentry_unref(parent);
-        sched_point();
-    }
 }
 
 struct dentry *dentry_parent(struct dentry *d) {

@@ -192,8 +192,12 @@ static void cache_write(struct page_cache *c, uint64_t index, struct page **page
     for (unsigned done = 0; done < count;) {
         unsigned part = MIN(step, count - done);
         int err = IS_ERR(fid) ? (int)PTR_ERR(fid) : write_part(c, fid, index + done, pages + done, part);
-        for (unsigned i = 0; i < part; i++)
-            page_cache_write_done(c, pages[done + i], err);
+        for (unsigned i = 0; i < part; i++) {
+            if (unlikely(err == -ENOMEM))
+                page_cache_write_again(c, pages[done + i]);
+            else
+                page_cache_write_done(c, pages[done + i], err);
+        }
         done += part;
     }
     if (IS_ERR(fid))

@@ -48,7 +48,7 @@ uint64_t page_cache_invalidate(struct page_cache *c, uint64_t index, uint64_t co
     return dropped;
 }
 
-int cache_zero_tail(struct page_cache *c, uint64_t size, uint64_t to) {
+int page_cache_zero_tail(struct page_cache *c, uint64_t size, uint64_t to) {
     unsigned from = size & ~PAGE_MASK;
     if (!from || to <= size || (c->ops->zero_tails && !c->tail_stored))
         return 0;
@@ -82,7 +82,7 @@ void page_cache_zero(struct page_cache *c, uint64_t from, uint64_t to) {
 void page_cache_truncated(struct page_cache *c, uint64_t old_size) {
     uint64_t size = c->host->size;
     if (size > old_size) {
-        (void)cache_zero_tail(c, old_size, size);
+        (void)page_cache_zero_tail(c, old_size, size);
         return;
     }
     if (size == old_size)

@@ -217,7 +217,7 @@ static int64_t write_locked(struct file *f, struct uio *u, uint64_t *pos) {
         return allowed;
     err = inode_drop_privileges(inode);
     if (unlikely(err == 0 && at > inode->size))
-        err = cache_zero_tail(c, inode->size, at);
+        err = page_cache_zero_tail(c, inode->size, at);
     if (err < 0)
         return err;
     int64_t n = page_cache_write(c, u, &at, at + allowed);
@@ -259,6 +259,6 @@ struct backing *page_cache_map(struct file *f, unsigned prot, unsigned flags) {
 
 int page_cache_fsync(struct file *f, bool data_only) {
     struct page_cache *c = f->inode->cache;
-    (void)page_cache_sync(c, 0, ~0ul);
-    return page_cache_check_error(c, &f->write_errors);
+    int err = page_cache_sync(c, 0, ~0ul), earlier = page_cache_check_error(c, &f->write_errors);
+    return earlier ? earlier : err == -ENOMEM ? err : 0; // the others are told once to each file
 }

@@ -65,10 +65,6 @@ int cache_prepare(struct page_cache *c, uint64_t index, unsigned from, unsigned 
 // --- map.c ---
 extern const struct backing_ops cache_backing_ops;
 
-// --- drop.c ---
-// The rest of the last page behind `size` becomes zero up to `to`: the file grows. inode.lock held. 0 or -errno.
-int cache_zero_tail(struct page_cache *c, uint64_t size, uint64_t to);
-
 // --- readahead.c ---
 // The page at `index` is missing: starts to read it, and what the access suggests behind it. 0, -ENOMEM, -EFAULT.
 int cache_read_missing(struct page_cache *c, uint64_t index, uint64_t pages, unsigned how);

@@ -364,9 +364,7 @@ void page_cache_read_done(struct page_cache *c, struct page *p, int error) {
         cache_wake(c); // by its address alone: it may be gone
 }
 
-void page_cache_write_done(struct page_cache *c, struct page *p, int error) {
-    if (unlikely(error))
-        record_error(c, error == -ENOSPC || error == -EDQUOT ? error : -EIO);
+static void write_ended(struct page_cache *c, struct page *p) {
     atomic_and(&p->private, ~(uint64_t)CACHE_WRITEBACK);
     cache_wake(p);
     page_unref(p);
@@ -374,6 +372,18 @@ void page_cache_write_done(struct page_cache *c, struct page *p, int error) {
     if (atomic_sub(&c->writing, 1) == 1)
         cache_wake(c);
     cache_written();
+}
+
+void page_cache_write_done(struct page_cache *c, struct page *p, int error) {
+    if (unlikely(error))
+        record_error(c, error == -ENOSPC || error == -EDQUOT ? error : -EIO);
+    write_ended(c, p);
+}
+
+void page_cache_write_again(struct page_cache *c, struct page *p) {
+    (void)cache_mark_dirty(c, p);
+    atomic_add(&c->put_off, 1);
+    write_ended(c, p);
 }
 
 uint32_t page_cache_sample_error(struct page_cache *c) {

@@ -65,6 +65,7 @@ struct page_cache {
     int error;            // of a failed write-back that nobody was told yet (fsync, close reports it once)
     uint32_t error_count; // grows with the first one that nobody was told; odd: somebody was
     uint32_t failures;    // grows with each
+    uint32_t put_off;     // page_cache_write_again was called so often
     nsec_t dirty_since;   // of the oldest change; 0: clean
 };
 
@@ -91,9 +92,11 @@ void page_cache_prefetch(struct page_cache *c, uint64_t index, uint64_t count);
 // --- For page_cache_ops: the end of what `read` and `write` started. Any context. ---
 void page_cache_read_done(struct page_cache *c, struct page *p, int error);
 void page_cache_write_done(struct page_cache *c, struct page *p, int error);
+// Instead of the second, by ops->write itself before it returns: there was no memory to begin with. The page stays changed.
+void page_cache_write_again(struct page_cache *c, struct page *p);
 
 // --- Ranges of pages; `count` ~0UL: to the end ---
-// Writes what is dirty and waits for it, and for what was on its way. 0 or -EIO, -ENOSPC (of these pages).
+// Writes what is dirty and waits for it, and for what was on its way. 0 or -EIO, -ENOSPC (of these pages), -ENOMEM: some are still dirty.
 int page_cache_sync(struct page_cache *c, uint64_t index, uint64_t count);
 int page_cache_start_sync(struct page_cache *c, uint64_t index, uint64_t count); // without waiting
 // The error of an earlier write-back that this open file has not been told: 0 or -errno. *seen: file.write_errors.
@@ -103,6 +106,9 @@ uint32_t page_cache_sample_error(struct page_cache *c);
 // The file shrank or a hole was made: pages in [index, ...) are unmapped and dropped, dirty or not, and none of them is on its way any
 // more. inode.lock held. Readers and faults may bring pages back from the disk at once: who makes a hole calls it before and after.
 void page_cache_drop(struct page_cache *c, uint64_t index, uint64_t count);
+// The file is about to grow from `size` to `to` at least: what mappings stored behind its end, in its last page, becomes zero. inode.lock
+// held. 0 or -errno: then it must not grow.
+int page_cache_zero_tail(struct page_cache *c, uint64_t size, uint64_t to);
 // The new size is in inode.size: drops what is behind, zeroes the rest of the last page. inode.lock held.
 void page_cache_truncated(struct page_cache *c, uint64_t old_size);
 // Bytes become zero in pages that are cached, and these dirty (ops->prepare is the caller's business). inode.lock held.

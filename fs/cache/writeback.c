@@ -13,6 +13,7 @@
 #define CENTISECOND (10 * NSEC_PER_MSEC) // what the settings count in
 #define LEAST_LIMIT 8                    // pages
 #define LEAST_PAUSE (10 * NSEC_PER_MSEC)
+#define WITHOUT_MEMORY 8 // tries of fsync
 
 struct dirty_settings dirty_settings = {.background_ratio = 10, .ratio = 20, .expire = 500, .interval = 500};
 struct waitq cache_progress;
@@ -186,12 +187,21 @@ int page_cache_sync(struct page_cache *c, uint64_t index, uint64_t count) {
         cache_settle(c);
         return 0;
     }
-    write_range(c, index, end, true);
-    // Mostly that was all. When others keep writing, the pages of the range are looked up one by one.
-    if (wait_event_until(cache_waitq(c), load_acquire(&c->writing) == 0, time_monotonic() + 50 * NSEC_PER_MSEC, false) <
-        0)
-        wait_for_pages(c, index, end);
-    int err = READ_ONCE(c->failures) == failures ? 0 : READ_ONCE(c->error);
+    int err = -EAGAIN;
+    for (unsigned tries = 0; err == -EAGAIN; tries++) {
+        uint32_t put_off = READ_ONCE(c->put_off);
+        write_range(c, index, end, true);
+        // Mostly that was all. When others keep writing, the pages of the range are looked up one by one.
+        if (wait_event_until(cache_waitq(c), load_acquire(&c->writing) == 0, time_monotonic() + 50 * NSEC_PER_MSEC,
+                             false) < 0)
+            wait_for_pages(c, index, end);
+        if (READ_ONCE(c->failures) != failures)
+            err = READ_ONCE(c->error);
+        else if (READ_ONCE(c->put_off) == put_off)
+            err = 0;
+        else if (tries >= WITHOUT_MEMORY || !cache_make_room())
+            err = -ENOMEM;
+    }
     cache_settle(c);
     return err;
 }
@@ -262,7 +272,8 @@ static void finish_batch(struct inode *const *batch, unsigned count, bool sync) 
         if (sync)
             (void)page_cache_sync(c, 0, ~0ul);
         else // who writes all the time is no reason to let the others wait for ever
-            (void)wait_event_until(cache_waitq(c), load_acquire(&c->writing) == 0, time_monotonic() + NSEC_PER_SEC, false);
+            (void)wait_event_until(cache_waitq(c), load_acquire(&c->writing) == 0, time_monotonic() + NSEC_PER_SEC,
+                                   false);
         spin_lock(&c->host->spin);
         if (c->dirty && !sync)
             c->dirty_since = time_monotonic(); // what was changed again while it was written

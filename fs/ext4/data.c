@@ -85,7 +85,7 @@ static struct data_io *io_new(struct page_cache *c, uint64_t index, struct page 
     if (!io) {
         for (unsigned k = 0; k < count; k++) {
             if (write)
-                page_cache_write_done(c, pages[k], -ENOMEM);
+                page_cache_write_again(c, pages[k]);
             else
                 page_cache_read_done(c, pages[k], -ENOMEM);
         }

@@ -114,10 +114,8 @@ int ext4_truncate(struct inode *inode, uint64_t size) {
     if (size > ext4_size_max(fs, i->flags & EXT4_EXTENTS_FL))
         return -EFBIG;
     if (size >= old) {
-        int err = set_size(i, size, false);
-        if (err == 0 && size > old)
-            page_cache_truncated(&i->cache, old);
-        return err;
+        int err = page_cache_zero_tail(&i->cache, old, size);
+        return err < 0 ? err : set_size(i, size, false);
     }
     uint32_t first = (uint32_t)DIV_ROUND_UP(size, fs->block_size);
     struct ext4_map m;

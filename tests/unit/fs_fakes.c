@@ -227,6 +227,13 @@ void mutex_lock(struct mutex *m) {
     m->owner = (uintptr_t)&fake_thread;
 }
 
+bool mutex_trylock(struct mutex *m) {
+    if (m->owner)
+        return false;
+    m->owner = (uintptr_t)&fake_thread;
+    return true;
+}
+
 void mutex_unlock(struct mutex *m) {
     ASSERT(m->owner);
     m->owner = 0;

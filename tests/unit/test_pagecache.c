@@ -44,7 +44,7 @@ static struct disk_file *files;
 static struct request *requests;
 static unsigned request_count, reads_started, writes_started, read_calls, write_calls, biggest_write;
 static bool immediate, fail_reads, fail_writes, disk_full;
-static unsigned blocks_used;
+static unsigned blocks_used, no_memory; /* no_memory: so many pages are not written for want of it */
 
 /* --- The file system --- */
 
@@ -79,6 +79,11 @@ static void submit(struct page_cache *c, uint64_t index, struct page **pages, un
     for (unsigned i = 0; i < count; i++) {
         assert_true(request_count < REQUESTS && index + i < PAGES);
         assert_ptr_equal(pages[i]->owner, c);
+        if (write && no_memory) {
+            no_memory--;
+            page_cache_write_again(c, pages[i]);
+            continue;
+        }
         for (unsigned j = 0; j < request_count; j++)
             assert_false(requests[j].page == pages[i]);
         struct request *r = &requests[request_count++];
@@ -224,6 +229,7 @@ static int start(void **state) {
     fake_cache_start(deliver_some);
     request_count = 0;
     immediate = fail_reads = fail_writes = disk_full = false;
+    no_memory = 0;
     dirty_settings = (struct dirty_settings){.background_ratio = 10, .ratio = 20, .expire = 500, .interval = 500};
     for (int i = 0; i < FILES; i++)
         make_file(&files[i]);
@@ -462,6 +468,26 @@ static void test_write_errors(void **state) {
     fail_writes = false;
 }
 
+/* What cannot be written for want of memory stays changed, and is tried again. */
+static void test_no_memory(void **state) {
+    struct disk_file *f = &files[0];
+    fill(&files[1], 8, 3);
+    assert_int_equal(do_read(&files[1], buffer, 8 * PAGE_SIZE, 0), 8 * PAGE_SIZE); /* clean pages to give back */
+    memset(buffer, 7, 4 * PAGE_SIZE);
+    assert_int_equal(do_write(f, buffer, 4 * PAGE_SIZE, 0), 4 * PAGE_SIZE);
+    no_memory = 1000;
+    assert_int_equal(page_cache_fsync(&f->file, false), -ENOMEM);
+    assert_int_equal(cache_dirty, 4);
+    assert_int_equal(cache_writing, 0);
+    no_memory = 6; /* in the second round there is enough for two */
+    fill(&files[1], 16, 3);
+    assert_int_equal(do_read(&files[1], buffer, 16 * PAGE_SIZE, 0), 16 * PAGE_SIZE);
+    assert_int_equal(page_cache_fsync(&f->file, false), 0);
+    assert_int_equal(cache_dirty, 0);
+    for (unsigned i = 0; i < 4 * PAGE_SIZE; i++)
+        assert_int_equal(f->disk[i], 7);
+}
+
 static void test_limits(void **state) {
     struct disk_file *f = &files[0];
     fake_process.limits[RLIMIT_FSIZE].rlim_cur = 5000;
@@ -613,6 +639,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_read_errors, start, stop),
         cmocka_unit_test_setup_teardown(test_write_errors, start, stop),
+        cmocka_unit_test_setup_teardown(test_no_memory, start, stop),
         cmocka_unit_test_setup_teardown(test_limits, start, stop),
         cmocka_unit_test_setup_teardown(test_readahead, start, stop),
         cmocka_unit_test_setup_teardown(test_reclaim, start, stop),
