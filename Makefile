@@ -93,7 +93,9 @@ endif
 # lwIP takes the libc headers of net/lwip/libc/ before those of the system. Warnings are errors in our own files only.
 LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w -Dstats_init=lwip_stats_init
 # Knarr has functions of these names, which call lwIP's (net/lwip/tcp_buckets.c, tcp_write.c, timers.c).
+LWIP_CFLAGS_tcp.c := -Dtcp_netif_ip_addr_changed=lwip_tcp_netif_ip_addr_changed
 LWIP_CFLAGS_tcp_in.c := -Dtcp_input=lwip_tcp_input
+LWIP_CFLAGS_tcp_out.c := -Dtcp_output=lwip_tcp_output
 # Of UDP lwIP serves its DHCP client; sockets and raw_input are net/inet/udp_input.c and net/inet/raw.c.
 LWIP_CFLAGS_udp.c := -Dudp_input=lwip_udp_input
 LWIP_CFLAGS_dhcp.c := -DLWIP_DNS=1 # tells name servers (net/lwip/config.c)

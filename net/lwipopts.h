@@ -129,8 +129,10 @@ void net_assert_locked(void);
 #define TCP_LISTEN_BACKLOG 1
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 1      // the socket
 #define LWIP_TCP_KEEPALIVE 1             // TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
+#define TCP_TMR_INTERVAL 50              // ms: delayed ACKs; retransmissions count in twice that, the least timeout is three of these
+#define TCP_MSL 30000UL                  // TIME-WAIT is twice that
 #define TCP_MAXRTX 12                    // about tcp_retries2
-#define TCP_SYNMAXRTX 6                  // tcp_syn_retries
+#define TCP_SYNMAXRTX 7                  // tcp_syn_retries, and one that ends it
 #define SO_REUSE 1                       // net/inet/ports.c decides who may bind; lwIP lets all
 #define LWIP_CALLBACK_API 1
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1 // they compare sizes of pools

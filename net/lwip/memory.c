@@ -52,7 +52,7 @@ static void note(memp_t type, int change) {
 
 unsigned net_memory_count(int type) { return counts[type]; }
 
-void *memp_malloc(memp_t type) {
+static void *allocate(memp_t type) {
     struct slab_cache *c = &caches[type];
     if (!take(c->size))
         return NULL;
@@ -61,6 +61,13 @@ void *memp_malloc(memp_t type) {
         used -= c->size;
     else if (type >= FIRST_TIMED)
         note(type, 1);
+    return p;
+}
+
+void *memp_malloc(memp_t type) {
+    void *p = allocate(type);
+    while (unlikely(!p) && type == MEMP_TCP_PCB && tcp_bucket_reclaim())
+        p = allocate(type);
     return p;
 }
 

@@ -42,6 +42,9 @@ void net_now_forget(void);
 int tcp_bucket_init(void); // -ENOMEM
 bool tcp_bucket_reclaim(void); // frees the oldest connection in TIME-WAIT; false: none
 
+// --- tcp_write.c ---
+extern bool net_paths_known; // a router has told the MTU of a path
+
 // --- memory.c ---
 uint64_t net_memory_used(void);
 unsigned net_memory_count(int type); // objects of a memp_t

@@ -1,10 +1,191 @@
-// Sending of TCP: bytes by reference, in segments that the device cuts.
-#include "lwip/tcp.h"
+// TCP's way out. Where the device cuts large segments (TSO), tcp_write is given a multiple of the real MSS while it makes segments, and
+// tcp_output an interface without MTU, so that nothing is fragmented on the way; the device is told the real size (NET_PBUF_GSO).
+//
+// lwIP sends a segment when it fits into the window whole, so a large one is cut here, by reference to the same pages, when only a part
+// of it fits: when nothing else is on its way (also for the first segment after a timeout, when the window is one MSS), or when
+// the part is worth it. All of lwIP but tcp_out.c itself calls this tcp_output (Makefile). In the connection's bucket.
+#include "kernel/string.h"
+#include "lwip/ip.h"
+#include "lwip/memp.h"
+#include "lwip/nd6.h"
+#include "lwip/priv/tcp_priv.h"
 #include "net/lwip/stack.h"
 
-err_t net_tcp_write(struct tcp_pcb *pcb, const void *data, size_t n, uint8_t flags) { return tcp_write(pcb, data, (u16_t)n, flags); }
+#define LARGE 65000u // bytes of a large segment at most, such that all headers and lengths fit into 16 bits
+
+err_t lwip_tcp_output(struct tcp_pcb *pcb);
+
+static unsigned option_length(const struct tcp_pcb *pcb) { return pcb->flags & TF_TIMESTAMP ? LWIP_TCP_OPT_LEN_TS_OUT : 0; }
+
+// Bytes of payload in a packet.
+static unsigned payload(const struct tcp_pcb *pcb) {
+    unsigned options = option_length(pcb);
+    return pcb->mss > options ? pcb->mss - options : 1;
+}
+
+static struct netif *route(const struct tcp_pcb *pcb) {
+    if (pcb->netif_idx != NETIF_NO_INDEX)
+        return netif_get_by_index(pcb->netif_idx);
+    return ip_route(&pcb->local_ip, &pcb->remote_ip);
+}
+
+static bool cuts(const struct tcp_pcb *pcb, struct netif *n) {
+    const struct net_device *dev = n ? netif_interface(n)->device : NULL;
+    return dev && (IP_IS_V6_VAL(pcb->remote_ip) ? dev->gso6 : dev->gso4);
+}
+
+static void mark(const struct tcp_pcb *pcb, struct tcp_seg *s) {
+    if (s->len > payload(pcb)) {
+        s->p->flags |= NET_PBUF_GSO;
+        s->p->gso_size = (u16_t)payload(pcb);
+    } else {
+        s->p->flags &= (u8_t)~NET_PBUF_GSO;
+    }
+}
+
+err_t net_tcp_write(struct tcp_pcb *pcb, const void *data, size_t n, uint8_t flags) {
+    u16_t mss = pcb->mss;
+    struct tcp_seg *last = pcb->unsent;
+    while (last && last->next)
+        last = last->next;
+    if (pcb->state >= ESTABLISHED && cuts(pcb, route(pcb))) {
+        unsigned most = MIN(LARGE, pcb->snd_wnd_max / 2) / payload(pcb);
+        if (most > 1)
+            pcb->mss = (u16_t)(most * payload(pcb) + option_length(pcb));
+    }
+    // lwIP relies on it that the last segment is not longer than what it makes now; the MSS may have become smaller.
+    if (last && last->len + LWIP_TCP_OPT_LENGTH(last->flags) > pcb->mss)
+        pcb->mss = (u16_t)(last->len + LWIP_TCP_OPT_LENGTH(last->flags));
+    err_t err = tcp_write(pcb, data, (u16_t)n, flags);
+    pcb->mss = mss;
+    if (err == ERR_OK)
+        for (struct tcp_seg *s = last ? last : pcb->unsent; s; s = s->next)
+            mark(pcb, s);
+    return err;
+}
+
+// --- Cutting ---
+// What lies behind `o` bytes of q, and the rest of its chain. NULL: no memory.
+static struct pbuf *detach_behind(struct pbuf *q, u16_t o) {
+    struct pbuf *rest = q->next, *piece;
+    u16_t n = (u16_t)(q->len - o);
+    if (!n)
+        return rest;
+    if (q->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS) { // lwIP's own copy
+        piece = pbuf_alloc(PBUF_RAW, n, PBUF_RAM);
+        if (piece)
+            memcpy(piece->payload, (const char *)q->payload + o, n);
+    } else {
+        piece = pbuf_alloc(PBUF_RAW, n, PBUF_ROM);
+        if (piece)
+            piece->payload = (char *)q->payload + o;
+    }
+    if (!piece)
+        return NULL;
+    piece->next = rest;
+    piece->tot_len = (u16_t)(n + (rest ? rest->tot_len : 0));
+    return piece;
+}
+
+// Cuts the first unsent segment behind `n` bytes of payload. False: no memory, or the device still has it.
+static bool split(struct tcp_pcb *pcb, u16_t n) {
+    struct tcp_seg *s = pcb->unsent;
+    unsigned options = LWIP_TCP_OPT_LENGTH(s->flags);
+    if (s->p->ref != 1 || pcb->snd_queuelen >= TCP_SND_QUEUELEN - 2)
+        return false;
+    u16_t rest = (u16_t)(s->len - n), o = (u16_t)(s->p->tot_len - rest);
+    struct pbuf *q = s->p;
+    while (o > q->len) {
+        o -= q->len;
+        q = q->next;
+    }
+    struct tcp_seg *t = memp_malloc(MEMP_TCP_SEG);
+    struct pbuf *head = pbuf_alloc(PBUF_TRANSPORT, (u16_t)options, PBUF_RAM), *tail = NULL;
+    if (t && head)
+        tail = detach_behind(q, o);
+    if (!tail) {
+        memp_free(MEMP_TCP_SEG, t);
+        if (head)
+            pbuf_free(head);
+        return false;
+    }
+    pcb->snd_queuelen = (u16_t)(pcb->snd_queuelen + 1 + (tail != q->next));
+    for (struct pbuf *p = s->p;; p = p->next) {
+        p->tot_len -= rest;
+        if (p == q)
+            break;
+    }
+    q->next = NULL;
+    q->len = o;
+    s->len = n;
+    pbuf_cat(head, tail);
+    pbuf_add_header(head, TCP_HLEN); // there is room: PBUF_TRANSPORT
+    u8_t bits = TCPH_FLAGS(s->tcphdr);
+    struct tcp_hdr *h = head->payload;
+    *t = (struct tcp_seg){.next = s->next, .p = head, .len = rest, .flags = s->flags, .tcphdr = h};
+    h->src = s->tcphdr->src;
+    h->dest = s->tcphdr->dest;
+    h->seqno = lwip_htonl(lwip_ntohl(s->tcphdr->seqno) + n);
+    TCPH_HDRLEN_FLAGS_SET(h, 5 + options / 4, bits & (TCP_FIN | TCP_PSH));
+    h->urgp = 0;
+    TCPH_UNSET_FLAG(s->tcphdr, TCP_FIN | TCP_PSH);
+    s->next = t;
+    mark(pcb, s);
+    mark(pcb, t);
+    return true;
+}
+
+// Makes the first unsent segment one that can be sent, where it can.
+static void fit(struct tcp_pcb *pcb, bool cutting) {
+    const struct tcp_seg *s = pcb->unsent;
+    unsigned one = payload(pcb);
+    if (s->len <= one)
+        return;
+    u32_t window = MIN(pcb->snd_wnd, pcb->cwnd), before = lwip_ntohl(s->tcphdr->seqno) - pcb->lastack;
+    u32_t room = before < window ? window - before : 0, most = cutting ? LARGE : one;
+    if (s->len <= room && s->len <= most)
+        return;
+    room = MIN(room, most) / one * one;
+    if (!pcb->unacked || room >= window / 4 || s->len > most)
+        split(pcb, (u16_t)MAX(room, one)); // a part too long for the window waits, and lwIP's timer for closed windows looks after it
+}
+
+// A router has said that less fits (icmp6_input, which knows the paths).
+static void heed_path(struct tcp_pcb *pcb, struct netif *n) {
+    if (!IP_IS_V6_VAL(pcb->remote_ip))
+        return;
+    u16_t mtu = nd6_get_destination_mtu(ip_2_ip6(&pcb->remote_ip), n);
+    if (!mtu || pcb->mss + IP6_HLEN + TCP_HLEN <= mtu)
+        return;
+    pcb->mss = (u16_t)(mtu - IP6_HLEN - TCP_HLEN);
+    for (struct tcp_seg *s = pcb->unsent; s; s = s->next)
+        mark(pcb, s);
+}
+
+bool net_paths_known;
+
+err_t tcp_output(struct tcp_pcb *pcb) {
+    if (tcp_input_pcb == pcb || !pcb->unsent || pcb->state < ESTABLISHED)
+        return lwip_tcp_output(pcb);
+    struct netif *n = route(pcb);
+    if (!n)
+        return ERR_RTE;
+    if (unlikely(net_paths_known))
+        heed_path(pcb, n);
+    u16_t mtu = n->mtu, mtu6 = n->mtu6;
+    bool cutting = cuts(pcb, n);
+    err_t err;
+    const struct tcp_seg *first;
+    do {
+        fit(pcb, cutting);
+        first = pcb->unsent;
+        if (cutting)
+            n->mtu = n->mtu6 = 0;
+        err = lwip_tcp_output(pcb);
+        n->mtu = mtu;
+        n->mtu6 = mtu6;
+    } while (err == ERR_OK && pcb->unsent && pcb->unsent != first);
+    return err;
+}
 
 err_t net_tcp_output(struct tcp_pcb *pcb) { return tcp_output(pcb); }
-
-__attribute__((weak)) int net_interface_create(struct net_device *dev) { return -ENODEV; }
-__attribute__((weak)) void net_interface_kick(struct net_interface *i) {}

@@ -218,6 +218,8 @@ void etharp_input(struct pbuf *p, struct netif *n) {
 
 void icmp6_input(struct pbuf *p, struct netif *n) {
     net_timers_wanted = true;
+    if (p->len && *(const u8_t *)p->payload == ICMP6_TYPE_PTB)
+        net_paths_known = true;
     lwip_icmp6_input(p, n);
 }
 
