@@ -190,8 +190,12 @@ void inode_touch_change(struct inode *inode) { inode->mtime = inode->ctime = ino
 
 int inode_set_attributes(struct inode *inode, const struct attributes *a) {
     int err = inode->ops->set_attributes ? inode->ops->set_attributes(inode, a) : 0;
-    if (err < 0)
-        return err;
+    if (err == 0)
+        attributes_apply(inode, a);
+    return err;
+}
+
+void attributes_apply(struct inode *inode, const struct attributes *a) {
     if (a->valid & ATTR_MODE)
         inode->mode = (inode->mode & S_IFMT) | (a->mode & 07777);
     if (a->valid & ATTR_UID)
@@ -204,7 +208,6 @@ int inode_set_attributes(struct inode *inode, const struct attributes *a) {
         inode->mtime = a->mtime;
     if (a->valid & ATTR_CTIME)
         inode->ctime = a->ctime;
-    return 0;
 }
 
 int vfs_chmod(struct inode *inode, uint32_t mode) {

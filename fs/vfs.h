@@ -228,6 +228,7 @@ static inline int inode_drop_privileges(struct inode *inode) { // 0, or what the
 }
 // Tells the file system (inode_ops.set_attributes) and changes the inode. inode.lock held. 0 or -errno, then nothing has changed.
 int inode_set_attributes(struct inode *inode, const struct attributes *a);
+void attributes_apply(struct inode *inode, const struct attributes *a); // the second half: for file systems that write the inode at once
 
 // --- Extended attributes, kept by file systems in memory. xattr(7) ---
 // The value's length (buf may be NULL for that alone), -ENODATA, -ERANGE, -EOPNOTSUPP.

@@ -402,31 +402,19 @@ int ext4_set_attributes(struct inode *inode, const struct attributes *a) {
     if (!(a->valid & (ATTR_MODE | ATTR_UID | ATTR_GID))) { // times alone may wait
         if (fs->read_only)
             return -EROFS;
-        if (a->valid & ATTR_ATIME)
-            inode->atime = a->atime;
-        if (a->valid & ATTR_MTIME)
-            inode->mtime = a->mtime;
-        if (a->valid & ATTR_CTIME)
-            inode->ctime = a->ctime;
+        attributes_apply(inode, a);
         ext4_inode_mark(i);
         return READ_ONCE(fs->journal.aborted) ? -EROFS : 0;
     }
-    struct attributes old = {0, inode->mode, inode->uid, inode->gid, inode->atime, inode->mtime, inode->ctime};
+    struct attributes old = {a->valid, inode->mode, inode->uid, inode->gid, inode->atime, inode->mtime, inode->ctime};
     struct ext4_handle h;
     int err = ext4_begin(&h, fs, 2);
     if (err < 0)
         return err;
-    for (int round = 0; round < 2; round++) {
-        const struct attributes *from = round ? &old : a;
-        inode->mode = a->valid & ATTR_MODE ? (inode->mode & S_IFMT) | (from->mode & 07777) : inode->mode;
-        inode->uid = a->valid & ATTR_UID ? from->uid : inode->uid;
-        inode->gid = a->valid & ATTR_GID ? from->gid : inode->gid;
-        inode->atime = a->valid & ATTR_ATIME ? from->atime : inode->atime;
-        inode->mtime = a->valid & ATTR_MTIME ? from->mtime : inode->mtime;
-        inode->ctime = a->valid & ATTR_CTIME ? from->ctime : inode->ctime;
-        if (round == 0 && (err = ext4_inode_write(&h, i)) == 0)
-            break;
-    }
+    attributes_apply(inode, a);
+    err = ext4_inode_write(&h, i);
+    if (err < 0)
+        attributes_apply(inode, &old);
     ext4_end(&h);
     return err;
 }
