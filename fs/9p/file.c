@@ -8,25 +8,6 @@
 // The flags that mean something to the server; the VFS has done the others.
 #define SERVER_FLAGS (O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC)
 
-static struct p9_fid *open_fid(struct inode *inode, unsigned flags) {
-    struct p9_fid *place = p9_inode_fid(inode), *fid;
-    if (IS_ERR(place))
-        return place;
-    fid = p9_walk(place, NULL, 0);
-    p9_fid_put(place);
-    if (IS_ERR(fid))
-        return fid;
-    int err = p9_lopen(fid, flags & SERVER_FLAGS);
-    // The host may have put another file in its place.
-    if (err == 0 && fid->qid.path != inode->ino && !p9_mount_of(inode->sb)->options.file)
-        err = -ESTALE;
-    if (err < 0) {
-        p9_fid_put(fid);
-        return ERR_PTR(err);
-    }
-    return fid;
-}
-
 // What Tlcreate has opened, for the open(2) that it was for.
 static struct p9_fid *take_created(struct p9_inode *p, unsigned flags) {
     if (likely(!READ_ONCE(p->created)))
@@ -46,7 +27,7 @@ int p9_file_open(struct file *f) {
     struct p9_inode *p = p9_inode_of(f->inode);
     struct p9_fid *fid = take_created(p, f->flags);
     if (!fid)
-        fid = open_fid(f->inode, f->flags);
+        fid = p9_inode_open(f->inode, f->flags & SERVER_FLAGS);
     if (IS_ERR(fid))
         return (int)PTR_ERR(fid);
     p->fresh_for = NULL;

@@ -183,6 +183,25 @@ void p9_inode_forget(struct inode *inode, struct dentry *name) {
         forget_others(p);
 }
 
+struct p9_fid *p9_inode_open(struct inode *inode, unsigned flags) {
+    struct p9_fid *place = p9_inode_fid(inode), *fid;
+    if (IS_ERR(place))
+        return place;
+    fid = p9_walk(place, NULL, 0);
+    p9_fid_put(place);
+    if (IS_ERR(fid))
+        return fid;
+    int err = p9_lopen(fid, flags);
+    // The host may have put another file in its place.
+    if (err == 0 && fid->qid.path != inode->ino && !p9_mount_of(inode->sb)->options.file)
+        err = -ESTALE;
+    if (err < 0) {
+        p9_fid_put(fid);
+        return ERR_PTR(err);
+    }
+    return fid;
+}
+
 struct p9_fid *p9_inode_open_fid(struct inode *inode, unsigned access) {
     struct p9_inode *p = p9_inode_of(inode);
     struct p9_fid *fid, *f;
@@ -199,21 +218,7 @@ struct p9_fid *p9_inode_open_fid(struct inode *inode, unsigned access) {
     spin_unlock(&inode->spin);
     if (fid)
         return fid;
-    struct p9_fid *place = p9_inode_fid(inode);
-    if (IS_ERR(place))
-        return place;
-    fid = p9_walk(place, NULL, 0);
-    p9_fid_put(place);
-    if (IS_ERR(fid))
-        return fid;
-    int err = p9_lopen(fid, access & 2 ? O_RDWR : O_RDONLY);
-    if (err == 0 && fid->qid.path != inode->ino)
-        err = -ESTALE;
-    if (err < 0) {
-        p9_fid_put(fid);
-        return ERR_PTR(err);
-    }
-    return fid;
+    return p9_inode_open(inode, access & 2 ? O_RDWR : O_RDONLY);
 }
 
 // --- Attributes ---

@@ -87,6 +87,8 @@ void p9_inode_release(struct inode *inode);
 void p9_size_changed(struct inode *inode, uint64_t size); // by this machine; inode.lock held
 // An open fid of the inode, referenced, that may be read (4), written (6); not one that appends. Opened when there is none. ERR_PTR
 struct p9_fid *p9_inode_open_fid(struct inode *inode, unsigned access);
+// A new fid, opened by Tlopen with these flags. ERR_PTR(-ESTALE): the name is another file's by now.
+struct p9_fid *p9_inode_open(struct inode *inode, unsigned flags);
 
 // --- names.c ---
 extern const struct inode_ops p9_directory_ops, p9_file_inode_ops, p9_symlink_ops;
