@@ -337,6 +337,17 @@ static int64_t proc_read(struct file *f, struct uio *u, uint64_t *pos) {
     return n;
 }
 
+int proc_parse_number(const char *text, size_t len, uint64_t *value) {
+    char digits[24];
+    const char *end = memchr(text, '\n', len);
+    size_t n = end ? (size_t)(end - text) : len;
+    if (n >= sizeof(digits))
+        return -EINVAL;
+    memcpy(digits, text, n);
+    digits[n] = 0;
+    return str_to_u64(digits, value) ? 0 : -EINVAL;
+}
+
 static int64_t proc_write(struct file *f, struct uio *u, uint64_t *pos) {
     struct proc_item *item = item_of(f->inode);
     if (!item->entry->store)

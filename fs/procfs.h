@@ -56,6 +56,9 @@ struct proc_entry {
 #define PROC_DIR(nm, entries)                                                                                          \
     { .name = (nm), .mode = S_IFDIR | 0555, .children = (entries) }
 
+// What was written is a number, with a line end or without. 0 or -EINVAL.
+int proc_parse_number(const char *text, size_t len, uint64_t *value);
+
 // A setting that fs/procfs_ipc.c knows by the name of its file.
 int proc_show_limit(struct seqbuf *s, struct proc_ref *r);
 long proc_store_limit(struct proc_ref *r, const char *text, size_t len);

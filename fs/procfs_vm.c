@@ -125,22 +125,10 @@ static int show_setting(struct seqbuf *s, struct proc_ref *r) {
     return 0;
 }
 
-// A number with a line end or without.
-static int parse(const char *text, size_t len, uint64_t *value) {
-    char digits[24];
-    const char *end = memchr(text, '\n', len);
-    size_t n = end ? (size_t)(end - text) : len;
-    if (n >= sizeof(digits))
-        return -EINVAL;
-    memcpy(digits, text, n);
-    digits[n] = 0;
-    return str_to_u64(digits, value) ? 0 : -EINVAL;
-}
-
 static long store_setting(struct proc_ref *r, const char *text, size_t len) {
     const struct vm_setting *v = setting_of(r);
     uint64_t value;
-    if (parse(text, len, &value) < 0 || value < v->least || value > v->most)
+    if (proc_parse_number(text, len, &value) < 0 || value < v->least || value > v->most)
         return -EINVAL;
     if (v->number)
         WRITE_ONCE(*v->number, (uint32_t)value);
@@ -157,7 +145,7 @@ static long store_setting(struct proc_ref *r, const char *text, size_t len) {
 // 1: clean pages of files; 2: names and inodes that nobody uses; 3: both.
 static long store_drop_caches(struct proc_ref *r, const char *text, size_t len) {
     uint64_t value;
-    if (parse(text, len, &value) < 0 || value < 1 || value > 4)
+    if (proc_parse_number(text, len, &value) < 0 || value < 1 || value > 4)
         return -EINVAL;
     if (value & 2)
         dentry_lru_drop(~0ul);
