@@ -1,9 +1,12 @@
 // The first tree of names: the root (an empty tmpfs, or an overlay above an image), devtmpfs on /dev, devpts on /dev/pts, procfs on
 // /proc, sysfs on /sys, what the configuration has mounted, and the few files of /etc without which a C library finds nobody.
 #include "fs/internal.h"
+#include "fs/seqbuf.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
 #include "kernel/uts.h"
+#include "net/lwip/config.h"
+#include "net/lwip/core.h"
 #include <linux/mount.h>
 
 // A directory in the root of a mount: the image's, or a new one. Referenced. ERR_PTR.
@@ -248,14 +251,70 @@ int vfs_init_mount(char *record, const char **where) {
 
 // --- /etc ---
 
-static int make_file(const char *name, const char *text, size_t len) {
+// Is the file to be written: it is not there or empty, and in the root itself, not in a volume?
+static bool wanted(const char *name) {
+    struct path p;
+    int err = path_lookup(AT_FDCWD, name, LOOKUP_FOLLOW, &p);
+    if (err == -ENOENT) {
+        err = path_lookup(AT_FDCWD, "/etc", LOOKUP_FOLLOW, &p);
+        bool root = err == 0 && p.mount == mount_root();
+        if (err == 0)
+            path_unref(&p);
+        return root;
+    }
+    if (err < 0)
+        return false;
+    bool empty = p.mount == mount_root() && S_ISREG(path_inode(&p)->mode) && path_inode(&p)->size == 0;
+    path_unref(&p);
+    return empty;
+}
+
+static int write_file(const char *name, const struct seqbuf *text) {
     uint64_t pos = 0;
-    struct file *f = vfs_open(AT_FDCWD, name, O_CREAT | O_EXCL | O_WRONLY, 0644);
-    if (IS_ERR(f))
-        return f == ERR_PTR(-EEXIST) ? 0 : PTR_ERR(f);
-    int64_t n = file_write_kernel(f, text, len, &pos);
-    file_unref(f);
-    return n < 0 ? (int)n : 0;
+    if (text->failed)
+        return -ENOMEM;
+    struct file *f = vfs_open(AT_FDCWD, name, O_CREAT | O_WRONLY, 0644);
+    int64_t n = IS_ERR(f) ? PTR_ERR(f) : file_write_kernel(f, text->data, text->len, &pos);
+    if (!IS_ERR(f))
+        file_unref(f);
+    if (n < 0)
+        log_warn("%s cannot be written: error %d", name, (int)n); // a link to nowhere, say
+    return n == -ENOMEM ? (int)n : 0;
+}
+
+static void put_hosts(struct seqbuf *s, const char *hostname) {
+    char address[IPADDR_STRLEN_MAX];
+    seq_puts(s, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
+                "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+    bool any = false;
+    if (net_config_any()) {
+        net_lock();
+        for (struct net_interface *i = net_interface_next(NULL); i; i = net_interface_next(i)) {
+            const ip4_addr_t *a = netif_ip4_addr(&i->netif);
+            if (!i->device || ip4_addr_isany(a))
+                continue;
+            seq_printf(s, "%s\t%s\n", ip4addr_ntoa_r(a, address, sizeof(address)), hostname);
+            any = true;
+        }
+        net_unlock();
+    }
+    if (!any)
+        seq_printf(s, "127.0.1.1\t%s\n", hostname);
+    const char *line;
+    for (unsigned n = 0; (line = net_config_hosts(n)); n++)
+        seq_printf(s, "%s\n", line);
+}
+
+static void put_resolver(struct seqbuf *s) {
+    char address[IPADDR_STRLEN_MAX];
+    const char *domain;
+    ip_addr_t server;
+    for (unsigned n = 0; (domain = net_config_search(n)); n++)
+        seq_printf(s, "%s%s", n ? " " : "search ", domain);
+    if (net_config_search(0))
+        seq_puts(s, "\n");
+    for (unsigned n = 0; net_config_dns(n, &server); n++)
+        seq_printf(s, "nameserver %s\n", ipaddr_ntoa_r(&server, address, sizeof(address)));
 }
 
 int vfs_init_etc(void) {
@@ -271,15 +330,22 @@ int vfs_init_etc(void) {
             return PTR_ERR(etc);
     }
     dentry_unref(etc);
+    static const char *const names[] = {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"};
     struct new_utsname uts;
-    char text[sizeof(uts.nodename) + 256];
+    int err = 0;
     uts_get(&uts);
-    int n = snprintf(text, sizeof(text), "%s\n", uts.nodename), err = make_file("/etc/hostname", text, (size_t)n);
-    n = snprintf(text, sizeof(text),
-                 "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-                 "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
-                 uts.nodename);
-    if (!err)
-        err = make_file("/etc/hosts", text, (size_t)n);
-    return err ? err : make_file("/etc/resolv.conf", "", 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(names) && !err; i++) {
+        if (!wanted(names[i]))
+            continue;
+        struct seqbuf text = {0};
+        if (i == 0)
+            seq_printf(&text, "%s\n", uts.nodename);
+        else if (i == 1)
+            put_hosts(&text, uts.nodename);
+        else
+            put_resolver(&text);
+        err = write_file(names[i], &text);
+        seq_free(&text);
+    }
+    return err;
 }

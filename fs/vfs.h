@@ -341,7 +341,8 @@ extern void (*vfs_missing_hook)(const char *name);
 int vfs_init(const char *root);
 // A record mount= of docs/boot-protocol.md (which is changed): 0 or -errno. *where: its DIR.
 int vfs_init_mount(char *record, const char **where);
-// Files of /etc that every system has, when there is an /etc or an image below the root. 0 or -errno.
+// hostname, hosts and resolv.conf, when there is an /etc or an image below the root, and no such file in it but an empty one. After the
+// network has its addresses. 0 or -errno.
 int vfs_init_etc(void);
 void vfs_init_read_only(void); // the root, not what is mounted on it
 struct initrd_config {

@@ -165,8 +165,6 @@ static void make_files(struct init_config *c) {
     boot_stage("file systems");
     if (boot_info.initrd_end && (err = initrd_unpack(boot_info.initrd_start, archives_end)) < 0)
         fail(STATUS_FAILED, "initrd", err == -ENOMEM ? error_text(err) : "the archive is damaged");
-    if ((err = vfs_init_etc()) < 0)
-        fail(STATUS_FAILED, "/etc", error_text(err));
     boot_stage("initrd");
 }
 
@@ -302,9 +300,12 @@ static void init_main(void *unused) {
     open_stdio();
     if (c->cwd)
         enter_directory(c->cwd);
+    net_config_wait();
+    int err = vfs_init_etc();
+    if (err < 0)
+        fail(STATUS_FAILED, "/etc", error_text(err));
     if (c->read_only)
         vfs_init_read_only();
-    net_config_wait();
     start_program(c);
 }
 

@@ -198,7 +198,7 @@ int route_get(struct netlink_request *r) {
         return -EOPNOTSUPP; // nothing is forwarded
     if (!net_route_find(&route->destination, (int)bound, &route->interface, &route->source))
         return -ENETUNREACH;
-    unsigned flags = RTM_F_CLONED;
+    unsigned flags = v4 ? RTM_F_CLONED : 0;
     if (net_address_is_local(&route->destination)) {
         row.type = RTN_LOCAL;
         flags |= v4 ? RTCF_LOCAL : 0;
@@ -233,6 +233,8 @@ int route_get(struct netlink_request *r) {
         message_put(&m, RTA_CACHEINFO, &cache, sizeof(cache));
     } else {
         message_put_ip(&m, RTA_SRC, IP6_ADDR_ANY); // from anywhere
+        if (!m.s->failed)
+            ((struct rtmsg *)(m.s->data + from + sizeof(struct nlmsghdr)))->rtm_src_len = 128;
     }
     message_end(&m);
     return 0;
