@@ -3,7 +3,7 @@
 #include "kernel/time.h"
 #include "net/inet/tcp.h"
 
-#define CHUNK 16384u // bytes that a reader sees at once
+#define CHUNK 65536u // bytes that a reader sees at once
 
 // --- Connections ---
 

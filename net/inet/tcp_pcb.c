@@ -1,6 +1,7 @@
 // TCP sockets whose connection is lwIP's: its calls and callbacks. See net/inet/tcp.h.
 // lwIP's pcb holds a reference to the socket, which its ext-arg's destroy callback gives back: so the pages that segments refer to live
 // as long as these. A closed socket stays until all is acknowledged; the rest of the connection's life (FIN-WAIT, TIME-WAIT) the pcb has alone.
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 #include "lwip/priv/tcp_priv.h"
@@ -12,6 +13,23 @@
 static uint8_t ext_arg; // its number
 
 static struct tcp_socket *socket_of(void *arg) { return arg; }
+
+// Connections whose handshake is not over have no socket yet; they are known, so that a flood of SYNs pushes the oldest out.
+struct half_open {
+    struct list link; // by age
+    struct tcp_pcb *pcb;
+};
+#define HALF_OPEN 1UL // in the ext-arg: it points to one of these
+static struct list half_open = LIST_INIT(half_open);
+static unsigned half_open_count;
+static struct slab_cache half_open_cache = SLAB_CACHE("tcp_half_open", sizeof(struct half_open), 8);
+
+static void forget_half_open(void *data) {
+    struct half_open *h = (struct half_open *)((uintptr_t)data & ~HALF_OPEN);
+    list_remove(&h->link);
+    half_open_count--;
+    slab_free(&half_open_cache, h);
+}
 
 // --- States ---
 enum tcps pcb_state(const struct tcp_pcb *pcb) {
@@ -50,6 +68,10 @@ static bool all_acknowledged(const struct tcp_socket *t) { return t->bytes.head 
 
 // --- Callbacks: under the core lock, in the connection's bucket ---
 static void on_destroy(u8_t id, void *data) {
+    if ((uintptr_t)data & HALF_OPEN) {
+        forget_half_open(data);
+        return;
+    }
     struct tcp_socket *t = socket_of(data);
     if (!t)
         return;
@@ -232,6 +254,23 @@ static struct tcp_socket *listener_of(const struct tcp_pcb *pcb) {
     return tcp_find_listener(&pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port, interface_of_input());
 }
 
+static bool remember_half_open(struct tcp_pcb *pcb) {
+    struct half_open *h = slab_alloc(&half_open_cache);
+    if (!h)
+        return false;
+    h->pcb = pcb;
+    list_push_back(&half_open, &h->link);
+    tcp_ext_arg_set_callbacks(pcb, ext_arg, &callbacks);
+    tcp_ext_arg_set(pcb, ext_arg, (char *)h + HALF_OPEN);
+    if (++half_open_count <= net_settings.tcp_max_syn_backlog)
+        return true;
+    struct tcp_pcb *oldest = list_first(&half_open, struct half_open, link)->pcb;
+    tcp_bucket_enter_pcb(oldest);
+    tcp_abandon(oldest, 0);
+    tcp_bucket_leave();
+    return true;
+}
+
 // A SYN has come. Anything but ERR_OK: it is dropped without an answer.
 static err_t on_syn(u8_t id, struct tcp_pcb_listen *lp, struct tcp_pcb *pcb) {
     struct tcp_socket *l = listener_of(pcb);
@@ -242,6 +281,9 @@ static err_t on_syn(u8_t id, struct tcp_pcb_listen *lp, struct tcp_pcb *pcb) {
     err_t err = tcp_queue_full(l) ? ERR_MEM : ERR_OK;
     pcb->rcv_wnd = pcb->rcv_ann_wnd = TCP_WND_MAX(pcb) - to_withhold(l, pcb);
     tcp_unref(l);
+    tcp_backlog_accepted(pcb); // it is counted here
+    if (err == ERR_OK && !remember_half_open(pcb))
+        err = ERR_MEM;
     return err;
 }
 
@@ -250,6 +292,11 @@ static const struct tcp_ext_arg_callbacks callbacks = {.destroy = on_destroy, .p
 static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err) {
     if (!pcb)
         return ERR_OK;
+    void *half = tcp_ext_arg_get(pcb, ext_arg);
+    if ((uintptr_t)half & HALF_OPEN) {
+        tcp_ext_arg_set(pcb, ext_arg, NULL);
+        forget_half_open(half);
+    }
     struct tcp_socket *l = listener_of(pcb);
     struct tcp_socket *t = l ? tcp_socket_alloc(l->inet.socket.family) : NULL;
     if (t) {

@@ -1,0 +1,205 @@
+"""TCP with a peer on the network: a guest on a tap in a namespace, this host's Linux as the peer (tests/guest/tcp_peer.c serves)."""
+import textwrap
+
+from harness import TESTS, Test, check, compiled
+from net import Guest, Network
+
+PORT = 7000
+
+# What all clients begin with: `python3 -c` of this and a body, with the guest's addresses as arguments.
+CLIENT = """
+import errno, os, random, re, select, socket, struct, sys, threading, time
+IP, IP6, PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+def connect(what=None, host=IP, timeout=20):
+    s = socket.create_connection((host, PORT), timeout)
+    if what:
+        s.sendall(what.encode() + b"\\n")
+    return s
+
+def everything(s):
+    parts = []
+    while True:
+        part = s.recv(1 << 16)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+
+def ask(what, host=IP):
+    with connect(what, host) as s:
+        return everything(s).decode()
+
+def reset(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+def checksum(data):
+    total = 0
+    for byte in data:
+        total = (total * 31 + byte) & 0xffffffff
+    return total
+
+def expect(found, wanted, what=""):
+    if found != wanted:
+        sys.exit(f"{what}: {str(found)[:300]!r} instead of {str(wanted)[:300]!r}")
+"""
+
+
+def client(network, guest, body, timeout=60):
+    return network.run("python3", "-c", CLIENT + textwrap.dedent(body), guest.ip, guest.ip6, str(PORT), timeout=timeout)
+
+
+def with_guest(body, cpus="1", wire=None, timeout=60, memory="128M"):
+    def function():
+        with Network(taps=1, wire=wire) as network, Guest(network, 0, compiled("tcp_peer"), str(PORT), cpus=cpus, memory=memory) as guest:
+            guest.wait_output("ready")
+            client(network, guest, body, timeout)
+            check(guest.process.poll() is None, "the guest has ended")
+    return function
+
+
+def test(name, body, **how):
+    for cpus in how.pop("cpu_counts", ["1"]):
+        TESTS.append(Test(f"net_tcp/{name}" + (f"/{cpus}cpus" if cpus != "1" else ""), with_guest(body, cpus=cpus, **how)))
+
+
+test("bytes", """
+    pattern = bytes(i % 251 for i in range(251 * 4000))
+    for host in IP, IP6:
+        with connect("echo", host) as s:
+            for n in 1, 100, 1460, 1461, 20000:
+                s.sendall(pattern[:n])
+                got = b""
+                while len(got) < n:
+                    got += s.recv(n)
+                expect(got == pattern[:n], True, f"echo of {n}")
+            s.shutdown(socket.SHUT_WR)
+            expect(everything(s), b"", "the end")
+        for what in "sink", "slow":
+            data = os.urandom(600000 if what == "sink" else 300000)
+            with connect(what, host) as s:
+                s.sendall(data)
+                s.shutdown(socket.SHUT_WR)
+                expect(everything(s).decode(), f"{len(data)} {checksum(data)} end\\n", what)
+        for n in 0, 1, 1460, 65536, 3000001:
+            with connect(f"source {n}", host) as s:
+                got = everything(s)
+                expect(len(got), n, "source")
+                expect(got, (pattern * (n // len(pattern) + 1))[:n], "source's bytes")
+        # A reader that stops: the guest's sender waits, and goes on.
+        with connect("source 2000000", host) as s:
+            time.sleep(0.3)
+            expect(len(everything(s)), 2000000, "late")
+    """, cpu_counts=["1", "2"])
+
+test("calls", """
+    for host, any in (("192.168.77.1", "0.0.0.0"), ("fd77::1", "::")):
+        l = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        l.bind((any, 0))
+        port = l.getsockname()[1]
+        expect(ask(f"call {host} {port} plain"), "connect errno 111\\n", "refused")
+        expect(ask(f"call {host} {port} nonblock"), "connect errno 115\\npoll 1 0x1c, SO_ERROR errno 111\\n", "refused, non-blocking")
+        l.listen(5)
+        for what, first in ("plain", "connect 0\\n"), ("nonblock", "connect errno 115\\npoll 1 0x4, SO_ERROR "):
+            s = connect(f"call {host} {port} {what}")
+            c, _ = l.accept()
+            expect(everything(c), b"hello\\n", "from the guest")
+            c.sendall(b"answer")
+            c.close()
+            found = everything(s).decode()
+            expect(found.startswith(first) and found.endswith("got answer then end\\n"), True, found)
+        # RST instead of an answer.
+        s = connect(f"call {host} {port} plain")
+        c, _ = l.accept()
+        everything(c)
+        reset(c)
+        expect(everything(s).decode(), "connect 0\\ngot  then errno 104\\n", "reset")
+        l.close()
+    # Nobody answers, and there is no way.
+    expect(ask("call 192.168.77.99 9 timeout"), "connect errno 115\\n", "timeout")
+    """)
+
+test("ends", """
+    # RST in the middle, with data on its way in both directions; half-open ones; connections that only come and go.
+    for host in IP, IP6:
+        for what in "echo", "sink", "source 1000000", "slow":
+            for i in range(5):
+                s = connect(what, host)
+                try:
+                    s.sendall(b"x" * 50000)
+                except OSError:
+                    pass
+                time.sleep(0.01 * i)
+                reset(s)
+        s = connect("source 5000000", host)
+        s.recv(1000)
+        s.close() # with unread data: a RST from here, too
+        # The guest closes with bytes unread, and so with a RST.
+        s = connect("stats", host)
+        s.sendall(b"y" * 1000)
+        try:
+            everything(s)
+        except ConnectionResetError:
+            pass
+        # Nobody listens.
+        try:
+            socket.create_connection((host, PORT + 1), 5)
+            sys.exit("somebody listens")
+        except ConnectionRefusedError:
+            pass
+    # A backlog of SYNs whose handshakes never end: a raw socket's.
+    def checksum16(b):
+        total = sum(struct.unpack(f"!{len(b) // 2}H", b))
+        total = (total & 0xffff) + (total >> 16)
+        return ~(total + (total >> 16)) & 0xffff
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    source, target = socket.inet_aton("192.168.77.200"), socket.inet_aton(IP)
+    raw.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
+    for i in range(600):
+        tcp = struct.pack("!HHIIBBHHH", 1024 + i, PORT, i * 7919, 0, 0x50, 2, 1000, 0, 0)
+        pseudo = source + target + struct.pack("!HH", 6, len(tcp))
+        tcp = tcp[:16] + struct.pack("!H", checksum16(pseudo + tcp)) + tcp[18:]
+        raw.sendto(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, source, target) + tcp, (IP, 0))
+    time.sleep(0.2)
+    print(ask("stats"))
+    """)
+
+test("many", """
+    # Many connections at a time, each with some bytes; then many short ones; then nothing is left of them.
+    socks = [connect("echo") for i in range(1500)]
+    for i, s in enumerate(socks):
+        s.sendall(b"%06d" % i)
+    for i, s in enumerate(socks):
+        got = b""
+        while len(got) < 6:
+            got += s.recv(6)
+        expect(got, b"%06d" % i, "echo")
+    for s in socks:
+        s.close()
+    time.sleep(0.5)
+    def objects():
+        return {m[0]: int(m[1]) for m in re.findall(r"^((?:lwip|tcp|inet)_\\w+) +(\\d+)", ask("stats"), re.M)}
+    before = objects()
+    end, count = time.monotonic() + 8, 0
+    while time.monotonic() < end:
+        s = connect("sink" if count % 3 else "source 10")
+        s.sendall(b"data")
+        if count % 2:
+            s.shutdown(socket.SHUT_WR)
+        elif count % 5 == 0:
+            reset(s)
+            count += 1
+            continue
+        if count % 3 == 0 or count % 2:
+            try:
+                everything(s)
+            except ConnectionResetError:
+                pass
+        s.close()
+        count += 1
+    time.sleep(0.5)
+    after = objects()
+    print(count, before, after)
+    for name in "tcp_socket", "lwip_TCP_SEG":
+        expect(after.get(name, 0) <= before.get(name, 0) + 20, True, f"{name}: {before.get(name)} before, {after.get(name)} after {count}")
+    """, timeout=90)
