@@ -1,6 +1,7 @@
-// /sys, as far as runtimes ask it: processors and their caches, the memory node, huge pages, disks. It is made of tables as /proc is
+// /sys, as far as runtimes ask it: processors and their caches, the memory node, huge pages, disks, network interfaces (sysfs_net.c). It is made of tables as /proc is
 // (fs/procfs.h). /sys/fs/cgroup is empty: there are no control groups, the machine's memory and processors are the limits.
 #include "fs/procfs.h"
+#include "fs/sysfs_net.h"
 #include "kernel/blockdev.h"
 #include "kernel/irq.h"
 #include "kernel/log.h"
@@ -298,11 +299,13 @@ static const struct proc_entry system_entries[] = {
     PROC_DIR("node", node_entries),
     {.name = NULL},
 };
-static const struct proc_entry devices_entries[] = {PROC_DIR("system", system_entries), {.name = NULL}};
+static const struct proc_entry devices_entries[] = {PROC_DIR("platform", sysfs_platform_entries), PROC_DIR("system", system_entries),
+                                                    PROC_DIR("virtual", sysfs_virtual_entries), {.name = NULL}};
 static const struct proc_entry empty_entries[] = {{.name = NULL}};
 static const struct proc_entry fs_entries[] = {PROC_DIR("cgroup", empty_entries), {.name = NULL}};
 static const struct proc_entry kernel_entries[] = {PROC_DIR("mm", mm_entries), {.name = NULL}};
 static const struct proc_entry class_entries[] = {{.name = "block", .mode = S_IFDIR | 0555, .numbers = &disks},
+                                                  {.name = "net", .mode = S_IFDIR | 0555, .numbers = &sysfs_net_links},
                                                   {.name = NULL}};
 static const struct proc_entry root_entries[] = {
     {.name = "block", .mode = S_IFDIR | 0555, .numbers = &disks},
