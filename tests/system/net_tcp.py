@@ -177,29 +177,26 @@ test("many", """
     for s in socks:
         s.close()
     time.sleep(0.5)
-    def objects():
-        return {m[0]: int(m[1]) for m in re.findall(r"^((?:lwip|tcp|inet)_\\w+) +(\\d+)", ask("stats"), re.M)}
-    before = objects()
+    def free():
+        return int(re.search(r"MemFree: +(\\d+)", ask("stats"))[1])
+    before = free()
     end, count = time.monotonic() + 8, 0
     while time.monotonic() < end:
         s = connect("sink" if count % 3 else "source 10")
-        s.sendall(b"data")
-        if count % 2:
-            s.shutdown(socket.SHUT_WR)
-        elif count % 5 == 0:
-            reset(s)
-            count += 1
-            continue
-        if count % 3 == 0 or count % 2:
-            try:
+        try: # a guest that does not read what was sent answers with a RST
+            s.sendall(b"data")
+            if count % 2:
+                s.shutdown(socket.SHUT_WR)
+            if count % 10 == 4:
+                reset(s)
+            elif count % 3 == 0 or count % 2:
                 everything(s)
-            except ConnectionResetError:
-                pass
+        except OSError as error:
+            expect(error.errno in (errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE), True, error)
         s.close()
         count += 1
     time.sleep(0.5)
-    after = objects()
-    print(count, before, after)
-    for name in "tcp_socket", "lwip_TCP_SEG":
-        expect(after.get(name, 0) <= before.get(name, 0) + 20, True, f"{name}: {before.get(name)} before, {after.get(name)} after {count}")
+    after = free()
+    # What stays for a minute are connections in TIME-WAIT, of less than 500 bytes each; a page each would be more.
+    expect(count > 500 and before - after < max(count, 1000), True, f"{before} kB free before, {after} after {count}")
     """, timeout=90)
