@@ -106,9 +106,34 @@ static int show_setgroups(struct seqbuf *s, struct proc_ref *r) {
     return 0;
 }
 
-// Of logins nobody here keeps books.
-static int show_unset(struct seqbuf *s, struct proc_ref *r) {
-    seq_printf(s, "%u", ~0u);
+// --- Logins: programs like sshd say who has come in, and processes inherit it ---
+
+static int show_login_uid(struct seqbuf *s, struct proc_ref *r) {
+    seq_printf(s, "%u", r->process->login - 1);
+    return 0;
+}
+
+static int show_login_session(struct seqbuf *s, struct proc_ref *r) {
+    seq_printf(s, "%u", r->process->login_session - 1);
+    return 0;
+}
+
+static long store_login_uid(struct proc_ref *r, const char *text, size_t len) {
+    static uint32_t sessions;
+    uint64_t uid = 0;
+    if (r->process != process_current())
+        return -EPERM;
+    if (*text < '0' || *text > '9')
+        return -EINVAL;
+    for (; *text >= '0' && *text <= '9'; text++)
+        if ((uid = uid * 10 + (uint64_t)(*text - '0')) > UINT32_MAX)
+            return -ERANGE;
+    if (*text && *text != '\n')
+        return -EINVAL;
+    if (r->process->login && !capable(CAP_AUDIT_CONTROL))
+        return -EPERM;
+    r->process->login = (uint32_t)uid + 1; // of 4294967295: nobody
+    r->process->login_session = r->process->login ? __atomic_add_fetch(&sessions, 1, __ATOMIC_RELAXED) + 1 : 0;
     return 0;
 }
 
@@ -203,7 +228,8 @@ static int next_task(struct proc_ref *dir, int from) {
         PROC_GUARDED("smaps", 0444, proc_show_smaps), PROC_GUARDED("smaps_rollup", 0444, proc_show_smaps_rollup),      \
         PROC_FILE("statm", proc_show_statm), PROC_FILE("status", proc_show_status), PROC_FILE("uid_map", show_id_map), \
         PROC_FILE("projid_map", show_id_map), PROC_FILE("setgroups", show_setgroups),                                  \
-        PROC_FILE("loginuid", show_unset), PROC_FILE("sessionid", show_unset), PROC_FILE("wchan", show_wchan),         \
+        {.name = "loginuid", .mode = S_IFREG | 0644, .show = show_login_uid, .store = store_login_uid},                \
+        PROC_FILE("sessionid", show_login_session), PROC_FILE("wchan", show_wchan),                                    \
         PROC_FILE("cpuset", show_cpuset), PROC_GUARDED("personality", 0400, show_personality),                         \
         PROC_GUARDED("syscall", 0400, proc_show_syscall)
 

@@ -135,6 +135,8 @@ int process_inherit(struct process *child, struct process *parent)
     child->personality = parent->personality;
     child->core_filter = parent->core_filter;
     child->oom_score_adj = parent->oom_score_adj;
+    child->login = parent->login;
+    child->login_session = parent->login_session;
     memcpy(child->exe, parent->exe, sizeof child->exe);
     if (process_hooks_get()->inherit)
         process_hooks_get()->inherit(child, parent);

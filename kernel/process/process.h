@@ -86,6 +86,7 @@ struct process {
     char exe[256];   // absolute path, for /proc/self/exe
     void *exe_path;  // fs/'s reference of the executable (struct path *), released through process_hooks
     int oom_score_adj;
+    uint32_t login, login_session; // who logged in here, plus one, and in which session; 0: nobody
 };
 
 extern struct process kernel_process; // pid 0: owner of kernel threads
