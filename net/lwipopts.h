@@ -104,6 +104,7 @@ void net_assert_locked(void);
 #define LWIP_IPV6_DHCP6 0
 #define LWIP_IPV6_MLD 1
 #define LWIP_ICMP6 1
+#define LWIP_ICMP6_HL 64                 // of echo replies and errors, as Linux
 #define LWIP_ND6_TCP_REACHABILITY_HINTS 1
 
 // --- UDP ---

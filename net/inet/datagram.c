@@ -206,19 +206,25 @@ struct pbuf *datagram_pbuf(struct datagram *d) {
     return p;
 }
 
-struct datagram *datagram_from_pbuf(struct pbuf *p, unsigned offset) {
+struct datagram *datagram_copy_pbuf(const struct pbuf *p, unsigned offset) {
     unsigned len = p->tot_len - offset;
-    bool copy = len <= COPY_MAX;
-    struct datagram *d = allocate(len, copy ? len : 0);
+    struct datagram *d = datagram_create(len);
+    for (size_t at = 0, n; d && at < len; at += n) {
+        char *to = datagram_bytes(d, at, &n);
+        pbuf_copy_partial(p, to, n, offset + at);
+    }
+    return d;
+}
+
+struct datagram *datagram_from_pbuf(struct pbuf *p, unsigned offset) {
+    if (p->tot_len - offset <= COPY_MAX)
+        return datagram_copy_pbuf(p, offset);
+    struct datagram *d = allocate(p->tot_len - offset, 0);
     if (!d)
         return NULL;
-    if (copy) {
-        pbuf_copy_partial(p, d->data, len, offset);
-    } else {
-        pbuf_ref(p);
-        d->pbuf = p;
-        d->offset = offset;
-    }
+    pbuf_ref(p);
+    d->pbuf = p;
+    d->offset = offset;
     return d;
 }
 

@@ -81,7 +81,9 @@ void datagram_put_locked(struct datagram *d);          // under the core lock
 // A pbuf chain that shows the datagram's bytes, with room for headers in front; it holds a reference of its own. NULL: no memory.
 // Under the core lock; once for a datagram.
 struct pbuf *datagram_pbuf(struct datagram *d);
-// A datagram that shows the bytes of a pbuf from `offset` on; small ones are copied. Does not take the pbuf over. NULL: no memory.
+// A datagram with the bytes of a pbuf from `offset` on. NULL: no memory.
+struct datagram *datagram_copy_pbuf(const struct pbuf *p, unsigned offset);
+// The same, which may share the pbuf: for one that nobody else moves headers in any more.
 struct datagram *datagram_from_pbuf(struct pbuf *p, unsigned offset);
 // Into the socket's queue, which takes it over, also when it drops it. Under the core lock.
 bool datagram_enqueue(struct datagram_socket *s, struct datagram *d);

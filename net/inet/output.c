@@ -67,6 +67,8 @@ int inet_route(struct datagram_socket *s, struct inet_send *how, struct net_inte
         how->interface = is->interface;
     if (v6 && ip6_addr_has_zone(ip_2_ip6(&how->to)) && !how->interface)
         how->interface = ip6_addr_zone(ip_2_ip6(&how->to));
+    if (!ip_addr_isany_val(how->source) && !v6 && !o->freebind && !o->transparent && !net_address_is_local(&how->source))
+        return -ENETUNREACH;
     *local = !multicast && net_address_is_local(&how->to) && !is_broadcast(&how->to, net_interface_find(LOOPBACK));
     if (likely(*local)) {
         *interface = net_interface_find(LOOPBACK);
@@ -77,8 +79,6 @@ int inet_route(struct datagram_socket *s, struct inet_send *how, struct net_inte
         how->interface = multicast ? (v6 ? o->multicast_if6 : o->multicast_if) : (v6 ? o->unicast_if6 : o->unicast_if);
     if (multicast && ip_addr_isany_val(how->source) && !v6 && IP_IS_V4_VAL(o->multicast_address))
         how->source = o->multicast_address;
-    if (!ip_addr_isany_val(how->source) && !v6 && !o->freebind && !o->transparent && !net_address_is_local(&how->source))
-        return -EINVAL;
     ip_addr_t source = how->source;
     if (!net_route_find(&how->to, how->interface, interface, &source)) {
         // To a group or the broadcast address out of an interface that was named there is always a way.
@@ -90,6 +90,8 @@ int inet_route(struct datagram_socket *s, struct inet_send *how, struct net_inte
         else if (ip_addr_isany_val(source))
             source = *netif_ip_addr4(&(*interface)->netif);
     }
+    if (v6 && multicast && (*interface)->index == LOOPBACK) // as on Linux groups of IPv6 are not on lo
+        return -ENETUNREACH;
     if (ip_addr_isany_val(how->source) && !own_source(is, how))
         how->source = source;
     if (is_broadcast(&how->to, *interface) && !socket_bit(&is->socket, SOCKET_BROADCAST))

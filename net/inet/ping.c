@@ -182,7 +182,7 @@ void ping_input(struct pbuf *p, unsigned at, bool v6, struct net_interface *in) 
         h[0] != (v6 ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY))
         return;
     struct datagram_socket *s = find(v6, h[4] << 8 | h[5], ip_current_dest_addr(), in->index);
-    struct datagram *d = s ? datagram_from_pbuf(p, at) : NULL;
+    struct datagram *d = s ? datagram_copy_pbuf(p, at) : NULL;
     if (!d)
         return;
     d->from = *ip_current_src_addr();

@@ -198,7 +198,7 @@ static bool deliver(struct pbuf *p, struct net_interface *in, uint8_t protocol, 
         if (!takes(s, from, to, in->index, protocol))
             continue;
         any = true;
-        struct datagram *d = filtered(s, p, header) ? NULL : datagram_from_pbuf(p, v6 ? header : 0);
+        struct datagram *d = filtered(s, p, header) ? NULL : datagram_copy_pbuf(p, v6 ? header : 0);
         if (d) {
             d->from = *from;
             d->to = *to;
