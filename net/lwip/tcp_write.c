@@ -172,6 +172,8 @@ err_t tcp_output(struct tcp_pcb *pcb) {
         return ERR_RTE;
     if (unlikely(net_paths_known))
         heed_path(pcb, n);
+    if (unlikely(pcb->cwnd < 10u * pcb->mss) && pcb->ssthresh == TCP_SND_BUF)
+        pcb->cwnd = 10u * pcb->mss; // RFC 6928, as long as nothing was lost
     u16_t mtu = n->mtu, mtu6 = n->mtu6;
     bool cutting = cuts(pcb, n);
     err_t err;
