@@ -9,15 +9,18 @@
 
 static struct spinlock devices_lock = SPINLOCK_INIT;
 static struct list devices = LIST_INIT(devices);
-static unsigned count;
 
 void (*net_device_wake)(struct net_device *dev);
 
 int net_device_register(struct net_device *dev) {
+    unsigned count = 0;
+    const struct net_device *other;
     spin_lock(&devices_lock);
+    list_for_each (other, &devices, link_all)
+        count++;
     bool room = count < DEVICES_MOST;
     if (room) {
-        snprintf(dev->name, sizeof(dev->name), "eth%u", count++);
+        snprintf(dev->name, sizeof(dev->name), "eth%u", count);
         list_push_back(&devices, &dev->link_all);
     }
     spin_unlock(&devices_lock);
