@@ -252,7 +252,7 @@ int vfs_init_mount(char *record, const char **where) {
 // --- /etc ---
 
 // Is the file to be written: it is not there or empty, and in the root itself, not in a volume?
-static bool wanted(const char *name) {
+static bool wanted(const char *name, bool *ours) {
     struct path p;
     int err = path_lookup(AT_FDCWD, name, LOOKUP_FOLLOW, &p);
     if (err == -ENOENT) {
@@ -264,16 +264,17 @@ static bool wanted(const char *name) {
     }
     if (err < 0)
         return false;
-    bool empty = p.mount == mount_root() && S_ISREG(path_inode(&p)->mode) && path_inode(&p)->size == 0;
+    *ours = p.mount == mount_root() && S_ISREG(path_inode(&p)->mode);
+    bool empty = *ours && path_inode(&p)->size == 0;
     path_unref(&p);
     return empty;
 }
 
-static int write_file(const char *name, const struct seqbuf *text) {
+static int append_file(const char *name, const struct seqbuf *text) {
     uint64_t pos = 0;
     if (text->failed)
         return -ENOMEM;
-    struct file *f = vfs_open(AT_FDCWD, name, O_CREAT | O_WRONLY, 0644);
+    struct file *f = vfs_open(AT_FDCWD, name, O_CREAT | O_WRONLY | O_APPEND, 0644);
     int64_t n = IS_ERR(f) ? PTR_ERR(f) : file_write_kernel(f, text->data, text->len, &pos);
     if (!IS_ERR(f))
         file_unref(f);
@@ -300,6 +301,9 @@ static void put_hosts(struct seqbuf *s, const char *hostname) {
     }
     if (!any)
         seq_printf(s, "127.0.1.1\t%s\n", hostname);
+}
+
+static void put_named_hosts(struct seqbuf *s) {
     const char *line;
     for (unsigned n = 0; (line = net_config_hosts(n)); n++)
         seq_printf(s, "%s\n", line);
@@ -335,16 +339,19 @@ int vfs_init_etc(void) {
     int err = 0;
     uts_get(&uts);
     for (unsigned i = 0; i < ARRAY_SIZE(names) && !err; i++) {
-        if (!wanted(names[i]))
+        bool ours = false, whole = wanted(names[i], &ours);
+        if (!whole && !(i == 1 && ours && net_config_hosts(0))) // what was said for this run goes behind an image's own hosts
             continue;
         struct seqbuf text = {0};
         if (i == 0)
             seq_printf(&text, "%s\n", uts.nodename);
-        else if (i == 1)
+        else if (i == 1 && whole)
             put_hosts(&text, uts.nodename);
-        else
+        else if (i == 2)
             put_resolver(&text);
-        err = write_file(names[i], &text);
+        if (i == 1)
+            put_named_hosts(&text);
+        err = append_file(names[i], &text);
         seq_free(&text);
     }
     return err;
