@@ -25,8 +25,8 @@ enum tcps { // states as Linux counts them
 enum tcp_progress { TCP_UNCONNECTED, TCP_CONNECTING, TCP_CONNECTED }; // of connect(2); what came from accept(2) is connected
 
 struct tcp_options { // of IPPROTO_TCP, as they were set; inherited by accepted sockets
-    bool nodelay, cork, quickack, save_syn, thin_linear, thin_dupack, inq;
-    uint8_t syn_count, keep_count;             // 0: the system's
+    bool nodelay, cork, quickack, thin_linear, thin_dupack, inq;
+    uint8_t save_syn, syn_count, keep_count;   // counts: 0: the system's
     uint16_t mss;                              // 0: not set
     uint32_t keep_idle, keep_interval;         // seconds; 0: the system's
     uint32_t user_timeout, notsent, clamp;     // ms; bytes, 0: none
