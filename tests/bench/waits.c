@@ -8,6 +8,7 @@
  *   pipe, unix     one byte there and back between two processes, through two pipes or a pair of AF_UNIX stream sockets
  *   tcp            the same through a TCP connection of 127.0.0.1, with TCP_NODELAY
  *   tcp_64k        64 KiB there, a byte back
+ *   udp            a byte there and back between two UDP sockets of 127.0.0.1, connected to each other
  *   eventfd        write to an eventfd, epoll_wait, read, in one thread
  *   eventfd_turn   one turn there and back between two threads that sleep in epoll_wait
  *   switch_N       a byte goes round in a ring of N threads through pipes: one hop
@@ -214,6 +215,32 @@ static void measure_tcp(void)
     waitpid(child, NULL, 0);
 }
 
+static void measure_udp(void)
+{
+    struct sockaddr_in names[2];
+    socklen_t length = sizeof(names[0]);
+    int ends[2];
+    for (int i = 0; i < 2; i++) {
+        names[i] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        ends[i] = socket(AF_INET, SOCK_DGRAM, 0);
+        if (bind(ends[i], (struct sockaddr *)&names[i], length) || getsockname(ends[i], (struct sockaddr *)&names[i], &length))
+            fail("udp");
+    }
+    if (connect(ends[0], (struct sockaddr *)&names[1], length) || connect(ends[1], (struct sockaddr *)&names[0], length))
+        fail("connect");
+    pid_t child = fork();
+    if (child < 0)
+        fail("fork");
+    if (!child)
+        answer(ends[1], ends[1], 1);
+    mine_in = mine_out = ends[0];
+    measure("udp", do_byte, 100);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* --- eventfd and epoll --- */
 
 static int event[2], watch[2];
@@ -397,5 +424,6 @@ int main(int argc, char **argv)
     measure("fork_exec", do_fork_exec, 20);
     measure("vfork_exec", do_vfork_exec, 20);
     measure_tcp();
+    measure_udp();
     return finish();
 }
