@@ -385,7 +385,10 @@ static const struct file_ops proc_file_ops = {
     .read = proc_read, .write = proc_write, .seek = proc_seek, .release = proc_file_release};
 static const struct file_ops proc_directory_ops = {
     .read = proc_directory_read, .seek = proc_seek, .iterate = proc_iterate};
-static const struct inode_ops proc_inode_ops = {.release = proc_release};
+// As on Linux: what is read is made at that moment, whatever size was asked for.
+static int proc_truncate(struct inode *inode, uint64_t size) { return 0; }
+
+static const struct inode_ops proc_inode_ops = {.truncate = proc_truncate, .release = proc_release};
 static const struct inode_ops proc_dir_ops = {.lookup = proc_lookup, .release = proc_release};
 static const struct inode_ops proc_link_ops = {.readlink = proc_readlink, .release = proc_release};
 static const struct inode_ops proc_magic_ops = {
