@@ -46,7 +46,7 @@ static bool print_row(void *ctx, const struct inet_row *row) {
     put_address(l, &row->remote, row->remote_port);
     unsigned timer = !row->timer ? 0 : row->state == TIME_WAIT ? 3 : 1;
     unsigned long ticks = row->timer > 0 ? (unsigned long)(row->timer / (NSEC_PER_SEC / TICKS_PER_SECOND)) : 0;
-    seq_printf(s, " %02X %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %016x", row->state, row->send_queue, row->receive_queue, timer,
+    seq_printf(s, " %02X %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %016x", row->state, tcp && row->state == LISTEN ? 0 : row->send_queue, row->receive_queue, timer,
                ticks, row->retransmits, row->uid, 0, (unsigned long)row->inode, row->socket ? 2 : 3, 0);
     if (tcp && row->state != TIME_WAIT)
         seq_printf(s, " %u %d %d %d %d", row->state == LISTEN ? 100u : 20u, 0, 0, 10, row->state == LISTEN ? 0 : -1);

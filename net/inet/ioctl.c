@@ -472,7 +472,8 @@ long inet_ioctl(struct socket *s, unsigned cmd, uaddr_t arg) {
         return get_list(arg);
     if (cmd == SIOCGIFNAME)
         return get_name(arg);
-    if (asks_interface(cmd) || sets_interface(cmd) || cmd == SIOCETHTOOL)
+    bool private = cmd >= SIOCDEVPRIVATE && cmd < SIOCDEVPRIVATE + 16; // a driver's own
+    if (asks_interface(cmd) || sets_interface(cmd) || cmd == SIOCETHTOOL || private)
         return one_interface(cmd, arg);
     return -ENOTTY;
 }

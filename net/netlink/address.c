@@ -116,6 +116,7 @@ int address_dump(struct netlink_request *r) {
         if (err < 0)
             return err;
         index = (int)h->ifa_index;
+        r->filtered = index != 0;
         if (index && !net_interface_find(index))
             return -ENODEV;
     }

@@ -75,7 +75,7 @@ static void link_body(const struct message *m, const struct net_interface *i, bo
     message_put_u32(m, IFLA_TSO_MAX_SEGS, segments);
     message_put_u32(m, IFLA_NUM_RX_QUEUES, 1);
     message_put_u8(m, IFLA_CARRIER, !dev || dev->link);
-    message_put_text(m, IFLA_QDISC, dev || i->up ? "noqueue" : "noop");
+    message_put_text(m, IFLA_QDISC, "noqueue");
     message_put_u32(m, IFLA_CARRIER_CHANGES, changes);
     message_put_u32(m, IFLA_CARRIER_UP_COUNT, changes);
     message_put_u32(m, IFLA_CARRIER_DOWN_COUNT, 0);
@@ -131,7 +131,8 @@ int link_dump(struct netlink_request *r) {
     int err = h ? request_attributes(r, sizeof(*h), at, IFLA_MAX, strict) : 0;
     if (err < 0)
         return err;
-    if (at[IFLA_MASTER] || at[IFLA_LINKINFO]) // no interface is a part of another, nor of a special kind
+    r->filtered = at[IFLA_MASTER] || at[IFLA_LINKINFO];
+    if (r->filtered) // no interface is a part of another, nor of a special kind
         return 0;
     for (struct net_interface *i = net_interface_next(NULL); i; i = net_interface_next(i))
         put_link(r, RTM_NEWLINK, i, 0, wants_statistics(at[IFLA_EXT_MASK]));

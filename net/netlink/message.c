@@ -19,7 +19,7 @@ struct message message_begin(const struct netlink_request *r, int type, const vo
     struct message m = {r->out, r->out->len};
     struct nlmsghdr *h = append(r->out, sizeof(*h) + len);
     if (h) {
-        *h = (struct nlmsghdr){0, (uint16_t)type, r->multi ? NLM_F_MULTI : 0, r->header ? r->header->nlmsg_seq : 0, r->port};
+        *h = (struct nlmsghdr){0, (uint16_t)type, (r->multi ? NLM_F_MULTI : 0) | (r->filtered ? NLM_F_DUMP_FILTERED : 0), r->header ? r->header->nlmsg_seq : 0, r->port};
         memcpy(h + 1, header, len);
     }
     return m;

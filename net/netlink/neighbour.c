@@ -82,6 +82,7 @@ int neighbour_dump(struct netlink_request *r) {
         err = attribute_u32(at[NDA_IFINDEX], &f.interface);
     if (err < 0)
         return err;
+    r->filtered = at[NDA_MASTER] || f.interface;
     if (at[NDA_MASTER] || (h && (h->ndm_flags & NTF_PROXY)))
         return 0;
     if (g->rtgen_family != AF_INET6)

@@ -33,7 +33,9 @@ struct netlink_socket {
     bool dumping;
     struct seqbuf dump;   // messages that are still to be given out, from `dumped` on
     size_t dumped;
-    struct nlmsghdr done; // the request, for NLMSG_DONE
+    struct nlmsghdr done; // of NLMSG_DONE, and what it says
+    int done_error;
+    const char *done_text; // NULL: nothing
 };
 static inline struct netlink_socket *netlink_of(struct socket *s) { return container_of(s, struct netlink_socket, socket); }
 static inline bool netlink_option(const struct netlink_socket *n, int option) { return READ_ONCE(n->options) >> option & 1; }
@@ -47,6 +49,8 @@ struct netlink_request {
     const void *error_at;       // the attribute that is wrong. NULL: none
     struct seqbuf *out;         // the answer's messages
     bool multi;                 // it is a dump: NLM_F_MULTI in each of them
+    bool filtered;              // not of all that there is: NLM_F_DUMP_FILTERED
+    bool dumps;                 // and there is somebody who makes it: an error is told at its end
 };
 
 // --- socket.c ---

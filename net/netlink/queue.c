@@ -129,11 +129,26 @@ void netlink_multicast(int protocol, unsigned group, const void *data, size_t le
 // --- Dumps ---
 
 // The next piece of a dump into the queue; at its end NLMSG_DONE in a datagram of its own, as old programs expect it.
-static void dump_more(struct netlink_socket *n) {
+static struct packet *make_done(const struct netlink_socket *n) {
     struct {
         struct nlmsghdr header;
         int error;
-    } done = {.header = n->done};
+        struct nlattr text;
+        char room[128];
+    } done = {.header = n->done, .error = n->done_error};
+    size_t len = sizeof(done.header) + sizeof(done.error);
+    if (n->done_text) {
+        size_t k = MIN(strlen(n->done_text), sizeof(done.room) - 1) + 1;
+        done.header.nlmsg_flags |= NLM_F_ACK_TLVS;
+        done.text = (struct nlattr){(uint16_t)(sizeof(done.text) + k), NLMSGERR_ATTR_MSG};
+        memcpy(done.room, n->done_text, k - 1);
+        len += sizeof(done.text) + NLMSG_ALIGN(k);
+    }
+    done.header.nlmsg_len = len;
+    return packet_create(&done, len, 0, 0);
+}
+
+static void dump_more(struct netlink_socket *n) {
     spin_lock(&n->socket.lock);
     bool running = n->dumping && n->charged <= n->socket.receive_buffer / 2;
     size_t from = n->dumped, to = from, most = MIN(MAX(n->receive_most, PIECE_MIN), PIECE_MAX);
@@ -147,7 +162,7 @@ static void dump_more(struct netlink_socket *n) {
     n->dumped = to;
     struct packet *p = NULL;
     if (running)
-        p = to > from ? packet_create(data + from, to - from, 0, 0) : packet_create(&done, sizeof(done), 0, 0);
+        p = to > from ? packet_create(data + from, to - from, 0, 0) : make_done(n);
     if (running && (!p || to == from)) { // the end, or out of memory: then it is cut short, and recvmsg(2) says so
         n->dumping = false;
         kfree(n->dump.data);
@@ -165,14 +180,17 @@ static void dump_more(struct netlink_socket *n) {
 }
 
 // Takes the messages over. -EBUSY: the socket has not read its last dump to the end.
-static int dump_start(struct netlink_socket *n, const struct nlmsghdr *request, uint32_t port, struct seqbuf *messages) {
+static int dump_start(struct netlink_request *r, int error, struct seqbuf *messages) {
+    struct netlink_socket *n = r->from;
     spin_lock(&n->socket.lock);
     bool busy = n->dumping;
     if (!busy) {
         n->dumping = true;
         n->dump = *messages;
         n->dumped = 0;
-        n->done = (struct nlmsghdr){sizeof(n->done) + sizeof(int), NLMSG_DONE, NLM_F_MULTI, request->nlmsg_seq, port};
+        n->done = (struct nlmsghdr){0, NLMSG_DONE, NLM_F_MULTI | (r->filtered ? NLM_F_DUMP_FILTERED : 0), r->header->nlmsg_seq, r->port};
+        n->done_error = error;
+        n->done_text = netlink_option(n, NETLINK_EXT_ACK) ? r->error : NULL;
         *messages = (struct seqbuf){0};
     }
     spin_unlock(&n->socket.lock);
@@ -198,8 +216,8 @@ static int handle(struct netlink_request *r) {
     int err = protocol == NETLINK_ROUTE ? rtnetlink_request(r) : diag_request(r);
     if (!err && out.failed)
         err = -ENOBUFS;
-    if (!err && r->multi)
-        err = dump_start(r->from, h, r->port, &out);
+    if (r->multi && (!err || r->dumps))
+        err = dump_start(r, err, &out);
     else if (!err && out.len)
         err = netlink_deliver(r->from, out.data, out.len, 0, 0);
     seq_free(&out);

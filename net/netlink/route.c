@@ -74,6 +74,7 @@ int rtnetlink_request(struct netlink_request *r) {
         log_once(LOG_INFO, "netlink: a request of type %u for family %u is not supported (EOPNOTSUPP)", type, g->rtgen_family);
         return -EOPNOTSUPP;
     }
+    r->dumps = r->multi;
     net_lock();
     int err = fn(r);
     net_unlock();

@@ -99,11 +99,13 @@ static void route_message(const struct netlink_request *r, int type, const struc
         message_put_ip(&m, RTA_DST, &route->destination);
     if (route->metric || !v4)
         message_put_u32(&m, RTA_PRIORITY, route->metric);
+    if (route->interface && (flags & RTM_F_CLONED)) // Linux' orders
+        message_put_u32(&m, RTA_OIF, (uint32_t)route->interface->index);
     if (!ip_addr_isany(&route->source))
         message_put_ip(&m, RTA_PREFSRC, &route->source);
     if (!ip_addr_isany(&route->gateway))
         message_put_ip(&m, RTA_GATEWAY, &route->gateway);
-    if (route->interface)
+    if (route->interface && !(flags & RTM_F_CLONED))
         message_put_u32(&m, RTA_OIF, (uint32_t)route->interface->index);
     if (!v4) {
         struct rta_cacheinfo cache = {0};
@@ -146,6 +148,7 @@ int route_dump(struct netlink_request *r) {
             return -EINVAL;
         if (at[RTA_OIF] && attribute_u32(at[RTA_OIF], &f.interface) < 0)
             return -EINVAL;
+        r->filtered = f.table || f.interface || f.type || f.protocol;
         if (f.interface && !net_interface_find((int)f.interface))
             return -ENODEV;
         if (f.table && f.table != RT_TABLE_MAIN && f.table != RT_TABLE_LOCAL && f.table != RT_TABLE_DEFAULT)
@@ -203,7 +206,10 @@ int route_get(struct netlink_request *r) {
         row.type = RTN_LOCAL;
         flags |= v4 ? RTCF_LOCAL : 0;
         route->interface = net_interface_find(1);
-        route->source = route->destination;
+        if (!v4 || !ip4_addr_isloopback(ip_2_ip4(&route->destination)))
+            route->source = route->destination;
+        else if (route->interface)
+            route->source = *netif_ip_addr4(&route->interface->netif);
         IP_SET_TYPE(&route->gateway, IP_GET_TYPE(&route->destination));
     } else {
         route->metric = ~0u;

@@ -8,6 +8,7 @@ What a program wants is written among its first lines:
     // args: one "two words"                  arguments, quoted as in a shell
     // env: A=1 B=2                           environment
     // memory: 64M                            of the machine (128M)
+    // options: --net none                    of knarr run
     // runner: none                           it is run by other tests only
 """
 import shlex
@@ -23,6 +24,7 @@ def comparison(name, flavour, machine, cpus, wants):
         args = shlex.split(wants.get("args", ""))
         env = dict(pair.split("=", 1) for pair in shlex.split(wants.get("env", "")))
         options = ["-m", wants.get("memory", "128M"), "--machine", machine, "--cpus", cpus]
+        options += shlex.split(wants.get("options", ""))
         for pair in env.items():
             options += ["-e", "=".join(pair)]
         # On Linux argv[0] is the program's path; so it is made the same in the guest.
