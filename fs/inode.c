@@ -158,7 +158,6 @@ static inline void stat_inode(struct inode *inode, struct vfs_stat *out) {
     out->uid = inode->uid;
     out->gid = inode->gid;
     out->block_size = PAGE_SIZE;
-    out->direct_align = inode->sb->direct_align;
     out->atime = inode->atime;
     out->mtime = inode->mtime;
     out->ctime = inode->ctime;

@@ -98,7 +98,7 @@ static inline bool path_accessed_always(const struct path *p) {
 }
 // A symbolic link at this place was read or followed. Times of what is made up anew for each look count for nothing.
 static inline void link_accessed(struct inode *link, const struct path *p) {
-    if (unlikely(link->atime <= link->mtime || link->atime <= link->ctime || path_accessed_always(p)) &&
+    if (unlikely(link->atime <= link->mtime || link->atime <= link->ctime || !(p->mount->flags & (MS_RELATIME | MS_NOATIME))) &&
         !(link->sb->flags & SB_UNCACHED))
         inode_accessed(link, p->mount->flags | path_read_only(p));
 }

@@ -26,4 +26,15 @@ void fs_context_move_all(const struct path *from,
                          const struct path *to); // roots and working directories of all processes
 void mount_set_root(struct mount *m);            // pivot_root(2). mount_lock held
 
+static inline bool path_is_mount(const struct path *p) { return p->dentry == p->mount->root; }
+static inline bool mount_in_tree(const struct mount *m) { return m->parent; }
+
+// --- mount_flags.c ---
+#define MOUNT_PROPAGATION (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)
+int mount_next_group(void);                    // of shared mounts. mount_lock held
+uint32_t mount_flags_of(unsigned long flags);  // what a new mount gets for the flags of mount(2)
+int mount_change_propagation(const struct path *p, unsigned long flags);
+int mount_remount(const struct path *p, unsigned long flags, const char *options);
+int superblock_remount(struct superblock *sb, unsigned long flags, const char *options); // -EBUSY, or what the file system says
+
 #endif

@@ -1,4 +1,4 @@
-// mount(2) with its forms (new, bind, move, remount, propagation), umount2(2), pivot_root(2).
+// mount(2) with its forms (new, bind, move; what changes a mount: mount_flags.c), umount2(2), pivot_root(2).
 // There is one mount namespace. Shared mounts are remembered and shown, but nothing is propagated between the members of a group.
 // Locks: mount.c. A place gets a mount under its inode's lock, so that it is not removed meanwhile.
 #include "fs/inotify.h"
@@ -12,20 +12,6 @@
 #define MNT_EXPIRE 4
 #define UMOUNT_NOFOLLOW 8
 #define NOUSER (1UL << 31) // MS_NOUSER, which is no constant in C
-#define PROPAGATION (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)
-
-static int next_group = 1; // under mount_lock
-
-static bool is_root_of_mount(const struct path *p) { return p->dentry == p->mount->root; }
-
-static bool in_tree(const struct mount *m) { return m->parent; }
-
-static uint32_t mount_flags(unsigned long flags) {
-    uint32_t f = (uint32_t)flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_NOSYMFOLLOW);
-    if (flags & MS_STRICTATIME)
-        return f & ~(uint32_t)MS_NOATIME;
-    return f & MS_NOATIME ? f : f | MS_RELATIME;
-}
 
 // --- Putting a tree of new mounts somewhere ---
 
@@ -48,7 +34,7 @@ static void drop_copies(struct copy *copies, unsigned n) {
 // Under a shared mount everything is shared. mount_lock held.
 static void inherit_sharing(struct mount *m) {
     if (m->parent->group && !m->group)
-        m->group = next_group++;
+        m->group = mount_next_group();
 }
 
 // 0, -ENOENT: the place is gone, -EINVAL: not in the tree.
@@ -59,7 +45,7 @@ static int graft(struct copy *copies, unsigned n, const struct path *target) {
     if (path_deleted(target))
         err = -ENOENT;
     spin_lock(&mount_lock);
-    if (err == 0 && !in_tree(target->mount))
+    if (err == 0 && !mount_in_tree(target->mount))
         err = -EINVAL;
     for (unsigned i = 0; i < n && err == 0; i++) {
         struct path inner = {copies[copies[i].parent].made, copies[i].point};
@@ -113,7 +99,7 @@ static int clone(struct copy *c, struct dentry *root) {
 
 // The flags are those of the original: others come with a second call (MS_REMOUNT), as on Linux.
 static int bind_path(const struct path *from, const struct path *target, bool recursive) {
-    if (from->mount->unbindable || !in_tree(from->mount))
+    if (from->mount->unbindable || !mount_in_tree(from->mount))
         return -EINVAL;
     if (S_ISDIR(from->dentry->inode->mode) != S_ISDIR(target->dentry->inode->mode))
         return -ENOTDIR;
@@ -156,7 +142,7 @@ static int bind(const char *source, const struct path *target, bool recursive) {
 
 static int move_locked(const struct path *from, const struct path *target, struct path *was) {
     struct mount *m = from->mount;
-    if (!in_tree(target->mount) || !in_tree(m) || !is_root_of_mount(from) || m->parent == m)
+    if (!mount_in_tree(target->mount) || !mount_in_tree(m) || !path_is_mount(from) || m->parent == m)
         return -EINVAL;
     if (S_ISDIR(from->dentry->inode->mode) != S_ISDIR(target->dentry->inode->mode) || m->parent->group)
         return -EINVAL;
@@ -187,103 +173,6 @@ static int move(const char *source, const struct path *target) {
     return err;
 }
 
-// --- Propagation ---
-
-// mount_lock held.
-static void set_propagation(struct mount *m, unsigned type) {
-    struct mount *other;
-    bool peers = false;
-    m->unbindable = type == MS_UNBINDABLE;
-    if (type == MS_SHARED) {
-        if (!m->group)
-            m->group = next_group++;
-        return;
-    }
-    list_for_each (other, &mounts, link)
-        peers |= other != m && other->group == m->group;
-    if (type != MS_SLAVE)
-        m->master = 0;
-    else if (m->group && peers)
-        m->master = m->group;
-    m->group = 0;
-}
-
-static int change_propagation(const struct path *p, unsigned long flags) {
-    unsigned type = (unsigned)flags & ~(unsigned)(MS_REC | MS_SILENT);
-    struct mount *m;
-    if (!is_root_of_mount(p) || (type & ~PROPAGATION) || (type & (type - 1)))
-        return -EINVAL;
-    spin_lock(&mount_lock);
-    list_for_each (m, &mounts, link)
-        if (m == p->mount || ((flags & MS_REC) && mount_is_below(m, p->mount)))
-            set_propagation(m, type);
-    spin_unlock(&mount_lock);
-    return 0;
-}
-
-// --- Remount ---
-
-// First the flag, then the look: who opens a file for writing counts himself before he looks at the flag. mount_lock held.
-static int set_read_only(struct superblock *sb) {
-    struct mount *m;
-    sb->flags |= SB_RDONLY;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    list_for_each (m, &mounts, link) {
-        if (m->sb == sb && READ_ONCE(m->writers)) {
-            sb->flags &= ~(uint32_t)SB_RDONLY;
-            return -EBUSY;
-        }
-    }
-    return 0;
-}
-
-static int remount_file_system(struct superblock *sb, unsigned long flags, const char *options) {
-    bool ro = flags & MS_RDONLY, was = sb->flags & SB_RDONLY;
-    int err = 0;
-    if (ro && !was) {
-        spin_lock(&mount_lock);
-        err = set_read_only(sb);
-        spin_unlock(&mount_lock);
-        if (err == 0)
-            err = superblock_sync(sb);
-    }
-    if (err == 0 && sb->ops->remount)
-        err = sb->ops->remount(sb, flags, options);
-    spin_lock(&mount_lock);
-    if (err == 0)
-        sb->flags = flags & MS_LAZYTIME ? sb->flags | SB_LAZYTIME : sb->flags & ~(uint32_t)SB_LAZYTIME;
-    if (err == 0 ? !ro : !was)
-        sb->flags &= ~(uint32_t)SB_RDONLY;
-    spin_unlock(&mount_lock);
-    return err;
-}
-
-static int remount_mount(struct mount *m, uint32_t flags) {
-    int err = 0;
-    spin_lock(&mount_lock);
-    uint32_t old = m->flags;
-    WRITE_ONCE(m->flags, flags);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if ((flags & ~old & MS_RDONLY) && READ_ONCE(m->writers)) {
-        WRITE_ONCE(m->flags, old);
-        err = -EBUSY;
-    }
-    spin_unlock(&mount_lock);
-    return err;
-}
-
-static int remount(const struct path *p, unsigned long flags, const char *options) {
-    const uint32_t atime = MS_NOATIME | MS_NODIRATIME | MS_RELATIME;
-    struct mount *m = p->mount;
-    if (!is_root_of_mount(p) || !in_tree(m))
-        return -EINVAL;
-    uint32_t new = mount_flags(flags);
-    if (!(flags & (atime | MS_STRICTATIME)))
-        new = (new & ~atime) | (m->flags & atime);
-    int err = flags & MS_BIND ? 0 : remount_file_system(m->sb, flags, options);
-    return err < 0 ? err : remount_mount(m, new);
-}
-
 // --- New ones ---
 
 static int mount_new(const char *source, const struct path *target, const char *type, unsigned long flags,
@@ -306,7 +195,7 @@ static int mount_new(const char *source, const struct path *target, const char *
             sb->flags |= SB_LAZYTIME;
         if (other)
             mount_unref(other);
-        copy.made = mount_alloc(sb, sb->root, source, mount_flags(flags));
+        copy.made = mount_alloc(sb, sb->root, source, mount_flags_of(flags));
         err = copy.made ? graft(&copy, 1, target) : -ENOMEM;
         if (err < 0 && copy.made)
             mount_unref(copy.made);
@@ -324,11 +213,11 @@ int vfs_mount(const char *source, const struct path *target, const char *type, u
     if (!options)
         options = "";
     if (flags & MS_REMOUNT)
-        return remount(target, flags, options);
+        return mount_remount(target, flags, options);
     if (flags & MS_BIND)
         return bind(source, target, flags & MS_REC);
-    if (flags & PROPAGATION)
-        return change_propagation(target, flags);
+    if (flags & MOUNT_PROPAGATION)
+        return mount_change_propagation(target, flags);
     if (flags & MS_MOVE)
         return move(source, target);
     return mount_new(source, target, type, flags, options);
@@ -362,13 +251,13 @@ int vfs_umount(const struct path *target, int flags) {
         return -EINVAL;
     if (!capable(CAP_SYS_ADMIN))
         return -EPERM;
-    if (!is_root_of_mount(target) || !in_tree(m))
+    if (!path_is_mount(target) || !mount_in_tree(m))
         return -EINVAL;
     bool own = is_own_root(m);
     if ((flags & MNT_EXPIRE) && (own || (flags & (MNT_FORCE | MNT_DETACH))))
         return -EINVAL;
     if (own && !(flags & MNT_DETACH)) // the root cannot go, but it can rest
-        return m->sb->flags & SB_RDONLY ? 0 : remount_file_system(m->sb, MS_RDONLY, "");
+        return m->sb->flags & SB_RDONLY ? 0 : superblock_remount(m->sb, MS_RDONLY, "");
     if (m->parent == m)
         return -EINVAL;
     if (flags & MNT_DETACH) {
@@ -378,7 +267,7 @@ int vfs_umount(const struct path *target, int flags) {
     int err = 0;
     struct path was = {NULL, NULL};
     spin_lock(&mount_lock);
-    if (!in_tree(m)) {
+    if (!mount_in_tree(m)) {
         err = -EINVAL;
     } else if (busy(m)) {
         err = -EBUSY;
@@ -410,13 +299,13 @@ static bool reachable(const struct path *p, const struct path *top) {
 
 static int pivot_locked(const struct path *root, const struct path *new, const struct path *old, struct path was[2]) {
     struct mount *root_mnt = root->mount, *new_mnt = new->mount;
-    if (!in_tree(root_mnt) || !in_tree(new_mnt) || !in_tree(old->mount))
+    if (!mount_in_tree(root_mnt) || !mount_in_tree(new_mnt) || !mount_in_tree(old->mount))
         return -EINVAL;
     if (old->mount->group || new_mnt->parent->group || root_mnt->parent->group)
         return -EINVAL;
     if (new_mnt == root_mnt || old->mount == root_mnt)
         return -EBUSY;
-    if (!is_root_of_mount(root) || !is_root_of_mount(new) || new_mnt->parent == new_mnt)
+    if (!path_is_mount(root) || !path_is_mount(new) || new_mnt->parent == new_mnt)
         return -EINVAL;
     if (!reachable(old, new) || !reachable(new, root))
         return -EINVAL;

@@ -66,8 +66,8 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
             f = alloc_writable(p, inode, flags);
         if (!IS_ERR(f))
             f->lock_position = true;
-        if (unlikely(path_accessed_always(p)) && !IS_ERR(f))
-            f->watched = true; // each read asks what else there is to do
+        if (unlikely(!(p->mount->flags & (MS_RELATIME | MS_NOATIME))) && !IS_ERR(f))
+            f->watched = true; // path_accessed_always(): each read asks what else there is to do
     } else {
         f = open_special(inode, flags);
     }
@@ -77,12 +77,14 @@ struct file *open_inode(const struct path *p, struct inode *inode, unsigned flag
         f->path = *p;
         path_ref(p);
     }
-    int err = unlikely(f->ops->open != NULL) ? f->ops->open(f) : 0;
-    if (unlikely(err == 0 && (flags & O_DIRECT) && !f->ops->direct))
-        err = -EINVAL;
-    if (unlikely(err < 0)) {
-        file_unref(f);
-        return ERR_PTR(err);
+    if (unlikely(f->ops->open != NULL || (flags & O_DIRECT))) {
+        int err = f->ops->open ? f->ops->open(f) : 0;
+        if (err == 0 && (flags & O_DIRECT) && !f->ops->direct)
+            err = -EINVAL;
+        if (err < 0) {
+            file_unref(f);
+            return ERR_PTR(err);
+        }
     }
     inotify_opened(f);
     return f;

@@ -256,6 +256,14 @@ static __attribute__((noinline, cold)) int walk_cached(struct walk *w, const cha
     return err == -EXDEV ? -EAGAIN : err; // as Linux, which asks again in earnest
 }
 
+static __attribute__((noinline, cold)) int walk_restricted(struct walk *w, const char *name, unsigned flags) {
+    if (WALK_JAILED(w)) {
+        w->jail = w->path;
+        path_ref(&w->jail);
+    }
+    return w->resolve & RESOLVE_CACHED ? walk_cached(w, name, flags) : walk_names(w, name, flags);
+}
+
 void walk_end(struct walk *w) {
     path_unref(&w->path);
     w->path.dentry = NULL;
@@ -300,11 +308,7 @@ int walk_start(struct walk *w, int at, const char *name, unsigned flags) {
     int err = walk_from(w, at, name, flags);
     if (unlikely(err < 0))
         return err;
-    if (WALK_JAILED(w)) {
-        w->jail = w->path;
-        path_ref(&w->jail);
-    }
-    err = unlikely(w->resolve & RESOLVE_CACHED) ? walk_cached(w, name, flags) : walk_names(w, name, flags);
+    err = unlikely(w->resolve) ? walk_restricted(w, name, flags) : walk_names(w, name, flags);
     if (unlikely(err < 0))
         walk_end(w);
     if (unlikely(err == -ENOENT && vfs_missing_hook))

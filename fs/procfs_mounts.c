@@ -7,8 +7,9 @@ static void show_options(struct seqbuf *s, uint32_t flags) {
     static const struct {
         uint32_t flag;
         const char *text;
-    } names[] = {{MS_NOSUID, ",nosuid"},   {MS_NODEV, ",nodev"},           {MS_NOEXEC, ",noexec"},          {MS_NOATIME, ",noatime"},
-                 {MS_NODIRATIME, ",nodiratime"}, {MS_RELATIME, ",relatime"}, {MS_NOSYMFOLLOW, ",nosymfollow"}};
+    } names[] = {{MS_NOSUID, ",nosuid"},          {MS_NODEV, ",nodev"},           {MS_NOEXEC, ",noexec"},
+                 {MS_NOATIME, ",noatime"},        {MS_NODIRATIME, ",nodiratime"}, {MS_RELATIME, ",relatime"},
+                 {MS_NOSYMFOLLOW, ",nosymfollow"}};
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
         if (flags & names[i].flag)
             seq_puts(s, names[i].text);

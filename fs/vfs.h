@@ -183,6 +183,7 @@ struct mount {
     uint32_t refs;
     int id;
     uint32_t flags; // MOUNT_FLAGS of fs/mount.h: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, ...
+    uint32_t flags_before; // while several are changed together; under mount_lock
     struct superblock *sb;
     struct dentry *root;       // what of the file system is visible
     struct mount *parent;      // itself for the first one; NULL when detached
@@ -199,6 +200,13 @@ struct mount {
 // mount(2): source may be NULL; flags MS_*. umount(2): -EBUSY while files are open in it, unless MNT_DETACH.
 int vfs_mount(const char *source, const struct path *target, const char *type, unsigned long flags, const char *options);
 int vfs_umount(const struct path *target, int flags);
+// mount_setattr(2), after the checks of what is asked for. 0, -EBUSY: one to be read-only is written to, -EINVAL: no mount is there.
+struct mount_change {
+    uint32_t clear, set; // of mount.flags
+    uint32_t propagation; // MS_SHARED, ...; 0: as it is
+    bool recursive;
+};
+int vfs_mount_change(const struct path *p, const struct mount_change *c);
 int vfs_pivot_root(const struct path *new, const struct path *old); // pivot_root(2), after the lookup and the check of rights
 // Walks over the mounts in order: NULL starts; the result is referenced, the argument's reference is dropped.
 struct mount *mount_next(struct mount *m);
@@ -288,7 +296,6 @@ struct file *memfd_open(const char *name, unsigned flags, uint32_t mode); // a r
 struct vfs_stat {
     uint64_t dev, ino, rdev, size, blocks;
     uint32_t mode, nlink, uid, gid, block_size;
-    uint32_t direct_align; // of regular files: superblock.direct_align
     nsec_t atime, mtime, ctime, btime;
     uint32_t mount_id;
     bool mount_root; // it is what the mount shows at its place

@@ -91,29 +91,25 @@ FAST_CALL long sys_write(uint64_t fd, uint64_t buf, uint64_t count) {
 }
 
 FAST_CALL long sys_pread64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset) {
-    if (unlikely((int64_t)offset < 0))
-        return -EINVAL;
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_READABLE | FILE_STREAM | FILE_WATCHED)) == FILE_READABLE &&
-               simple_range(buf, count) && (int64_t)(offset + count) >= 0 && f->ops->read)) {
+               simple_range(buf, count) && (int64_t)(offset | (offset + count)) >= 0 && f->ops->read)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->read(f, &u, &offset);
     }
-    return read_slow(fd, buf, count, &offset);
+    return (int64_t)offset < 0 ? -EINVAL : read_slow(fd, buf, count, &offset);
 }
 
 FAST_CALL long sys_pwrite64(uint64_t fd, uint64_t buf, uint64_t count, uint64_t offset) {
-    if (unlikely((int64_t)offset < 0))
-        return -EINVAL;
     struct file *f = fd_borrow(fd);
     if (likely(f && (f->access & (FILE_WRITABLE | FILE_STREAM | FILE_WATCHED)) == FILE_WRITABLE &&
-               simple_range(buf, count) && (int64_t)(offset + count) >= 0 && f->ops->write)) {
+               simple_range(buf, count) && (int64_t)(offset | (offset + count)) >= 0 && f->ops->write)) {
         struct uio_vec vec;
         struct uio u = uio_one(&vec, buf, count, true);
         return f->ops->write(f, &u, &offset);
     }
-    return write_slow(fd, buf, count, &offset);
+    return (int64_t)offset < 0 ? -EINVAL : write_slow(fd, buf, count, &offset);
 }
 
 // --- Vectors ---

@@ -38,27 +38,27 @@ long sys_creat(uint64_t name, uint64_t mode) {
     return open_user(AT_FDCWD, name, O_CREAT | O_WRONLY | O_TRUNC | O_LARGEFILE, mode, 0);
 }
 
-// What a newer program says behind the structure that is known here must be nothing: 0, -E2BIG or -EFAULT.
-static long check_zero(uaddr_t at, uint64_t size) {
+// What a newer program says behind the structure that is known here must be nothing.
+long copy_in_struct(void *to, size_t known, uaddr_t at, uint64_t size) {
     uint8_t rest[64];
-    for (size_t n; size; at += n, size -= n) {
+    long err = copy_in(to, at, known);
+    at += known;
+    size -= known;
+    for (size_t n; err == 0 && size; at += n, size -= n) {
         n = MIN(size, sizeof(rest));
-        if (copy_in(rest, at, n) < 0)
-            return -EFAULT;
-        for (size_t i = 0; i < n; i++)
+        err = copy_in(rest, at, n);
+        for (size_t i = 0; i < n && err == 0; i++)
             if (rest[i])
-                return -E2BIG;
+                err = -E2BIG;
     }
-    return 0;
+    return err;
 }
 
 long sys_openat2(uint64_t at, uint64_t name, uint64_t how_addr, uint64_t size) {
     struct open_how how;
     if (size < sizeof(how))
         return -EINVAL;
-    long err = size > PAGE_SIZE ? -E2BIG : copy_in_obj(&how, how_addr);
-    if (err == 0)
-        err = check_zero(how_addr + sizeof(how), size - sizeof(how));
+    long err = size > PAGE_SIZE ? -E2BIG : copy_in_struct(&how, sizeof(how), how_addr, size);
     if (err < 0)
         return err;
     if ((how.flags & ~(uint64_t)OPEN_FLAGS) || (how.mode & ~07777UL))

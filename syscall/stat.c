@@ -114,14 +114,23 @@ static struct statx_timestamp statx_time(nsec_t t) {
 }
 
 // Who asks for it is told of regular files on disks, and of disks.
-static void direct_alignment(const struct vfs_stat *s, struct statx *st) {
-    const struct block_device *dev = S_ISBLK(s->mode) ? blockdev_find(s->rdev) : NULL;
-    uint32_t align = dev ? dev->block_size : S_ISREG(s->mode) ? s->direct_align : 0;
+static void direct_alignment(int at, uaddr_t name, unsigned lookup, struct statx *st) {
+    struct inode *inode;
+    uint32_t mount;
+    if (user_inode_lookup(at, name, lookup, &inode, &mount) < 0)
+        return;
+    const struct block_device *dev = S_ISBLK(inode->mode) ? blockdev_find(inode->rdev) : NULL;
+    uint32_t align = dev ? dev->block_size : S_ISREG(inode->mode) ? inode->sb->direct_align : 0;
+    inode_unpin(inode);
     if (!align)
         return;
     st->stx_mask |= STATX_DIOALIGN;
     st->stx_dio_mem_align = 512;
     st->stx_dio_offset_align = align;
+}
+
+static unsigned lookup_flags(uint64_t flags) {
+    return (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
 }
 
 long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64_t out) {
@@ -155,7 +164,7 @@ long sys_statx(uint64_t at, uint64_t name, uint64_t flags, uint64_t mask, uint64
         .stx_mnt_id = s.mount_id,
     };
     if (mask & STATX_DIOALIGN)
-        direct_alignment(&s, &st);
+        direct_alignment((int)at, name, lookup_flags(flags), &st);
     return copy_out_obj(out, &st);
 }
 

@@ -48,6 +48,9 @@ extern const struct syscall_entry syscall_table[SYSCALL_MAX]; // syscall/table.c
 // What entry.S calls: never NULL. Unsupported calls have sys_unsupported there; numbers from SYSCALL_MAX on are for it as well.
 extern const syscall_fn syscall_fast[SYSCALL_MAX];
 
+// A structure that grows from version to version: `size` is what the program knows of it, at least `known`. 0, -EFAULT, -E2BIG.
+long copy_in_struct(void *to, size_t known, uaddr_t at, uint64_t size);
+
 // From entry.S when thread.work has WORK_ENTRY bits: traces, counts, calls. The result is what goes into RAX.
 long syscall_slow(struct trapframe *frame);
 // Logs the call that thread.frame shows, once by name, and answers -ENOSYS.

@@ -185,6 +185,61 @@ static void cached(void) {
     SHOW(open_cached("f", O_PATH, 0));
 }
 
+// --- mount_setattr(2) ---
+
+static long setattr(const char *name, unsigned flags, unsigned long set, unsigned long clear,
+                    unsigned long propagation) {
+    unsigned long attr[4] = {set, clear, propagation, 0};
+    return syscall(442, AT_FDCWD, name, flags, attr, sizeof attr);
+}
+
+static void attributes(void) {
+    unsigned long attr[5] = {1, 0, 0, 0, 0};
+    mkdir("flagged/inner", 0755);
+    SHOW(mount("inner", "flagged/inner", "tmpfs", 0, ""));
+    SHOW(setattr("flagged", 0, 0x2 | 0x4 | 0x8 | 0x200000, 0, 0)); // nosuid, nodev, noexec, nosymfollow
+    show();
+    SHOW(setattr("flagged", 0, 0x80, 0x8 | 0x200000, 0)); // nodiratime
+    show();
+    SHOW(setattr("flagged", 0, 0x10, 0x70, 0)); // noatime
+    show();
+    SHOW(setattr("flagged", 0, 0x20, 0x70, 0)); // strictatime
+    show();
+    SHOW(setattr("flagged", 0, 0, 0x70 | 0x80 | 0x2 | 0x4, 0)); // relatime
+    show();
+    SHOW(setattr("flagged", 0, 0x10, 0, 0));
+    SHOW(setattr("flagged", 0, 0x10, 0x10, 0));
+    SHOW(setattr("flagged", 0, 0x30, 0x70, 0));
+    SHOW(setattr("flagged", 0, 0x100, 0, 0));
+    SHOW(setattr("flagged", 0, 0x100000, 0, 0)); // MOUNT_ATTR_IDMAP of a descriptor that is no namespace
+    SHOW(setattr("flagged", 0, 0, 0x100000, 0));
+    SHOW(setattr("flagged", 0, 0, 0, MS_SHARED | MS_PRIVATE));
+    SHOW(setattr("flagged", 0, 0, 0, MS_REC));
+    SHOW(setattr("flagged", 0, 0, 0, MS_PRIVATE));
+    SHOW(setattr("flagged", 0x4, 1, 0, 0));
+    SHOW(setattr("flagged/dir", 0, 1, 0, 0));
+    SHOW(setattr("flagged/none", 0, 1, 0, 0));
+    SHOW(setattr("flagged/none", 0, 0, 0, 0));
+    SHOW(setattr("", 0, 1, 0, 0));
+    SHOW(syscall(442, AT_FDCWD, "flagged", 0, attr, 31));
+    SHOW(syscall(442, AT_FDCWD, "flagged", 0, attr, 4097));
+    SHOW(syscall(442, AT_FDCWD, "flagged", 0, (void *)8, 32));
+    attr[4] = 1;
+    SHOW(syscall(442, AT_FDCWD, "flagged", 0, attr, 40));
+    int fd = open("flagged/inner/f", O_CREAT | O_RDWR, 0600), dir = open("flagged", O_PATH);
+    SHOW(setattr("flagged", 0x8000, 1, 0, 0)); // AT_RECURSIVE: the inner one is written to
+    SHOW(access("flagged", W_OK));
+    close(fd);
+    attr[4] = 0;
+    SHOW(syscall(442, dir, "", AT_EMPTY_PATH | 0x8000, attr, 40));
+    SHOW(open("flagged/inner/f", O_WRONLY));
+    SHOW(access("flagged", W_OK));
+    show();
+    SHOW(setattr("flagged/inner", 0, 0, 1, 0));
+    SHOW_OK(open("flagged/inner/f", O_WRONLY));
+    close(dir);
+}
+
 static void make_files(void) {
     int fd = open("f", O_CREAT | O_RDWR, 0644);
     write(fd, "hello world", 11);
@@ -225,6 +280,8 @@ int main(void) {
             links();
         if (flags[i] & MS_LAZYTIME)
             remounts();
+        if (i == 0)
+            attributes();
         umount2("flagged", MNT_DETACH);
     }
     return 0;

@@ -1,7 +1,7 @@
 // link: tests/unit/fs_fakes.c tests/unit/p9_server.c tests/unit/p9_case.c fs/9p/cache.c fs/9p/calls.c fs/9p/client.c fs/9p/dir.c fs/9p/file.c fs/9p/inode.c fs/9p/io.c
 // link: fs/9p/lock.c fs/9p/names.c fs/9p/protocol.c fs/9p/super.c fs/9p/transport.c fs/9p/xattr.c fs/cache/pagecache.c fs/cache/map.c fs/cache/drop.c fs/cache/file.c
 // link: fs/cache/readahead.c fs/cache/writeback.c fs/cache/reclaim.c fs/cache/inode_table.c kernel/memory/reclaim.c kernel/threads/wait.c
-// link: fs/dentry.c fs/cache/dentry_lru.c fs/directory.c fs/inode.c fs/xattr.c fs/mount.c fs/mount_calls.c fs/superblock.c fs/path.c fs/pathname.c fs/names.c
+// link: fs/dentry.c fs/cache/dentry_lru.c fs/directory.c fs/inode.c fs/xattr.c fs/mount.c fs/mount_calls.c fs/mount_flags.c fs/superblock.c fs/path.c fs/pathname.c fs/names.c
 // link: fs/rename.c fs/seqbuf.c fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/tmpfs_mount.c fs/pagetree.c fs/pipe.c
 // link: fs/pipe_open.c fs/lock.c fs/poll.c fs/epoll.c fs/inotify.c kernel/memory/uio.c
 // flags: -D__KERNEL__

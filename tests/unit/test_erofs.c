@@ -1,7 +1,7 @@
 // link: tests/unit/fs_fakes.c tests/unit/erofs_case.c tests/unit/erofs_host.c fs/erofs/data.c fs/erofs/dir.c fs/erofs/image.c fs/erofs/inode.c
 // link: fs/erofs/map.c fs/erofs/super.c fs/erofs/xattr.c fs/cache/pagecache.c fs/cache/map.c fs/cache/drop.c fs/cache/file.c fs/cache/readahead.c fs/cache/writeback.c
 // link: fs/cache/reclaim.c fs/cache/inode_table.c fs/blockdev.c fs/blockdev_direct.c fs/blockdev_ioctl.c kernel/blockdev.c kernel/partition.c
-// link: fs/dentry.c fs/directory.c fs/inode.c fs/xattr.c fs/mount.c fs/mount_calls.c fs/superblock.c fs/path.c fs/pathname.c fs/names.c fs/rename.c fs/seqbuf.c kernel/crc32c.c
+// link: fs/dentry.c fs/directory.c fs/inode.c fs/xattr.c fs/mount.c fs/mount_calls.c fs/mount_flags.c fs/superblock.c fs/path.c fs/pathname.c fs/names.c fs/rename.c fs/seqbuf.c kernel/crc32c.c
 // link: fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/tmpfs_mount.c fs/pagetree.c fs/pipe.c fs/pipe_open.c fs/lock.c fs/poll.c
 // link: fs/epoll.c fs/inotify.c kernel/memory/uio.c kernel/memory/reclaim.c kernel/threads/wait.c
 // flags: -D__KERNEL__

@@ -3,7 +3,7 @@
 // link: fs/ext4/htree.c fs/ext4/indirect.c fs/ext4/inode.c fs/ext4/inode_alloc.c fs/ext4/io.c fs/ext4/ioctl.c fs/ext4/journal.c fs/ext4/list.c fs/ext4/map.c
 // link: fs/ext4/namei.c fs/ext4/options.c fs/ext4/orphan.c fs/ext4/recovery.c fs/ext4/super.c fs/ext4/xattr.c fs/cache/pagecache.c fs/cache/map.c fs/cache/drop.c fs/cache/file.c
 // link: fs/cache/readahead.c fs/cache/writeback.c fs/cache/reclaim.c fs/cache/inode_table.c fs/blockdev.c fs/blockdev_direct.c fs/blockdev_ioctl.c kernel/blockdev.c kernel/partition.c
-// link: fs/dentry.c fs/directory.c fs/inode.c fs/xattr.c fs/mount.c fs/mount_calls.c fs/superblock.c fs/sync.c fs/path.c fs/pathname.c fs/names.c fs/rename.c fs/seqbuf.c kernel/crc32c.c
+// link: fs/dentry.c fs/directory.c fs/inode.c fs/xattr.c fs/mount.c fs/mount_calls.c fs/mount_flags.c fs/superblock.c fs/sync.c fs/path.c fs/pathname.c fs/names.c fs/rename.c fs/seqbuf.c kernel/crc32c.c
 // link: fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/tmpfs_mount.c fs/pagetree.c fs/pipe.c fs/pipe_open.c fs/lock.c fs/poll.c
 // link: fs/epoll.c fs/inotify.c kernel/memory/uio.c kernel/memory/reclaim.c kernel/threads/wait.c
 // flags: -D__KERNEL__

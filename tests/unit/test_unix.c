@@ -1,4 +1,4 @@
-// link: tests/unit/fs_fakes.c fs/dentry.c fs/directory.c fs/inode.c fs/cache/inode_table.c fs/xattr.c fs/mount.c fs/mount_calls.c fs/superblock.c fs/path.c fs/pathname.c fs/names.c fs/rename.c
+// link: tests/unit/fs_fakes.c fs/dentry.c fs/directory.c fs/inode.c fs/cache/inode_table.c fs/xattr.c fs/mount.c fs/mount_calls.c fs/mount_flags.c fs/superblock.c fs/path.c fs/pathname.c fs/names.c fs/rename.c
 // link: fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/tmpfs_mount.c fs/pagetree.c fs/pipe.c fs/pipe_open.c fs/lock.c fs/poll.c
 // link: fs/epoll.c fs/inotify.c fs/eventfd.c fs/seqbuf.c kernel/memory/uio.c kernel/threads/wait.c net/socket.c net/option.c net/scm.c fs/file_owner.c
 // link: net/bytequeue.c net/unix.c net/unix_name.c net/unix_connect.c net/unix_stream.c net/unix_packet.c net/unix_gc.c
