@@ -60,6 +60,7 @@ enum { QUEUE_RX, QUEUE_TX };
 #define QUEUE_SIZE 256
 #define QUEUE_LEAST 16
 #define PAGES_PER_BUFFER 64 // of the machine's RAM for each receive buffer
+#define FIRST_BUFFERS 32
 #define LARGE_LEAST 32      // receive buffers with which frames of 64 KiB may come
 #define DIRECT_MOST 3       // descriptors of a chain that lies in the queue itself where it need not
 #define REFILL_AGAIN (20 * NSEC_PER_MSEC)
@@ -74,6 +75,7 @@ struct nic {
     struct virtio_device *dev;
     struct virtqueue *rx, *tx;
     unsigned queue_size;
+    unsigned wanted;    // receive buffers on offer: few in the beginning, more when frames come quickly
     bool config_changed;
     bool tx_full;       // the stack was sent away
     bool ended;         // broken, and everything given up
@@ -160,7 +162,9 @@ static __attribute__((cold)) void give_up(struct nic *n) {
 static struct header *buffer_header(struct net_buffer *b) { return (struct header *)((char *)b + BUFFER_OFFSET); }
 
 static void refill(struct nic *n) {
-    while (virtq_free(n->rx)) {
+    if (n->wanted < n->queue_size && virtq_free(n->rx) > n->queue_size - n->wanted / 2)
+        n->wanted *= 2;
+    while (virtq_free(n->rx) > n->queue_size - n->wanted) {
         struct net_buffer *b = n->net.spare;
         struct page *page;
         if (likely(b)) {
@@ -341,6 +345,9 @@ static int nic_start(struct net_device *net) {
     if (virtio_watch_config(n->dev, config_interrupt) < 0)
         log_warn("%s: changes of its link will not be noticed", net->name);
     virtio_start(n->dev);
+    n->wanted = n->queue_size;
+    while (n->wanted > FIRST_BUFFERS / 2) // the first refill finds none left and doubles it
+        n->wanted /= 2;
     refill(n);
     look_at_config(n);
     return 0;
