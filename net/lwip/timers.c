@@ -22,6 +22,8 @@
 
 enum need { IDLE, AGES, ACTS };
 
+static bool neighbours4, neighbours6; // there may be some in the tables
+
 static enum need need_reassembly(void) { return net_memory_count(MEMP_REASSDATA) ? ACTS : IDLE; }
 static enum need need_reassembly6(void) { return net_memory_count(MEMP_IP6_REASSDATA) ? ACTS : IDLE; }
 
@@ -31,20 +33,24 @@ static enum need need_arp(void) {
     struct eth_addr *mac;
     if (net_memory_count(MEMP_ARP_QUEUE))
         return ACTS;
-    for (size_t i = 0; i < ARP_TABLE_SIZE; i++)
+    for (size_t i = 0; neighbours4 && i < ARP_TABLE_SIZE; i++)
         if (etharp_get_entry(i, &ip, &n, &mac))
             return AGES;
+    neighbours4 = false;
     return IDLE;
 }
 
 static enum need need_nd(void) {
     enum need need = IDLE;
-    for (unsigned i = 0; i < LWIP_ND6_NUM_NEIGHBORS; i++) {
+    bool any = false;
+    for (unsigned i = 0; neighbours6 && i < LWIP_ND6_NUM_NEIGHBORS; i++) {
+        any |= neighbor_cache[i].state != ND6_NO_ENTRY;
         if (neighbor_cache[i].state == ND6_INCOMPLETE || neighbor_cache[i].state == ND6_DELAY || neighbor_cache[i].state == ND6_PROBE)
             return ACTS;
         if (neighbor_cache[i].state == ND6_REACHABLE) // a stale one may stay
             need = AGES;
     }
+    neighbours6 = any;
     struct netif *n;
     NETIF_FOREACH(n) {
         bool up = netif_is_up(n) && netif_is_link_up(n);
@@ -57,7 +63,7 @@ static enum need need_nd(void) {
                 need = AGES;
         }
     }
-    for (unsigned i = 0; i < LWIP_ND6_NUM_ROUTERS; i++)
+    for (unsigned i = 0; any && i < LWIP_ND6_NUM_ROUTERS; i++)
         if (default_router_list[i].neighbor_entry)
             need = AGES;
     for (unsigned i = 0; i < LWIP_ND6_NUM_PREFIXES; i++)
@@ -169,6 +175,7 @@ static void plan(struct cyclic *c, bool ran) {
 
 void net_timers_check(void) {
     net_timers_wanted = false;
+    neighbours6 |= net_memory_count(MEMP_ND6_QUEUE);
     for (unsigned i = 0; i < ARRAY_SIZE(cyclics); i++)
         plan(&cyclics[i], false);
     arm_all();
@@ -212,12 +219,12 @@ void lwip_icmp6_input(struct pbuf *p, struct netif *n);
 void lwip_igmp_input(struct pbuf *p, struct netif *n, const ip4_addr_t *to);
 
 void etharp_input(struct pbuf *p, struct netif *n) {
-    net_timers_wanted = true;
+    net_timers_wanted = neighbours4 = true;
     lwip_etharp_input(p, n);
 }
 
 void icmp6_input(struct pbuf *p, struct netif *n) {
-    net_timers_wanted = true;
+    net_timers_wanted = neighbours6 = true;
     if (p->len && *(const u8_t *)p->payload == ICMP6_TYPE_PTB)
         net_paths_known = true;
     lwip_icmp6_input(p, n);
