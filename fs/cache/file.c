@@ -72,7 +72,8 @@ static size_t read_ready(struct page_cache *c, struct uio *u, uint64_t pos, size
 }
 
 int64_t page_cache_read(struct page_cache *c, struct uio *u, uint64_t *pos, unsigned advice) {
-    unsigned how = advice == POSIX_FADV_RANDOM ? READ_RANDOM : advice == POSIX_FADV_SEQUENTIAL ? READ_SEQUENTIAL : 0;
+    unsigned how = READ_KILLABLE;
+    how |= advice == POSIX_FADV_RANDOM ? READ_RANDOM : advice == POSIX_FADV_SEQUENTIAL ? READ_SEQUENTIAL : 0;
     uint64_t start = *pos, size = READ_ONCE(c->host->size);
     if (start >= size || !u->left)
         return 0;

@@ -25,7 +25,8 @@ static inline void cache_wake(const void *what) {
     if (waitq_active(wq))
         waitq_wake_all(wq);
 }
-void cache_wait_bits(struct page *p, uint64_t bits); // until none of them is set
+void cache_wait_bits(struct page *p, uint64_t bits);     // until none of them is set
+bool cache_wait_killable(struct page *p, uint64_t bits); // false: the process was killed meanwhile
 
 static inline bool thread_is_killed(void) { return thread_signal_pending() && READ_ONCE(process_current()->exiting); }
 
@@ -59,6 +60,7 @@ struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, uns
 #define READ_AROUND 1     // the neighbours on both sides, too: a mapping's fault
 #define READ_RANDOM 2     // what is asked for, no more: POSIX_FADV_RANDOM
 #define READ_SEQUENTIAL 4 // at once as much as there may be: POSIX_FADV_SEQUENTIAL
+#define READ_KILLABLE 8   // of a program: -EINTR when it is killed while it waits
 // Asks the file system (page_cache_ops.prepare). *whole: the page need not be read.
 int cache_prepare(struct page_cache *c, uint64_t index, unsigned from, unsigned to, bool fault, bool *whole);
 

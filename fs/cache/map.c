@@ -12,7 +12,7 @@ static struct page *get_for_store(struct page_cache *c, uint64_t index, unsigned
         return ERR_PTR(-EROFS);
     for (;;) {
         bool whole;
-        struct page *p = cache_get(c, index, 1, READ_AROUND, slept);
+        struct page *p = cache_get(c, index, 1, READ_AROUND | READ_KILLABLE, slept);
         if (IS_ERR(p))
             return p;
         int err = cache_prepare(c, index, 0, to, true, &whole);
@@ -46,7 +46,7 @@ static struct page *backing_get_page(struct backing *b, uint64_t index, bool wri
                 c->ops->changed(c, true);
         }
     } else {
-        p = cache_get(c, index, 1, READ_AROUND, &slept);
+        p = cache_get(c, index, 1, READ_AROUND | READ_KILLABLE, &slept);
     }
     if (slept)
         thread_current()->page_waits++;

@@ -16,6 +16,7 @@
 #include "kernel/string.h"
 
 #define WAITQS 32
+#define LOOK_AGAIN (50 * NSEC_PER_MSEC)
 
 struct spinlock cache_lock = SPINLOCK_INIT;
 struct list cache_list = LIST_INIT(cache_list), cache_dirty_list = LIST_INIT(cache_dirty_list);
@@ -29,6 +30,19 @@ struct waitq *cache_waitq(const void *what) {
 }
 
 void cache_wait_bits(struct page *p, uint64_t bits) { wait_event(cache_waitq(p), !(page_bits(p) & bits)); }
+
+// Killed, and not the one who writes the core dump first.
+static bool is_doomed(void) {
+    return (READ_ONCE(thread_current()->work) & WORK_EXIT) && process_current()->core_dumper != thread_current();
+}
+
+bool cache_wait_killable(struct page *p, uint64_t bits) {
+    int err = wait_event_interruptible(cache_waitq(p), !(page_bits(p) & bits));
+    // Any other signal does not end the wait; while one is pending nothing tells that it becomes one.
+    while (err < 0 && !is_doomed())
+        err = wait_event_until(cache_waitq(p), !(page_bits(p) & bits), time_monotonic() + LOOK_AGAIN, false);
+    return err == 0;
+}
 
 // --- The tree ---
 
@@ -238,7 +252,12 @@ struct page *cache_get(struct page_cache *c, uint64_t index, uint64_t pages, uns
             }
         }
         *slept = waited = true;
-        cache_wait_bits(p, CACHE_LOCKED);
+        if (!(how & READ_KILLABLE)) {
+            cache_wait_bits(p, CACHE_LOCKED);
+        } else if (!cache_wait_killable(p, CACHE_LOCKED)) {
+            page_unref(p);
+            return ERR_PTR(-EINTR);
+        }
         bits = page_bits(p);
         if (likely(bits & CACHE_VALID)) {
             cache_used(p, bits);

@@ -19,7 +19,8 @@ struct trapframe;
 struct backing;
 struct backing_ops {
     // The page at `index` of the object, with a reference for the caller; may sleep. `write`: for a shared writable
-    // mapping. ERR_PTR(-EFAULT) beyond the end (the application gets SIGBUS), ERR_PTR(-ENOMEM), ERR_PTR(-EIO).
+    // mapping. ERR_PTR(-EFAULT) beyond the end (the application gets SIGBUS), ERR_PTR(-ENOMEM), ERR_PTR(-EIO),
+    // ERR_PTR(-EINTR): the process was killed meanwhile.
     struct page *(*get_page)(struct backing *b, uint64_t index, bool write);
     void (*ref)(struct backing *b);
     void (*unref)(struct backing *b);
@@ -133,7 +134,7 @@ long aspace_lock_pages(struct aspace *as, uaddr_t addr, size_t len, enum lock_mo
 long aspace_access(struct aspace *as, uaddr_t addr, void *buf, size_t len, bool write, bool force);
 
 // A page fault at `addr`: 0 when the access may be tried again; otherwise the signal that the application gets, with
-// its si_code in *code (SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR), or -ENOMEM. Called with interrupts on, in thread
+// its si_code in *code (SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR), or -ENOMEM, -EINTR: it is being killed. Called with interrupts on, in thread
 // context.
 enum fault_access { FAULT_READ = 0, FAULT_WRITE = 1, FAULT_EXEC = 2 };
 int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uaddr_t user_sp, int *code);

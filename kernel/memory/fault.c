@@ -213,7 +213,7 @@ static __attribute__((noinline)) int fault_backed(struct aspace *as, struct vma 
     if (IS_ERR(p)) {
         if (fresh)
             page_unref(fresh);
-        return PTR_ERR(p) == -ENOMEM ? -ENOMEM : -EIO;
+        return PTR_ERR(p) == -ENOMEM || PTR_ERR(p) == -EINTR ? (int)PTR_ERR(p) : -EIO;
     }
     if (fresh) {
         pages_copy(page_to_virt(fresh), page_to_virt(p), PAGE_SIZE);
@@ -325,6 +325,8 @@ int aspace_fault(struct aspace *as, uaddr_t addr, enum fault_access access, uadd
             thread_current()->major_faults++;
             return 0;
         }
+        if (err == -EINTR) // killed while it waited for a file's page
+            return err;
         if (err == -EFAULT) {
             *code = accerr ? SEGV_ACCERR : SEGV_MAPERR;
             return SIGSEGV;

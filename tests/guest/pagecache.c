@@ -1,14 +1,17 @@
 // runner: none
 // Files that are larger than memory, and what is left of memory meanwhile. `pagecache read|map|write|store FILE MIB` goes through a file
-// whose pages begin with their number and checks each; `pagecache settings FILE` looks at /proc and at advice; `pagecache walk DIR
-// MIB` looks at all files below, then needs the memory itself.
+// whose pages begin with their number and checks each; `pagecache settings FILE` looks at /proc and at advice; `pagecache killed
+// FILE MIB` kills readers of a slow disk; `pagecache walk DIR MIB` looks at all files below, then needs the memory itself.
 #include "check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 
 #define PAGE 4096ul
 
@@ -182,6 +185,42 @@ static void walk(const char *dir, size_t mib) {
     puts("memory had");
 }
 
+// Children wait for pages, by read and by mappings; they are killed, and gone at once.
+static void killed(void) {
+    pid_t child[6];
+    int wait_here[2];
+    if (pipe(wait_here) != 0)
+        wrong("pipe", errno);
+    for (int i = 0; i < 6; i++) {
+        child[i] = fork();
+        if (child[i] == 0) {
+            off_t at = (off_t)(size / 6 * (size_t)i) & ~(off_t)(PAGE - 1);
+            char buf[PAGE];
+            const volatile char *p = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
+            if (i % 3 == 0)
+                (void)p[at];
+            else if (i % 3 == 1)
+                (void)!pread(file, buf, 1, at);
+            else
+                (void)!write(wait_here[1], (const void *)(p + at), 1); // in the kernel's copy
+            for (off_t next = 0;; next += 16 * (off_t)PAGE) // what is on its way comes, and the rest takes long
+                if (pread(file, buf, 1, next % (off_t)size) != 1)
+                    exit(1);
+        }
+    }
+    sleep(1);
+    struct timespec start, end;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    int status, killed = 0;
+    for (int i = 0; i < 6; i++)
+        kill(child[i], SIGKILL);
+    for (int i = 0; i < 6; i++)
+        killed += waitpid(child[i], &status, 0) == child[i] && WIFSIGNALED(status) &&
+                  WTERMSIG(status) == SIGKILL;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    printf("%d killed, %s\n", killed, end.tv_sec - start.tv_sec < 4 ? "soon" : "late");
+}
+
 int main(int argc, char **argv) {
     const char *how = argv[1];
     setvbuf(stdout, NULL, _IONBF, 0);
@@ -197,6 +236,8 @@ int main(int argc, char **argv) {
         read_all("read");
     else if (strcmp(how, "write") == 0)
         write_all();
+    else if (strcmp(how, "killed") == 0)
+        killed();
     else if (strcmp(how, "settings") == 0)
         settings();
     else

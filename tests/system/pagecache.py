@@ -6,6 +6,7 @@ import struct
 
 import checked
 import containers
+from disks import disk
 from harness import busybox, check, compiled, execute, knarr, scratch, tail, test
 
 PAGE = 4096
@@ -101,6 +102,15 @@ def names():
         for options in [["-m", "16M"], ["-m", "16M", "--cpus", "2"]]:
             got = ran(*options, "--root", str(root), "/program", "walk", "/", "9").split("\n")
             check(got[0] == got[1] and int(got[0].split()[0]) > 6000 and got[2] == "memory had", f"{got}")
+
+
+@test("pagecache/killed")
+def killed():
+    """Who waits for a page can be killed: readers of a disk of 4 KiB a second, by read, by a mapping, and in the kernel's copy from one."""
+    with scratch() as directory:
+        slow = disk("microvm", 0, numbered(directory, 8), drive=",throttling.bps-read=4096")
+        got = ran(*slow, compiled("pagecache", "glibc"), "killed", "/dev/vda", "8").strip()
+        check(got == "6 killed, soon\ndone", got)
 
 
 def pressure(memory, mib, cpus, kernel=None, seconds=3):
