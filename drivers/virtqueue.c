@@ -61,7 +61,7 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
     q->avail = (struct virtq_avail *)(base + AVAIL_OFFSET(size));
     q->used = (struct virtq_used *)(base + USED_OFFSET(size));
     q->event_index = dev->features & VIRTIO_RING_F_EVENT_IDX;
-    q->no_fences = strcmp(cpu_features.hypervisor_vendor, "TCGTCGTCGTCG") == 0;
+    q->no_fences = __builtin_memcmp(cpu_features.hypervisor_vendor, "TCGTCGTCGTCG", 12) == 0;
     q->callback = callback;
     q->callback_arg = arg;
     q->free_count = q->size;
