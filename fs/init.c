@@ -317,8 +317,13 @@ static void put_resolver(struct seqbuf *s) {
         seq_printf(s, "%s%s", n ? " " : "search ", domain);
     if (net_config_search(0))
         seq_puts(s, "\n");
-    for (unsigned n = 0; net_config_dns(n, &server); n++)
-        seq_printf(s, "nameserver %s\n", ipaddr_ntoa_r(&server, address, sizeof(address)));
+    for (unsigned n = 0; net_config_dns(n, &server); n++) {
+        ipaddr_ntoa_r(&server, address, sizeof(address));
+        for (char *c = address; *c; c++)
+            if (*c >= 'A' && *c <= 'F') // as everybody else writes IPv6's addresses
+                *c += 'a' - 'A';
+        seq_printf(s, "nameserver %s\n", address);
+    }
 }
 
 int vfs_init_etc(void) {

@@ -193,8 +193,9 @@ int link_change(struct netlink_request *r) {
     const struct ifinfomsg *h = request_header(r, sizeof(*h));
     int err = request_attributes(r, sizeof(*h), at, IFLA_MAX, false);
     struct net_interface *i = err < 0 ? ERR_PTR(err) : named(r, h, at);
-    if (i == ERR_PTR(-ENODEV) && r->header->nlmsg_type == RTM_NEWLINK && (r->header->nlmsg_flags & NLM_F_CREATE))
-        return request_fail(r, -EOPNOTSUPP, NULL, "Unknown device type"); // as where Linux has not that kind
+    bool anonymous = !err && !h->ifi_index && !at[IFLA_IFNAME] && !at[IFLA_ALT_IFNAME];
+    if (r->header->nlmsg_type == RTM_NEWLINK && (i == ERR_PTR(-ENODEV) || anonymous)) // a new one, of a kind that is not there
+        return r->header->nlmsg_flags & NLM_F_CREATE ? request_fail(r, -EOPNOTSUPP, NULL, "Unknown device type") : -ENODEV;
     if (IS_ERR(i))
         return PTR_ERR(i);
     if (r->header->nlmsg_type == RTM_NEWLINK && (r->header->nlmsg_flags & NLM_F_EXCL))

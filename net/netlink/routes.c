@@ -1,4 +1,5 @@
 // RTM_GETROUTE, RTM_NEWROUTE, RTM_DELROUTE. The table `main` is what net/lwip/route.c knows; `local` follows from the addresses.
+#include "kernel/memory/slab.h"
 #include "kernel/process/process.h"
 #include "kernel/string.h"
 #include "net/inet/interface.h"
@@ -16,21 +17,63 @@ struct walk {
     void (*fn)(void *ctx, const struct route_row *row);
     void *ctx;
     int family;
-    bool defaults, others; // which
+    struct net_route *all; // to be sorted; NULL: there was no memory
+    unsigned count, room;
 };
 
-static bool main_row(void *ctx, const struct net_route *route) {
-    struct walk *w = ctx;
+static void main_row(struct walk *w, const struct net_route *route) {
     bool v4 = IP_IS_V4(&route->destination), gateway = !ip_addr_isany(&route->gateway);
-    if ((w->family == AF_INET) != v4 || !(route->prefix ? w->others : w->defaults))
-        return false;
     struct route_row row = {.route = *route, .table = RT_TABLE_MAIN, .type = RTN_UNICAST};
     row.protocol = gateway ? RTPROT_BOOT : RTPROT_KERNEL;
     row.scope = v4 && !gateway ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
     if (!v4 && !row.route.metric)
         row.route.metric = gateway ? 1024 : 256;
     w->fn(w->ctx, &row);
+}
+
+// Linux' order: by address, IPv4's default routes first, IPv6's last.
+static int compare(const struct net_route *a, const struct net_route *b) {
+    bool v4 = IP_IS_V4(&a->destination);
+    if (!a->prefix != !b->prefix)
+        return !a->prefix == v4 ? -1 : 1;
+    int order = memcmp(ip_2_ip6(&a->destination)->addr, ip_2_ip6(&b->destination)->addr, v4 ? 4 : 16);
+    if (order || a->prefix != b->prefix)
+        return order ? order : (int)b->prefix - (int)a->prefix;
+    return a->metric < b->metric ? -1 : a->metric > b->metric;
+}
+
+static bool count_row(void *ctx, const struct net_route *route) {
+    struct walk *w = ctx;
+    w->count += (w->family == AF_INET) == IP_IS_V4(&route->destination);
     return false;
+}
+
+static bool take_row(void *ctx, const struct net_route *route) {
+    struct walk *w = ctx;
+    if ((w->family == AF_INET) != IP_IS_V4(&route->destination))
+        return false;
+    if (!w->all) {
+        main_row(w, route);
+        return false;
+    }
+    if (w->count == w->room)
+        return true;
+    unsigned at = w->count++;
+    for (; at && compare(route, &w->all[at - 1]) < 0; at--)
+        w->all[at] = w->all[at - 1];
+    w->all[at] = *route;
+    return false;
+}
+
+static void main_rows(struct walk *w) {
+    net_route_each(count_row, w);
+    w->room = w->count;
+    w->all = w->room ? kmalloc(w->room * sizeof(*w->all)) : NULL;
+    w->count = 0;
+    net_route_each(take_row, w);
+    for (unsigned k = 0; w->all && k < w->count; k++)
+        main_row(w, &w->all[k]);
+    kfree(w->all);
 }
 
 static void local_row(struct walk *w, struct net_interface *i, const ip_addr_t *to, unsigned prefix, const ip_addr_t *source,
@@ -69,11 +112,8 @@ static void local_rows6(void *ctx, const struct interface_address *a) {
 }
 
 void route_rows(int family, void (*fn)(void *ctx, const struct route_row *row), void *ctx) {
-    struct walk w = {fn, ctx, family, family == AF_INET, family != AF_INET};
-    net_route_each(main_row, &w); // IPv4's default routes come first, IPv6's last
-    w.defaults = !w.defaults;
-    w.others = !w.others;
-    net_route_each(main_row, &w);
+    struct walk w = {.fn = fn, .ctx = ctx, .family = family};
+    main_rows(&w);
     interface_addresses(family, 0, family == AF_INET ? local_rows4 : local_rows6, &w);
     ip_addr_t groups = IPADDR6_INIT(PP_HTONL(0xff000000), 0, 0, 0);
     for (struct net_interface *i = net_interface_next(NULL); family == AF_INET6 && i; i = net_interface_next(i))

@@ -1,5 +1,5 @@
 // ioctl(2) of sockets about interfaces, routes and neighbours: what lo answers, to which sockets, and what is refused.
-// build: musl
+// build: glibc
 // options: --net none
 #include "own_network.h"
 #include <arpa/inet.h>

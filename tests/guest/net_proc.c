@@ -1,5 +1,5 @@
 // /proc/net: the tables' columns, with sockets of known kinds on a network of its own; /proc/sys/net: what is written takes effect.
-// build: musl
+// build: glibc
 // options: --net none
 #include "own_network.h"
 #include <arpa/inet.h>

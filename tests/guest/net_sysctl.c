@@ -1,5 +1,5 @@
 // /proc/sys/net: what is written there takes effect. Where Linux' is read-only nothing is compared.
-// build: musl
+// build: glibc
 // options: --net none
 #include "own_network.h"
 #include <arpa/inet.h>

@@ -1,5 +1,5 @@
 // NETLINK_ROUTE: names and options of sockets, dumps of links, addresses and routes, answers, errors, changes and notifications.
-// build: musl glibc
+// build: glibc
 // cpus: 1 2
 // options: --net none
 #include "own_network.h"
