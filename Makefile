@@ -91,7 +91,8 @@ LWIP_SMALL := $(addprefix core/,def.c init.c netif.c stats.c \
 endif
 
 # lwIP takes the libc headers of net/lwip/libc/ before those of the system. Warnings are errors in our own files only.
-LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w -Dstats_init=lwip_stats_init
+LWIP_RENAMES := -Dstats_init=lwip_stats_init
+LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w $(LWIP_RENAMES)
 # Knarr has functions of these names, which call lwIP's (net/lwip/tcp_buckets.c, tcp_write.c, timers.c).
 LWIP_CFLAGS_tcp.c := -Dtcp_netif_ip_addr_changed=lwip_tcp_netif_ip_addr_changed
 LWIP_CFLAGS_tcp_in.c := -Dtcp_input=lwip_tcp_input
@@ -107,12 +108,12 @@ LWIP_CFLAGS_igmp.c := -Digmp_input=lwip_igmp_input
 $(BUILD)/obj/lwip/%.c.o: $(LWIP)/.checksum
 	@mkdir -p $(@D)
 	$(call say,CC,lwip/$*.c)
-	$(Q)$(CC) $(LWIP_CFLAGS) $(LWIP_CFLAGS_$(notdir $*.c)) $(if $(filter $(LWIP_SMALL),$*.c),-Os) -MMD -MP -c $(LWIP)/src/$*.c -o $@
+	$(Q)$(CC) $(LWIP_CFLAGS) $(LWIP_CFLAGS_$(notdir $*.c)) $(if $(filter $(LWIP_SMALL),$*.c),-Os) -MD -MP -c $(LWIP)/src/$*.c -o $@
 
 $(BUILD)/obj/%.c.o: %.c | $(LWIP)/.checksum
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(filter $(KERNEL_SMALL),$<),-Os) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(if $(filter $(KERNEL_SMALL),$<),-Os) -MD -MP -c $< -o $@
 
 $(BUILD)/obj/%.S.o: %.S
 	@mkdir -p $(@D)
