@@ -345,7 +345,8 @@ int vfs_init_etc(void) {
     uts_get(&uts);
     for (unsigned i = 0; i < ARRAY_SIZE(names) && !err; i++) {
         bool ours = false, whole = wanted(names[i], &ours);
-        if (!whole && !(i == 1 && ours && net_config_hosts(0))) // what was said for this run goes behind an image's own hosts
+        if (!whole &&
+            !(i == 1 && ours && net_config_hosts(0))) // what was said for this run goes behind an image's own hosts
             continue;
         struct seqbuf text = {0};
         if (i == 0)

@@ -52,9 +52,10 @@ static void put_mac(struct seqbuf *s, const uint8_t *mac) {
 // --- Interfaces and addresses ---
 
 static void print_dev(struct seqbuf *s) {
-    seq_puts(s, "Inter-|   Receive                                                |  Transmit\n"
-                " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls "
-                "carrier compressed\n");
+    seq_puts(s,
+             "Inter-|   Receive                                                |  Transmit\n"
+             " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls "
+             "carrier compressed\n");
     for (struct net_interface *i = net_interface_next(NULL); i; i = net_interface_next(i)) {
         const struct net_statistics *t = net_interface_statistics(i);
         seq_printf(s, "%6s: %7lu %7lu %4lu %4lu %4u %5u %10u %9lu %8lu %7lu %4lu %4lu %4u %5u %7u %10u\n", i->name,
@@ -72,8 +73,7 @@ static void print_address6(void *ctx, const struct interface_address *a) {
                : a->scope == RT_SCOPE_LINK ? IPV6_LINKLOCAL
                : a->scope == RT_SCOPE_SITE ? IPV6_SITELOCAL
                                            : 0,
-               a->flags & 0xff,
-               a->interface->name);
+               a->flags & 0xff, a->interface->name);
 }
 LOCKED(show_if_inet6, interface_addresses(AF_INET6, 0, print_address6, s))
 
@@ -86,8 +86,10 @@ static void print_route(void *ctx, const struct route_row *row) {
     uint32_t mask = r->prefix ? lwip_htonl(~0u << (32 - r->prefix)) : 0, gateway = ip_2_ip4(&r->gateway)->addr;
     if (row->table != RT_TABLE_MAIN || !r->interface)
         return;
-    seq_printf(s, "%s\t%08X\t%08X\t%04X\t%d\t%u\t%d\t%08X\t%d\t%u\t%u", r->interface->name, ip_2_ip4(&r->destination)->addr, gateway,
-               RTF_UP | (gateway ? RTF_GATEWAY : 0) | (r->prefix == 32 ? RTF_HOST : 0), 0, 0, (int)r->metric, mask, 0, 0, 0);
+    seq_printf(s, "%s\t%08X\t%08X\t%04X\t%d\t%u\t%d\t%08X\t%d\t%u\t%u", r->interface->name,
+               ip_2_ip4(&r->destination)->addr, gateway,
+               RTF_UP | (gateway ? RTF_GATEWAY : 0) | (r->prefix == 32 ? RTF_HOST : 0), 0, 0, (int)r->metric, mask, 0,
+               0, 0);
     seq_pad_line(s, from, 127);
 }
 
@@ -108,14 +110,17 @@ static void print_route6(void *ctx, const struct route_row *row) {
     put_ip6(s, ip_2_ip6(&r->gateway));
     seq_printf(s, " %08x %08x %08x %08x %8s\n", r->metric, 1, 0,
                RTF_UP | (gateway ? RTF_GATEWAY : 0) |
-                   (row->type == RTN_LOCAL ? RTF_LOCAL | RTF_NONEXTHOP : r->prefix == 128 ? RTF_HOST : 0),
+                   (row->type == RTN_LOCAL ? RTF_LOCAL | RTF_NONEXTHOP
+                    : r->prefix == 128     ? RTF_HOST
+                                           : 0),
                r->interface->name);
 }
 
 static void print_routes6(struct seqbuf *s) {
     route_rows(AF_INET6, print_route6, s);
-    seq_puts(s, "00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 "
-                "ffffffff 00000001 00000000 00200200       lo\n"); // what has no route
+    seq_puts(s,
+             "00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 "
+             "ffffffff 00000001 00000000 00200200       lo\n"); // what has no route
 }
 LOCKED(show_ipv6_route, print_routes6(s))
 
@@ -125,7 +130,10 @@ static bool print_neighbour(void *ctx, const struct neighbour *n) {
     char ip[16];
     const uint8_t *a = (const void *)&ip_2_ip4(&n->ip)->addr;
     snprintf(ip, sizeof(ip), "%u.%u.%u.%u", a[0], a[1], a[2], a[3]);
-    seq_printf(ctx, "%-16s 0x%-10x0x%-10x", ip, ARPHRD_ETHER, n->state == NUD_PERMANENT ? 6 : n->state == NUD_INCOMPLETE ? 0 : 2);
+    seq_printf(ctx, "%-16s 0x%-10x0x%-10x", ip, ARPHRD_ETHER,
+               n->state == NUD_PERMANENT    ? 6
+               : n->state == NUD_INCOMPLETE ? 0
+                                            : 2);
     put_mac(ctx, n->mac);
     seq_printf(ctx, "     *        %s\n", n->interface->name);
     return false;
@@ -147,8 +155,8 @@ static void print_igmp(struct seqbuf *s) {
             count++;
         seq_printf(s, "%d\t%-10s: %5u %s\n", i->index, i->name, count, "V2");
         for (const struct igmp_group *g = netif_igmp_data(&i->netif); g; g = g->next)
-            seq_printf(s, "\t\t\t\t%08X %5d %d:%08X\t\t%d\n", g->group_address.addr, MAX((int)g->use, 1), g->timer != 0, g->timer * 10u,
-                       g->last_reporter_flag);
+            seq_printf(s, "\t\t\t\t%08X %5d %d:%08X\t\t%d\n", g->group_address.addr, MAX((int)g->use, 1), g->timer != 0,
+                       g->timer * 10u, g->last_reporter_flag);
     }
 }
 LOCKED(show_igmp, print_igmp(s))
@@ -171,10 +179,12 @@ static void print_dev_mcast(struct seqbuf *s) {
         if (!i->device)
             continue;
         for (const struct igmp_group *g = netif_igmp_data(&i->netif); g; g = g->next)
-            seq_printf(s, "%-4d %-15s %-5d %-5d 01005e%06x\n", i->index, i->name, 1, 0, lwip_ntohl(g->group_address.addr) & 0x7fffff);
+            seq_printf(s, "%-4d %-15s %-5d %-5d 01005e%06x\n", i->index, i->name, 1, 0,
+                       lwip_ntohl(g->group_address.addr) & 0x7fffff);
         seq_printf(s, "%-4d %-15s %-5d %-5d 333300000001\n", i->index, i->name, 1, 0);
         for (const struct mld_group *g = netif_mld6_data(&i->netif); g; g = g->next)
-            seq_printf(s, "%-4d %-15s %-5d %-5d 3333%08x\n", i->index, i->name, 1, 0, lwip_ntohl(g->group_address.addr[3]));
+            seq_printf(s, "%-4d %-15s %-5d %-5d 3333%08x\n", i->index, i->name, 1, 0,
+                       lwip_ntohl(g->group_address.addr[3]));
     }
 }
 LOCKED(show_dev_mcast, print_dev_mcast(s))

@@ -5,7 +5,8 @@
 #include "fs/procfs.h"
 #include "net/inet/inet.h"
 
-void seq_pad_line(struct seqbuf *s, size_t from, size_t width); // fills the line that began at `from` with blanks, and ends it
+void seq_pad_line(struct seqbuf *s, size_t from,
+                  size_t width); // fills the line that began at `from` with blanks, and ends it
 // procfs_net_sockets.c
 int proc_show_tcp(struct seqbuf *s, struct proc_ref *r);
 int proc_show_tcp6(struct seqbuf *s, struct proc_ref *r);

@@ -8,14 +8,16 @@ struct counter {
     const char *name;
     const u32_t *value; // NULL: 0
 };
-#define NOT(name) {name, NULL}
-#define HAS(name, field) {name, &lwip_stats.mib2.field}
+#define NOT(name)                                                                                                      \
+    { name, NULL }
+#define HAS(name, field)                                                                                               \
+    { name, &lwip_stats.mib2.field }
 
 static unsigned value_of(const struct counter *c) { return c->value ? *c->value : 0; }
 
 // Two lines: names and values.
-static void put_lines(struct seqbuf *s, const char *group, const char *fixed_names, const char *fixed_values, const struct counter *c,
-                      unsigned n) {
+static void put_lines(struct seqbuf *s, const char *group, const char *fixed_names, const char *fixed_values,
+                      const struct counter *c, unsigned n) {
     seq_printf(s, "%s:%s", group, fixed_names);
     for (unsigned i = 0; i < n; i++)
         seq_printf(s, " %s", c[i].name);
@@ -26,37 +28,77 @@ static void put_lines(struct seqbuf *s, const char *group, const char *fixed_nam
 }
 
 static const struct counter ip[] = {
-    HAS("InReceives", ipinreceives), HAS("InHdrErrors", ipinhdrerrors), HAS("InAddrErrors", ipinaddrerrors),
-    HAS("ForwDatagrams", ipforwdatagrams), HAS("InUnknownProtos", ipinunknownprotos), HAS("InDiscards", ipindiscards),
-    HAS("InDelivers", ipindelivers), HAS("OutRequests", ipoutrequests), HAS("OutDiscards", ipoutdiscards),
-    HAS("OutNoRoutes", ipoutnoroutes), NOT("ReasmTimeout"), HAS("ReasmReqds", ipreasmreqds), HAS("ReasmOKs", ipreasmoks),
-    HAS("ReasmFails", ipreasmfails), HAS("FragOKs", ipfragoks), HAS("FragFails", ipfragfails), HAS("FragCreates", ipfragcreates),
+    HAS("InReceives", ipinreceives),
+    HAS("InHdrErrors", ipinhdrerrors),
+    HAS("InAddrErrors", ipinaddrerrors),
+    HAS("ForwDatagrams", ipforwdatagrams),
+    HAS("InUnknownProtos", ipinunknownprotos),
+    HAS("InDiscards", ipindiscards),
+    HAS("InDelivers", ipindelivers),
+    HAS("OutRequests", ipoutrequests),
+    HAS("OutDiscards", ipoutdiscards),
+    HAS("OutNoRoutes", ipoutnoroutes),
+    NOT("ReasmTimeout"),
+    HAS("ReasmReqds", ipreasmreqds),
+    HAS("ReasmOKs", ipreasmoks),
+    HAS("ReasmFails", ipreasmfails),
+    HAS("FragOKs", ipfragoks),
+    HAS("FragFails", ipfragfails),
+    HAS("FragCreates", ipfragcreates),
 };
 static const struct counter icmp[] = {
-    HAS("InMsgs", icmpinmsgs), HAS("InErrors", icmpinerrors), NOT("InCsumErrors"), HAS("InDestUnreachs", icmpindestunreachs),
-    HAS("InTimeExcds", icmpintimeexcds), HAS("InParmProbs", icmpinparmprobs), HAS("InSrcQuenchs", icmpinsrcquenchs),
-    HAS("InRedirects", icmpinredirects), HAS("InEchos", icmpinechos), HAS("InEchoReps", icmpinechoreps),
-    HAS("InTimestamps", icmpintimestamps), HAS("InTimestampReps", icmpintimestampreps), HAS("InAddrMasks", icmpinaddrmasks),
-    HAS("InAddrMaskReps", icmpinaddrmaskreps), HAS("OutMsgs", icmpoutmsgs), HAS("OutErrors", icmpouterrors),
-    HAS("OutDestUnreachs", icmpoutdestunreachs), HAS("OutTimeExcds", icmpouttimeexcds), NOT("OutParmProbs"), NOT("OutSrcQuenchs"),
-    NOT("OutRedirects"), HAS("OutEchos", icmpoutechos), HAS("OutEchoReps", icmpoutechoreps), NOT("OutTimestamps"),
-    NOT("OutTimestampReps"), NOT("OutAddrMasks"), NOT("OutAddrMaskReps"),
+    HAS("InMsgs", icmpinmsgs),
+    HAS("InErrors", icmpinerrors),
+    NOT("InCsumErrors"),
+    HAS("InDestUnreachs", icmpindestunreachs),
+    HAS("InTimeExcds", icmpintimeexcds),
+    HAS("InParmProbs", icmpinparmprobs),
+    HAS("InSrcQuenchs", icmpinsrcquenchs),
+    HAS("InRedirects", icmpinredirects),
+    HAS("InEchos", icmpinechos),
+    HAS("InEchoReps", icmpinechoreps),
+    HAS("InTimestamps", icmpintimestamps),
+    HAS("InTimestampReps", icmpintimestampreps),
+    HAS("InAddrMasks", icmpinaddrmasks),
+    HAS("InAddrMaskReps", icmpinaddrmaskreps),
+    HAS("OutMsgs", icmpoutmsgs),
+    HAS("OutErrors", icmpouterrors),
+    HAS("OutDestUnreachs", icmpoutdestunreachs),
+    HAS("OutTimeExcds", icmpouttimeexcds),
+    NOT("OutParmProbs"),
+    NOT("OutSrcQuenchs"),
+    NOT("OutRedirects"),
+    HAS("OutEchos", icmpoutechos),
+    HAS("OutEchoReps", icmpoutechoreps),
+    NOT("OutTimestamps"),
+    NOT("OutTimestampReps"),
+    NOT("OutAddrMasks"),
+    NOT("OutAddrMaskReps"),
 };
 static const struct counter tcp_before[] = {
-    HAS("ActiveOpens", tcpactiveopens), HAS("PassiveOpens", tcppassiveopens), HAS("AttemptFails", tcpattemptfails),
+    HAS("ActiveOpens", tcpactiveopens),
+    HAS("PassiveOpens", tcppassiveopens),
+    HAS("AttemptFails", tcpattemptfails),
     HAS("EstabResets", tcpestabresets),
 };
 static const struct counter tcp_after[] = {
-    HAS("InSegs", tcpinsegs), HAS("OutSegs", tcpoutsegs), HAS("RetransSegs", tcpretranssegs), HAS("InErrs", tcpinerrs),
-    HAS("OutRsts", tcpoutrsts), NOT("InCsumErrors"),
+    HAS("InSegs", tcpinsegs), HAS("OutSegs", tcpoutsegs), HAS("RetransSegs", tcpretranssegs),
+    HAS("InErrs", tcpinerrs), HAS("OutRsts", tcpoutrsts), NOT("InCsumErrors"),
 };
 static const struct counter udp[] = {
-    HAS("InDatagrams", udpindatagrams), HAS("NoPorts", udpnoports), HAS("InErrors", udpinerrors), HAS("OutDatagrams", udpoutdatagrams),
-    NOT("RcvbufErrors"), NOT("SndbufErrors"), NOT("InCsumErrors"), NOT("IgnoredMulti"), NOT("MemErrors"),
+    HAS("InDatagrams", udpindatagrams),
+    HAS("NoPorts", udpnoports),
+    HAS("InErrors", udpinerrors),
+    HAS("OutDatagrams", udpoutdatagrams),
+    NOT("RcvbufErrors"),
+    NOT("SndbufErrors"),
+    NOT("InCsumErrors"),
+    NOT("IgnoredMulti"),
+    NOT("MemErrors"),
 };
 static const struct counter udplite[] = {
-    NOT("InDatagrams"), NOT("NoPorts"), NOT("InErrors"), NOT("OutDatagrams"), NOT("RcvbufErrors"), NOT("SndbufErrors"),
-    NOT("InCsumErrors"), NOT("IgnoredMulti"), NOT("MemErrors"),
+    NOT("InDatagrams"),  NOT("NoPorts"),      NOT("InErrors"),     NOT("OutDatagrams"), NOT("RcvbufErrors"),
+    NOT("SndbufErrors"), NOT("InCsumErrors"), NOT("IgnoredMulti"), NOT("MemErrors"),
 };
 
 static bool count_established(void *ctx, const struct inet_row *row) {
@@ -96,20 +138,27 @@ int proc_show_snmp(struct seqbuf *s, struct proc_ref *r) {
 
 int proc_show_snmp6(struct seqbuf *s, struct proc_ref *r) {
     static const char *const names[] = {
-        "Ip6InReceives", "Ip6InHdrErrors", "Ip6InTooBigErrors", "Ip6InNoRoutes", "Ip6InAddrErrors", "Ip6InUnknownProtos",
-        "Ip6InTruncatedPkts", "Ip6InDiscards", "Ip6InDelivers", "Ip6OutForwDatagrams", "Ip6OutRequests", "Ip6OutDiscards",
-        "Ip6OutNoRoutes", "Ip6ReasmTimeout", "Ip6ReasmReqds", "Ip6ReasmOKs", "Ip6ReasmFails", "Ip6FragOKs", "Ip6FragFails",
-        "Ip6FragCreates", "Ip6InMcastPkts", "Ip6OutMcastPkts", "Ip6InOctets", "Ip6OutOctets", "Icmp6InMsgs", "Icmp6InErrors",
-        "Icmp6OutMsgs", "Icmp6OutErrors", "Udp6InDatagrams", "Udp6NoPorts", "Udp6InErrors", "Udp6OutDatagrams",
-        "Udp6RcvbufErrors", "Udp6SndbufErrors"};
+        "Ip6InReceives",      "Ip6InHdrErrors",     "Ip6InTooBigErrors", "Ip6InNoRoutes",   "Ip6InAddrErrors",
+        "Ip6InUnknownProtos", "Ip6InTruncatedPkts", "Ip6InDiscards",     "Ip6InDelivers",   "Ip6OutForwDatagrams",
+        "Ip6OutRequests",     "Ip6OutDiscards",     "Ip6OutNoRoutes",    "Ip6ReasmTimeout", "Ip6ReasmReqds",
+        "Ip6ReasmOKs",        "Ip6ReasmFails",      "Ip6FragOKs",        "Ip6FragFails",    "Ip6FragCreates",
+        "Ip6InMcastPkts",     "Ip6OutMcastPkts",    "Ip6InOctets",       "Ip6OutOctets",    "Icmp6InMsgs",
+        "Icmp6InErrors",      "Icmp6OutMsgs",       "Icmp6OutErrors",    "Udp6InDatagrams", "Udp6NoPorts",
+        "Udp6InErrors",       "Udp6OutDatagrams",   "Udp6RcvbufErrors",  "Udp6SndbufErrors"};
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
         seq_printf(s, "%-32s\t0\n", names[i]);
     return 0;
 }
 
 int proc_show_netstat(struct seqbuf *s, struct proc_ref *r) {
-    static const struct counter tcp[] = {NOT("SyncookiesSent"), NOT("EmbryonicRsts"), NOT("TW"), NOT("DelayedACKs"), NOT("ListenOverflows"),
-                                         NOT("ListenDrops"), HAS("TCPTimeouts", tcpretranssegs), NOT("TCPSynRetrans")};
+    static const struct counter tcp[] = {NOT("SyncookiesSent"),
+                                         NOT("EmbryonicRsts"),
+                                         NOT("TW"),
+                                         NOT("DelayedACKs"),
+                                         NOT("ListenOverflows"),
+                                         NOT("ListenDrops"),
+                                         HAS("TCPTimeouts", tcpretranssegs),
+                                         NOT("TCPSynRetrans")};
     struct net_statistics sum = {0};
     int err = net_start();
     if (err < 0)

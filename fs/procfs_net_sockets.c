@@ -46,8 +46,9 @@ static bool print_row(void *ctx, const struct inet_row *row) {
     put_address(l, &row->remote, row->remote_port);
     unsigned timer = !row->timer ? 0 : row->state == TIME_WAIT ? 3 : 1;
     unsigned long ticks = row->timer > 0 ? (unsigned long)(row->timer / (NSEC_PER_SEC / TICKS_PER_SECOND)) : 0;
-    seq_printf(s, " %02X %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %016x", row->state, tcp && row->state == LISTEN ? 0 : row->send_queue, row->receive_queue, timer,
-               ticks, row->retransmits, row->uid, 0, (unsigned long)row->inode, row->socket ? 2 : 3, 0);
+    seq_printf(s, " %02X %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %016x", row->state,
+               tcp && row->state == LISTEN ? 0 : row->send_queue, row->receive_queue, timer, ticks, row->retransmits,
+               row->uid, 0, (unsigned long)row->inode, row->socket ? 2 : 3, 0);
     if (tcp && row->state != TIME_WAIT)
         seq_printf(s, " %u %d %d %d %d", row->state == LISTEN ? 100u : 20u, 0, 0, 10, row->state == LISTEN ? 0 : -1);
     else if (!tcp)
@@ -64,10 +65,13 @@ static int show(struct seqbuf *s, enum inet_table table, bool v6, bool any) {
     size_t from = s->len;
     bool tcp = table == TABLE_TCP;
     if (v6)
-        seq_puts(s, "  sl  local_address                         remote_address                        st tx_queue rx_queue tr "
-                    "tm->when retrnsmt   uid  timeout inode");
+        seq_puts(
+            s,
+            "  sl  local_address                         remote_address                        st tx_queue rx_queue tr "
+            "tm->when retrnsmt   uid  timeout inode");
     else
-        seq_printf(s, "%s  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
+        seq_printf(s,
+                   "%s  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
                    table == TABLE_UDP ? " " : "");
     if (!tcp)
         seq_puts(s, " ref pointer drops");
@@ -144,9 +148,12 @@ int proc_show_sockstat(struct seqbuf *s, struct proc_ref *r) {
     for (unsigned t = TABLE_TCP; t <= TABLE_PING; t++)
         used += c[t].v4 + c[t].v6;
     unsigned tcp = c[TABLE_TCP].v4 + c[TABLE_TCP].v6;
-    seq_printf(s, "sockets: used %u\nTCP: inuse %u orphan %u tw %u alloc %u mem %u\nUDP: inuse %u mem %u\nUDPLITE: inuse 0\n"
-                  "RAW: inuse %u\nFRAG: inuse 0 memory 0\n",
-               used, c[TABLE_TCP].v4, c[TABLE_TCP].orphans, c[TABLE_TCP].time_wait, tcp, 0, c[TABLE_UDP].v4, 0, c[TABLE_RAW].v4);
+    seq_printf(
+        s,
+        "sockets: used %u\nTCP: inuse %u orphan %u tw %u alloc %u mem %u\nUDP: inuse %u mem %u\nUDPLITE: inuse 0\n"
+        "RAW: inuse %u\nFRAG: inuse 0 memory 0\n",
+        used, c[TABLE_TCP].v4, c[TABLE_TCP].orphans, c[TABLE_TCP].time_wait, tcp, 0, c[TABLE_UDP].v4, 0,
+        c[TABLE_RAW].v4);
     return 0;
 }
 
@@ -154,8 +161,8 @@ int proc_show_sockstat6(struct seqbuf *s, struct proc_ref *r) {
     struct counts c[TABLE_PING + 1];
     int err = count(c);
     if (!err)
-        seq_printf(s, "TCP6: inuse %u\nUDP6: inuse %u\nUDPLITE6: inuse 0\nRAW6: inuse %u\nFRAG6: inuse 0 memory 0\n", c[TABLE_TCP].v6,
-                   c[TABLE_UDP].v6, c[TABLE_RAW].v6);
+        seq_printf(s, "TCP6: inuse %u\nUDP6: inuse %u\nUDPLITE6: inuse 0\nRAW6: inuse %u\nFRAG6: inuse 0 memory 0\n",
+                   c[TABLE_TCP].v6, c[TABLE_UDP].v6, c[TABLE_RAW].v6);
     return err;
 }
 
@@ -168,17 +175,19 @@ int proc_show_protocols(struct seqbuf *s, struct proc_ref *r) {
     int err = count(c);
     if (err < 0)
         return err;
-    seq_puts(s, "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re bi br ha uh gp em\n");
+    seq_puts(s, "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re bi "
+                "br ha uh gp em\n");
     for (unsigned v6 = 1; v6 < 2; v6--) {
         for (unsigned t = TABLE_PING + 1; t-- > 0;)
-            seq_printf(s, "%s%-*s %4u %6u  %6d   %-3s %6u   yes  kernel      %s  n\n", names[t], (int)(9 - strlen(names[t])), v6 ? "v6" : "",
-                       (unsigned)sizeof(struct inet_socket), v6 ? c[t].v6 : c[t].v4, t == TABLE_TCP ? 0 : -1,
-                       t == TABLE_TCP ? "no" : "NI", 0, t == TABLE_TCP ? tcp : yes);
+            seq_printf(s, "%s%-*s %4u %6u  %6d   %-3s %6u   yes  kernel      %s  n\n", names[t],
+                       (int)(9 - strlen(names[t])), v6 ? "v6" : "", (unsigned)sizeof(struct inet_socket),
+                       v6 ? c[t].v6 : c[t].v4, t == TABLE_TCP ? 0 : -1, t == TABLE_TCP ? "no" : "NI", 0,
+                       t == TABLE_TCP ? tcp : yes);
         if (v6)
-            seq_printf(s, "UNIX      %4u %6u  %6d   NI  %6u   yes  kernel      %s  n\n", (unsigned)sizeof(struct unix_socket),
-                       lines_of(unix_show), -1, 0, no);
+            seq_printf(s, "UNIX      %4u %6u  %6d   NI  %6u   yes  kernel      %s  n\n",
+                       (unsigned)sizeof(struct unix_socket), lines_of(unix_show), -1, 0, no);
     }
-    seq_printf(s, "NETLINK   %4u %6u  %6d   NI  %6u   no   kernel      n%s  n\n", (unsigned)sizeof(struct netlink_socket),
-               lines_of(netlink_show) - 2, -1, 0, no + 1);
+    seq_printf(s, "NETLINK   %4u %6u  %6d   NI  %6u   no   kernel      n%s  n\n",
+               (unsigned)sizeof(struct netlink_socket), lines_of(netlink_show) - 2, -1, 0, no + 1);
     return 0;
 }

@@ -1,6 +1,6 @@
 // /proc/sys: what programs ask of the system's settings. Writable is what has an effect here.
 #include "fs/pipe.h"
-#include "fs/procfs.h"
+#include "fs/procfs_net.h"
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
 #include "kernel/process/core.h"
@@ -36,9 +36,6 @@ NUMBER(show_rt_period, 1000000)
 NUMBER(show_rt_runtime, -1) // real-time threads may take all
 NUMBER(show_epoll_watches, page_total() * PAGE_SIZE / 25 / 160)
 NUMBER(show_one, 1)
-NUMBER(show_somaxconn, 4096)
-NUMBER(show_socket_buffer, 212992)
-NUMBER(show_max_dgram_qlen, 10)
 
 static int show_file_nr(struct seqbuf *s, struct proc_ref *r) {
     seq_printf(s, "%lu\t0\t%ld\n", (unsigned long)file_count, (long)INT64_MAX);
@@ -245,30 +242,10 @@ static const struct proc_entry fs_entries[] = {
     {.name = NULL},
 };
 
-static const struct proc_entry core_entries[] = {
-    PROC_FILE("rmem_default", show_socket_buffer),
-    PROC_FILE("rmem_max", show_socket_buffer),
-    PROC_FILE("somaxconn", show_somaxconn),
-    PROC_FILE("wmem_default", show_socket_buffer),
-    PROC_FILE("wmem_max", show_socket_buffer),
-    {.name = NULL},
-};
-
-static const struct proc_entry unix_entries[] = {
-    PROC_FILE("max_dgram_qlen", show_max_dgram_qlen),
-    {.name = NULL},
-};
-
-static const struct proc_entry net_entries[] = {
-    PROC_DIR("core", core_entries),
-    PROC_DIR("unix", unix_entries),
-    {.name = NULL},
-};
-
 const struct proc_entry proc_sys_entries[] = {
     PROC_DIR("fs", fs_entries),
     PROC_DIR("kernel", kernel_entries),
-    PROC_DIR("net", net_entries),
+    PROC_DIR("net", proc_sys_net_entries),
     PROC_DIR("vm", proc_vm_entries),
     {.name = NULL},
 };

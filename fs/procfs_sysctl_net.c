@@ -12,7 +12,8 @@ struct setting {
     uint8_t count;    // so many, which lie behind each other
     uint32_t least, most;
 };
-#define S(name, field, n, least, most) {name, (uint32_t *)&net_settings.field, n, least, most}
+#define S(name, field, n, least, most)                                                                                 \
+    { name, (uint32_t *)&net_settings.field, n, least, most }
 static const struct setting settings[] = {
     S("rmem_default", rmem_default, 1, 2304, INT32_MAX),
     S("rmem_max", rmem_max, 1, 2304, INT32_MAX),
@@ -98,7 +99,9 @@ static int show_setting(struct seqbuf *s, struct proc_ref *r) {
     print_setting(s, setting_of(r->item->entry->name));
     return 0;
 }
-static long store_setting(struct proc_ref *r, const char *text, size_t len) { return store(setting_of(r->item->entry->name), text); }
+static long store_setting(struct proc_ref *r, const char *text, size_t len) {
+    return store(setting_of(r->item->entry->name), text);
+}
 static int show_nonlocal6(struct seqbuf *s, struct proc_ref *r) {
     print_setting(s, setting_of("6"));
     return 0;
@@ -115,25 +118,76 @@ struct fixed {
 };
 static const struct fixed fixed[] = {
     // net.core
-    {"busy_poll", "0"}, {"busy_read", "0"}, {"default_qdisc", "noqueue"}, {"dev_weight", "64"}, {"netdev_budget", "64"},
-    {"netdev_max_backlog", "1000"}, {"rps_sock_flow_entries", "0"},
+    {"busy_poll", "0"},
+    {"busy_read", "0"},
+    {"default_qdisc", "noqueue"},
+    {"dev_weight", "64"},
+    {"netdev_budget", "64"},
+    {"netdev_max_backlog", "1000"},
+    {"rps_sock_flow_entries", "0"},
     // net.ipv4
-    {"icmp_echo_ignore_all", "0"}, {"icmp_echo_ignore_broadcasts", "1"}, {"ip_dynaddr", "0"}, {"ip_forward", "0"},
-    {"ip_local_reserved_ports", ""}, {"ip_no_pmtu_disc", "0"}, {"ipfrag_time", "30"}, {"tcp_allowed_congestion_control", "reno"},
-    {"tcp_available_congestion_control", "reno"}, {"tcp_congestion_control", "reno"}, {"tcp_dsack", "0"}, {"tcp_ecn", "0"},
-    {"tcp_fastopen", "0"}, {"tcp_fack", "0"}, {"tcp_l3mdev_accept", "0"}, {"tcp_low_latency", "0"}, {"tcp_max_syn_backlog", "512"},
-    {"tcp_max_tw_buckets", "32768"}, {"tcp_moderate_rcvbuf", "1"}, {"tcp_mtu_probing", "0"}, {"tcp_no_metrics_save", "1"},
-    {"tcp_orphan_retries", "0"}, {"tcp_retries1", "3"}, {"tcp_retries2", "12"}, {"tcp_rfc1337", "0"}, {"tcp_sack", "1"},
-    {"tcp_slow_start_after_idle", "0"}, {"tcp_synack_retries", "5"}, {"tcp_syncookies", "0"}, {"tcp_timestamps", "1"},
-    {"tcp_tw_reuse", "0"}, {"tcp_window_scaling", "1"}, {"udp_rmem_min", "4096"}, {"udp_wmem_min", "4096"},
+    {"icmp_echo_ignore_all", "0"},
+    {"icmp_echo_ignore_broadcasts", "1"},
+    {"ip_dynaddr", "0"},
+    {"ip_forward", "0"},
+    {"ip_local_reserved_ports", ""},
+    {"ip_no_pmtu_disc", "0"},
+    {"ipfrag_time", "30"},
+    {"tcp_allowed_congestion_control", "reno"},
+    {"tcp_available_congestion_control", "reno"},
+    {"tcp_congestion_control", "reno"},
+    {"tcp_dsack", "0"},
+    {"tcp_ecn", "0"},
+    {"tcp_fastopen", "0"},
+    {"tcp_fack", "0"},
+    {"tcp_l3mdev_accept", "0"},
+    {"tcp_low_latency", "0"},
+    {"tcp_max_syn_backlog", "512"},
+    {"tcp_max_tw_buckets", "32768"},
+    {"tcp_moderate_rcvbuf", "1"},
+    {"tcp_mtu_probing", "0"},
+    {"tcp_no_metrics_save", "1"},
+    {"tcp_orphan_retries", "0"},
+    {"tcp_retries1", "3"},
+    {"tcp_retries2", "12"},
+    {"tcp_rfc1337", "0"},
+    {"tcp_sack", "1"},
+    {"tcp_slow_start_after_idle", "0"},
+    {"tcp_synack_retries", "5"},
+    {"tcp_syncookies", "0"},
+    {"tcp_timestamps", "1"},
+    {"tcp_tw_reuse", "0"},
+    {"tcp_window_scaling", "1"},
+    {"udp_rmem_min", "4096"},
+    {"udp_wmem_min", "4096"},
     // net.ipv4.conf.*, net.ipv6.conf.*
-    {"accept_dad", "1"}, {"accept_local", "0"}, {"accept_ra", "1"}, {"accept_redirects", "0"}, {"accept_source_route", "0"},
-    {"addr_gen_mode", "0"}, {"arp_announce", "0"}, {"arp_filter", "0"}, {"arp_ignore", "0"}, {"autoconf", "1"}, {"dad_transmits", "1"},
-    {"disable_ipv6", "0"}, {"forwarding", "0"}, {"log_martians", "0"}, {"promote_secondaries", "0"}, {"proxy_arp", "0"},
-    {"proxy_ndp", "0"}, {"route_localnet", "0"}, {"router_solicitations", "3"}, {"rp_filter", "0"}, {"send_redirects", "0"},
-    {"src_valid_mark", "0"}, {"use_tempaddr", "0"},
+    {"accept_dad", "1"},
+    {"accept_local", "0"},
+    {"accept_ra", "1"},
+    {"accept_redirects", "0"},
+    {"accept_source_route", "0"},
+    {"addr_gen_mode", "0"},
+    {"arp_announce", "0"},
+    {"arp_filter", "0"},
+    {"arp_ignore", "0"},
+    {"autoconf", "1"},
+    {"dad_transmits", "1"},
+    {"disable_ipv6", "0"},
+    {"forwarding", "0"},
+    {"log_martians", "0"},
+    {"promote_secondaries", "0"},
+    {"proxy_arp", "0"},
+    {"proxy_ndp", "0"},
+    {"route_localnet", "0"},
+    {"router_solicitations", "3"},
+    {"rp_filter", "0"},
+    {"send_redirects", "0"},
+    {"src_valid_mark", "0"},
+    {"use_tempaddr", "0"},
     // neigh.default
-    {"gc_thresh1", "64"}, {"gc_thresh2", "64"}, {"gc_thresh3", "64"},
+    {"gc_thresh1", "64"},
+    {"gc_thresh2", "64"},
+    {"gc_thresh3", "64"},
     {"max_dgram_qlen", "10"},
 };
 
@@ -184,51 +238,100 @@ static void interface_name(int n, char *buf, size_t size) {
 }
 
 static const struct proc_entry conf4_entries[] = {
-    FIXED("accept_local"), FIXED("accept_redirects"), FIXED("accept_source_route"), FIXED("arp_announce"), FIXED("arp_filter"),
-    FIXED("arp_ignore"), FIXED("forwarding"), FIXED("log_martians"), FIXED("promote_secondaries"), FIXED("proxy_arp"),
-    FIXED("route_localnet"), FIXED("rp_filter"), FIXED("send_redirects"), FIXED("src_valid_mark"), {.name = NULL},
+    FIXED("accept_local"),   FIXED("accept_redirects"), FIXED("accept_source_route"),
+    FIXED("arp_announce"),   FIXED("arp_filter"),       FIXED("arp_ignore"),
+    FIXED("forwarding"),     FIXED("log_martians"),     FIXED("promote_secondaries"),
+    FIXED("proxy_arp"),      FIXED("route_localnet"),   FIXED("rp_filter"),
+    FIXED("send_redirects"), FIXED("src_valid_mark"),   {.name = NULL},
 };
 static const struct proc_entry conf4_entry = PROC_DIR("conf", conf4_entries);
 static const struct proc_numbers conf4_numbers = {
     .next = next_interface, .member = &conf4_entry, .kind = NUMBER_FD, .prefix = "", .print = interface_name};
-static const struct proc_entry conf4_always[] = {PROC_DIR("all", conf4_entries), PROC_DIR("default", conf4_entries), {.name = NULL}};
+static const struct proc_entry conf4_always[] = {
+    PROC_DIR("all", conf4_entries), PROC_DIR("default", conf4_entries), {.name = NULL}};
 
 static const struct proc_entry conf6_entries[] = {
-    FIXED("accept_dad"), FIXED("accept_ra"), FIXED("accept_redirects"), FIXED("accept_source_route"), FIXED("addr_gen_mode"),
-    FIXED("autoconf"), FIXED("dad_transmits"), FIXED("disable_ipv6"), FIXED("forwarding"), SETTING("hop_limit"),
-    PROC_FILE("mtu", show_mtu), FIXED("proxy_ndp"), FIXED("router_solicitations"), FIXED("use_tempaddr"), {.name = NULL},
+    FIXED("accept_dad"),           FIXED("accept_ra"),         FIXED("accept_redirects"),
+    FIXED("accept_source_route"),  FIXED("addr_gen_mode"),     FIXED("autoconf"),
+    FIXED("dad_transmits"),        FIXED("disable_ipv6"),      FIXED("forwarding"),
+    SETTING("hop_limit"),          PROC_FILE("mtu", show_mtu), FIXED("proxy_ndp"),
+    FIXED("router_solicitations"), FIXED("use_tempaddr"),      {.name = NULL},
 };
 static const struct proc_entry conf6_entry = PROC_DIR("conf", conf6_entries);
 static const struct proc_numbers conf6_numbers = {
     .next = next_interface, .member = &conf6_entry, .kind = NUMBER_FD, .prefix = "", .print = interface_name};
-static const struct proc_entry conf6_always[] = {PROC_DIR("all", conf6_entries), PROC_DIR("default", conf6_entries), {.name = NULL}};
+static const struct proc_entry conf6_always[] = {
+    PROC_DIR("all", conf6_entries), PROC_DIR("default", conf6_entries), {.name = NULL}};
 
 // --- The tree ---
 
-static const struct proc_entry neigh_default[] = {FIXED("gc_thresh1"), FIXED("gc_thresh2"), FIXED("gc_thresh3"), {.name = NULL}};
+static const struct proc_entry neigh_default[] = {
+    FIXED("gc_thresh1"), FIXED("gc_thresh2"), FIXED("gc_thresh3"), {.name = NULL}};
 static const struct proc_entry neigh_entries[] = {PROC_DIR("default", neigh_default), {.name = NULL}};
 
 static const struct proc_entry core_entries[] = {
-    FIXED("busy_poll"), FIXED("busy_read"), FIXED("default_qdisc"), FIXED("dev_weight"), FIXED("netdev_budget"),
-    FIXED("netdev_max_backlog"), SETTING("optmem_max"), SETTING("rmem_default"), SETTING("rmem_max"), FIXED("rps_sock_flow_entries"),
-    SETTING("somaxconn"), SETTING("wmem_default"), SETTING("wmem_max"), {.name = NULL},
+    FIXED("busy_poll"),     FIXED("busy_read"),
+    FIXED("default_qdisc"), FIXED("dev_weight"),
+    FIXED("netdev_budget"), FIXED("netdev_max_backlog"),
+    SETTING("optmem_max"),  SETTING("rmem_default"),
+    SETTING("rmem_max"),    FIXED("rps_sock_flow_entries"),
+    SETTING("somaxconn"),   SETTING("wmem_default"),
+    SETTING("wmem_max"),    {.name = NULL},
 };
 
 static const struct proc_entry ipv4_entries[] = {
     {.name = "conf", .mode = S_IFDIR | 0555, .children = conf4_always, .numbers = &conf4_numbers},
-    FIXED("icmp_echo_ignore_all"), FIXED("icmp_echo_ignore_broadcasts"), SETTING("igmp_max_memberships"), SETTING("ip_default_ttl"),
-    FIXED("ip_dynaddr"), FIXED("ip_forward"), SETTING("ip_local_port_range"), FIXED("ip_local_reserved_ports"),
-    FIXED("ip_no_pmtu_disc"), SETTING("ip_nonlocal_bind"), SETTING("ip_unprivileged_port_start"), FIXED("ipfrag_time"),
-    PROC_DIR("neigh", neigh_entries), SETTING("ping_group_range"), SETTING("tcp_abort_on_overflow"),
-    FIXED("tcp_allowed_congestion_control"), FIXED("tcp_available_congestion_control"), FIXED("tcp_congestion_control"),
-    FIXED("tcp_dsack"), FIXED("tcp_ecn"), FIXED("tcp_fack"), FIXED("tcp_fastopen"), SETTING("tcp_fin_timeout"),
-    SETTING("tcp_keepalive_intvl"), SETTING("tcp_keepalive_probes"), SETTING("tcp_keepalive_time"), FIXED("tcp_l3mdev_accept"),
-    FIXED("tcp_low_latency"), FIXED("tcp_max_syn_backlog"), FIXED("tcp_max_tw_buckets"), PROC_FILE("tcp_mem", show_tcp_mem),
-    FIXED("tcp_moderate_rcvbuf"), FIXED("tcp_mtu_probing"), FIXED("tcp_no_metrics_save"), FIXED("tcp_orphan_retries"),
-    FIXED("tcp_retries1"), FIXED("tcp_retries2"), FIXED("tcp_rfc1337"), SETTING("tcp_rmem"), FIXED("tcp_sack"),
-    FIXED("tcp_slow_start_after_idle"), SETTING("tcp_syn_retries"), FIXED("tcp_synack_retries"), FIXED("tcp_syncookies"),
-    FIXED("tcp_timestamps"), FIXED("tcp_tw_reuse"), FIXED("tcp_window_scaling"), SETTING("tcp_wmem"), FIXED("udp_rmem_min"),
-    FIXED("udp_wmem_min"), {.name = NULL},
+    FIXED("icmp_echo_ignore_all"),
+    FIXED("icmp_echo_ignore_broadcasts"),
+    SETTING("igmp_max_memberships"),
+    SETTING("ip_default_ttl"),
+    FIXED("ip_dynaddr"),
+    FIXED("ip_forward"),
+    SETTING("ip_local_port_range"),
+    FIXED("ip_local_reserved_ports"),
+    FIXED("ip_no_pmtu_disc"),
+    SETTING("ip_nonlocal_bind"),
+    SETTING("ip_unprivileged_port_start"),
+    FIXED("ipfrag_time"),
+    PROC_DIR("neigh", neigh_entries),
+    SETTING("ping_group_range"),
+    SETTING("tcp_abort_on_overflow"),
+    FIXED("tcp_allowed_congestion_control"),
+    FIXED("tcp_available_congestion_control"),
+    FIXED("tcp_congestion_control"),
+    FIXED("tcp_dsack"),
+    FIXED("tcp_ecn"),
+    FIXED("tcp_fack"),
+    FIXED("tcp_fastopen"),
+    SETTING("tcp_fin_timeout"),
+    SETTING("tcp_keepalive_intvl"),
+    SETTING("tcp_keepalive_probes"),
+    SETTING("tcp_keepalive_time"),
+    FIXED("tcp_l3mdev_accept"),
+    FIXED("tcp_low_latency"),
+    FIXED("tcp_max_syn_backlog"),
+    FIXED("tcp_max_tw_buckets"),
+    PROC_FILE("tcp_mem", show_tcp_mem),
+    FIXED("tcp_moderate_rcvbuf"),
+    FIXED("tcp_mtu_probing"),
+    FIXED("tcp_no_metrics_save"),
+    FIXED("tcp_orphan_retries"),
+    FIXED("tcp_retries1"),
+    FIXED("tcp_retries2"),
+    FIXED("tcp_rfc1337"),
+    SETTING("tcp_rmem"),
+    FIXED("tcp_sack"),
+    FIXED("tcp_slow_start_after_idle"),
+    SETTING("tcp_syn_retries"),
+    FIXED("tcp_synack_retries"),
+    FIXED("tcp_syncookies"),
+    FIXED("tcp_timestamps"),
+    FIXED("tcp_tw_reuse"),
+    FIXED("tcp_window_scaling"),
+    SETTING("tcp_wmem"),
+    FIXED("udp_rmem_min"),
+    FIXED("udp_wmem_min"),
+    {.name = NULL},
 };
 
 static const struct proc_entry ipv6_entries[] = {
@@ -242,6 +345,9 @@ static const struct proc_entry ipv6_entries[] = {
 static const struct proc_entry unix_entries[] = {FIXED("max_dgram_qlen"), {.name = NULL}};
 
 const struct proc_entry proc_sys_net_entries[] = {
-    PROC_DIR("core", core_entries), PROC_DIR("ipv4", ipv4_entries), PROC_DIR("ipv6", ipv6_entries), PROC_DIR("unix", unix_entries),
+    PROC_DIR("core", core_entries),
+    PROC_DIR("ipv4", ipv4_entries),
+    PROC_DIR("ipv6", ipv6_entries),
+    PROC_DIR("unix", unix_entries),
     {.name = NULL},
 };

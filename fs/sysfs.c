@@ -299,8 +299,10 @@ static const struct proc_entry system_entries[] = {
     PROC_DIR("node", node_entries),
     {.name = NULL},
 };
-static const struct proc_entry devices_entries[] = {PROC_DIR("platform", sysfs_platform_entries), PROC_DIR("system", system_entries),
-                                                    PROC_DIR("virtual", sysfs_virtual_entries), {.name = NULL}};
+static const struct proc_entry devices_entries[] = {PROC_DIR("platform", sysfs_platform_entries),
+                                                    PROC_DIR("system", system_entries),
+                                                    PROC_DIR("virtual", sysfs_virtual_entries),
+                                                    {.name = NULL}};
 static const struct proc_entry empty_entries[] = {{.name = NULL}};
 static const struct proc_entry fs_entries[] = {PROC_DIR("cgroup", empty_entries), {.name = NULL}};
 static const struct proc_entry kernel_entries[] = {PROC_DIR("mm", mm_entries), {.name = NULL}};

@@ -74,22 +74,35 @@ static int show_duplex(struct seqbuf *s, struct proc_ref *r) { return of_link(s,
 // --- The directory of an interface ---
 
 static const struct proc_entry statistics_entries[] = {
-    PROC_FILE("collisions", show_zero),       PROC_FILE("multicast", show_multicast),
-    PROC_FILE("rx_bytes", show_rx_bytes),     PROC_FILE("rx_compressed", show_zero),
-    PROC_FILE("rx_crc_errors", show_zero),    PROC_FILE("rx_dropped", show_rx_dropped),
-    PROC_FILE("rx_errors", show_rx_errors),   PROC_FILE("rx_fifo_errors", show_zero),
-    PROC_FILE("rx_frame_errors", show_zero),  PROC_FILE("rx_length_errors", show_zero),
-    PROC_FILE("rx_missed_errors", show_zero), PROC_FILE("rx_nohandler", show_zero),
-    PROC_FILE("rx_over_errors", show_zero),   PROC_FILE("rx_packets", show_rx_packets),
-    PROC_FILE("tx_aborted_errors", show_zero), PROC_FILE("tx_bytes", show_tx_bytes),
-    PROC_FILE("tx_carrier_errors", show_zero), PROC_FILE("tx_compressed", show_zero),
-    PROC_FILE("tx_dropped", show_tx_dropped), PROC_FILE("tx_errors", show_tx_errors),
-    PROC_FILE("tx_fifo_errors", show_zero),   PROC_FILE("tx_heartbeat_errors", show_zero),
-    PROC_FILE("tx_packets", show_tx_packets), PROC_FILE("tx_window_errors", show_zero),
+    PROC_FILE("collisions", show_zero),
+    PROC_FILE("multicast", show_multicast),
+    PROC_FILE("rx_bytes", show_rx_bytes),
+    PROC_FILE("rx_compressed", show_zero),
+    PROC_FILE("rx_crc_errors", show_zero),
+    PROC_FILE("rx_dropped", show_rx_dropped),
+    PROC_FILE("rx_errors", show_rx_errors),
+    PROC_FILE("rx_fifo_errors", show_zero),
+    PROC_FILE("rx_frame_errors", show_zero),
+    PROC_FILE("rx_length_errors", show_zero),
+    PROC_FILE("rx_missed_errors", show_zero),
+    PROC_FILE("rx_nohandler", show_zero),
+    PROC_FILE("rx_over_errors", show_zero),
+    PROC_FILE("rx_packets", show_rx_packets),
+    PROC_FILE("tx_aborted_errors", show_zero),
+    PROC_FILE("tx_bytes", show_tx_bytes),
+    PROC_FILE("tx_carrier_errors", show_zero),
+    PROC_FILE("tx_compressed", show_zero),
+    PROC_FILE("tx_dropped", show_tx_dropped),
+    PROC_FILE("tx_errors", show_tx_errors),
+    PROC_FILE("tx_fifo_errors", show_zero),
+    PROC_FILE("tx_heartbeat_errors", show_zero),
+    PROC_FILE("tx_packets", show_tx_packets),
+    PROC_FILE("tx_window_errors", show_zero),
     {.name = NULL},
 };
 static const struct proc_entry queue_entries[] = {PROC_FILE("traffic_class", show_nothing), {.name = NULL}};
-static const struct proc_entry queues_entries[] = {PROC_DIR("rx-0", queue_entries), PROC_DIR("tx-0", queue_entries), {.name = NULL}};
+static const struct proc_entry queues_entries[] = {
+    PROC_DIR("rx-0", queue_entries), PROC_DIR("tx-0", queue_entries), {.name = NULL}};
 static const struct proc_entry interface_entries[] = {
     PROC_FILE("addr_assign_type", show_addr_assign),
     PROC_FILE("addr_len", show_addr_len),
@@ -157,5 +170,7 @@ static const struct proc_numbers virtual_numbers = {
 static const struct proc_numbers card_numbers = {
     .next = next_card, .member = &interface_entry, .kind = NUMBER_FD, .prefix = "", .print = print_name};
 
-const struct proc_entry sysfs_virtual_entries[] = {{.name = "net", .mode = S_IFDIR | 0555, .numbers = &virtual_numbers}, {.name = NULL}};
-const struct proc_entry sysfs_platform_entries[] = {{.name = "net", .mode = S_IFDIR | 0555, .numbers = &card_numbers}, {.name = NULL}};
+const struct proc_entry sysfs_virtual_entries[] = {{.name = "net", .mode = S_IFDIR | 0555, .numbers = &virtual_numbers},
+                                                   {.name = NULL}};
+const struct proc_entry sysfs_platform_entries[] = {{.name = "net", .mode = S_IFDIR | 0555, .numbers = &card_numbers},
+                                                    {.name = NULL}};

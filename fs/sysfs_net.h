@@ -4,7 +4,8 @@
 
 #include "fs/procfs.h"
 
-extern const struct proc_numbers sysfs_net_links;                                   // of /sys/class/net
-extern const struct proc_entry sysfs_virtual_entries[], sysfs_platform_entries[]; // of /sys/devices/virtual and platform
+extern const struct proc_numbers sysfs_net_links; // of /sys/class/net
+extern const struct proc_entry sysfs_virtual_entries[],
+    sysfs_platform_entries[]; // of /sys/devices/virtual and platform
 
 #endif

@@ -170,7 +170,8 @@ static int class_prefix(uint32_t ip) {
     return !(host >> 31) ? 8 : host >> 30 == 2 ? 16 : host >> 29 == 6 ? 24 : -1;
 }
 
-static long replace_address(struct net_interface *i, const struct interface_address *old, uint32_t ip, unsigned prefix) {
+static long replace_address(struct net_interface *i, const struct interface_address *old, uint32_t ip,
+                            unsigned prefix) {
     ip_addr_t new = IPADDR4_INIT(ip);
     if (old) {
         int err = net_address_remove(i, &old->ip, old->prefix);
@@ -203,7 +204,9 @@ static long of_address(struct net_interface *i, unsigned cmd, struct ifreq *r) {
     }
     memset(&r->inet, 0, sizeof(r->inet));
     r->inet.family = AF_INET;
-    r->inet.ip = cmd == SIOCGIFNETMASK ? mask : cmd == SIOCGIFBRDADDR ? (a.has_broadcast ? a.broadcast : 0) : ip_2_ip4(&a.ip)->addr;
+    r->inet.ip = cmd == SIOCGIFNETMASK   ? mask
+                 : cmd == SIOCGIFBRDADDR ? (a.has_broadcast ? a.broadcast : 0)
+                                         : ip_2_ip4(&a.ip)->addr;
     return 0;
 }
 
@@ -271,10 +274,10 @@ static long one_interface(unsigned cmd, uaddr_t arg) {
         *alias = '\0';
     net_lock();
     struct net_interface *i = net_interface_find_name(name);
-    long err = !i                                          ? -ENODEV
-               : cmd == SIOCETHTOOL                        ? 0
-               : asks_address(cmd) || sets_address(cmd)    ? of_address(i, cmd, &r)
-                                                           : of_interface(i, cmd, &r);
+    long err = !i                                       ? -ENODEV
+               : cmd == SIOCETHTOOL                     ? 0
+               : asks_address(cmd) || sets_address(cmd) ? of_address(i, cmd, &r)
+                                                        : of_interface(i, cmd, &r);
     net_unlock();
     if (err < 0)
         return err;
@@ -379,7 +382,9 @@ static long address6(unsigned cmd, uaddr_t arg) {
     memcpy(ip_2_ip6(&ip)->addr, q.ip, 16);
     net_lock();
     struct net_interface *i = net_interface_find(q.index);
-    long err = !i ? -ENODEV : cmd == SIOCSIFADDR ? net_address_add(i, &ip, q.prefix) : net_address_remove(i, &ip, q.prefix);
+    long err = !i                   ? -ENODEV
+               : cmd == SIOCSIFADDR ? net_address_add(i, &ip, q.prefix)
+                                    : net_address_remove(i, &ip, q.prefix);
     net_unlock();
     return err;
 }

@@ -37,7 +37,8 @@ int net_interface_set_mtu(struct net_interface *i, uint32_t mtu) {
 
 static int find6(const struct net_interface *i, const ip_addr_t *a) {
     for (int k = 0; k < LWIP_IPV6_NUM_ADDRESSES; k++)
-        if (!ip6_addr_isinvalid(netif_ip6_addr_state(&i->netif, k)) && ip6_addr_cmp_zoneless(ip_2_ip6(a), netif_ip6_addr(&i->netif, k)))
+        if (!ip6_addr_isinvalid(netif_ip6_addr_state(&i->netif, k)) &&
+            ip6_addr_cmp_zoneless(ip_2_ip6(a), netif_ip6_addr(&i->netif, k)))
             return k;
     return -1;
 }
@@ -97,7 +98,8 @@ int net_address_add(struct net_interface *i, const ip_addr_t *a, unsigned prefix
 
 int net_address_remove(struct net_interface *i, const ip_addr_t *a, unsigned prefix) {
     if (IP_IS_V4(a)) {
-        if (!ip4_addr_cmp(netif_ip4_addr(&i->netif), ip_2_ip4(a)) || ip4_addr_isany(ip_2_ip4(a)) || prefix != net_address_prefix(i, a))
+        if (!ip4_addr_cmp(netif_ip4_addr(&i->netif), ip_2_ip4(a)) || ip4_addr_isany(ip_2_ip4(a)) ||
+            prefix != net_address_prefix(i, a))
             return -EADDRNOTAVAIL;
         stop_dhcp(i);
         netif_set_addr(&i->netif, IP4_ADDR_ANY4, IP4_ADDR_ANY4, IP4_ADDR_ANY4);

@@ -37,7 +37,8 @@ static bool describe6(struct net_interface *i, unsigned k, struct interface_addr
     const ip6_addr_t *ip = netif_ip6_addr(&i->netif, k);
     if (ip6_addr_isinvalid(state))
         return false;
-    *a = (struct interface_address){.interface = i, .valid = FOREVER, .preferred = FOREVER, .ip = *netif_ip_addr6(&i->netif, k)};
+    *a = (struct interface_address){
+        .interface = i, .valid = FOREVER, .preferred = FOREVER, .ip = *netif_ip_addr6(&i->netif, k)};
     a->prefix = net_address_prefix(i, &a->ip);
     if (netif_ip6_addr_isstatic(&i->netif, k)) {
         a->flags = IFA_F_PERMANENT;
@@ -52,8 +53,10 @@ static bool describe6(struct net_interface *i, unsigned k, struct interface_addr
         a->flags |= IFA_F_TENTATIVE | IFA_F_DADFAILED;
     else if (!ip6_addr_ispreferred(state))
         a->flags |= IFA_F_DEPRECATED;
-    a->scope = ip6_addr_isloopback(ip) ? RT_SCOPE_HOST : ip6_addr_islinklocal(ip) ? RT_SCOPE_LINK
-               : ip6_addr_issitelocal(ip) ? RT_SCOPE_SITE : RT_SCOPE_UNIVERSE;
+    a->scope = ip6_addr_isloopback(ip)    ? RT_SCOPE_HOST
+               : ip6_addr_islinklocal(ip) ? RT_SCOPE_LINK
+               : ip6_addr_issitelocal(ip) ? RT_SCOPE_SITE
+                                          : RT_SCOPE_UNIVERSE;
     return true;
 }
 
@@ -107,7 +110,8 @@ int address_dump(struct netlink_request *r) {
         bool v6 = g->rtgen_family == AF_INET6;
         if (!h)
             return request_fail(r, -EINVAL, NULL,
-                                v6 ? "Invalid header for address dump request" : "ipv4: Invalid header for address dump request");
+                                v6 ? "Invalid header for address dump request"
+                                   : "ipv4: Invalid header for address dump request");
         if (h->ifa_prefixlen || h->ifa_flags || h->ifa_scope)
             return request_fail(r, -EINVAL, NULL,
                                 v6 ? "Invalid values in header for address dump request"

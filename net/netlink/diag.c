@@ -33,7 +33,9 @@ static bool describe(const struct query *q, const struct inet_row *row, struct i
         return false;
     *m = (struct inet_diag_msg){.idiag_family = q->want->sdiag_family,
                                 .idiag_state = row->state,
-                                .idiag_timer = !row->timer ? 0 : row->state == 6 ? 3 : 1,
+                                .idiag_timer = !row->timer       ? 0
+                                               : row->state == 6 ? 3
+                                                                 : 1,
                                 .idiag_retrans = (uint8_t)MIN(row->retransmits, 255u),
                                 .idiag_expires = (uint32_t)(row->timer / NSEC_PER_MSEC),
                                 .idiag_rqueue = row->receive_queue,
@@ -48,7 +50,8 @@ static bool describe(const struct query *q, const struct inet_row *row, struct i
     m->id.idiag_cookie[0] = (uint32_t)row->inode;
     if (q->exact)
         return id->idiag_sport == m->id.idiag_sport && id->idiag_dport == m->id.idiag_dport &&
-               memcmp(id->idiag_src, m->id.idiag_src, v6 ? 16 : 4) == 0 && memcmp(id->idiag_dst, m->id.idiag_dst, v6 ? 16 : 4) == 0;
+               memcmp(id->idiag_src, m->id.idiag_src, v6 ? 16 : 4) == 0 &&
+               memcmp(id->idiag_dst, m->id.idiag_dst, v6 ? 16 : 4) == 0;
     return (q->want->idiag_states >> row->state & 1) && (!id->idiag_sport || id->idiag_sport == m->id.idiag_sport) &&
            (!id->idiag_dport || id->idiag_dport == m->id.idiag_dport);
 }

@@ -24,9 +24,15 @@ unsigned link_operstate(const struct net_interface *i) {
 static void put_statistics(const struct message *m, const struct net_interface *i) {
     const struct net_statistics *st = net_interface_statistics(i);
     struct rtnl_link_stats64 all = {
-        .rx_packets = st->rx_packets, .tx_packets = st->tx_packets, .rx_bytes = st->rx_bytes, .tx_bytes = st->tx_bytes,
-        .rx_errors = st->rx_errors,   .tx_errors = st->tx_errors,   .rx_dropped = st->rx_dropped,
-        .tx_dropped = st->tx_dropped, .multicast = st->multicast,
+        .rx_packets = st->rx_packets,
+        .tx_packets = st->tx_packets,
+        .rx_bytes = st->rx_bytes,
+        .tx_bytes = st->tx_bytes,
+        .rx_errors = st->rx_errors,
+        .tx_errors = st->tx_errors,
+        .rx_dropped = st->rx_dropped,
+        .tx_dropped = st->tx_dropped,
+        .multicast = st->multicast,
     };
     struct rtnl_link_stats few;
     message_put(m, IFLA_STATS64, &all, sizeof(all));
@@ -41,7 +47,8 @@ static void put_protocols(const struct message *m, const struct net_interface *i
     uint32_t conf[IPV4_DEVCONF_MAX] = {0};
     struct ifla_cacheinfo cache = {.max_reasm_len = 65535, .reachable_time = 30000, .retrans_time = 1000};
     conf[IPV4_DEVCONF_MC_FORWARDING - 1] = 0;
-    conf[IPV4_DEVCONF_ACCEPT_REDIRECTS - 1] = conf[IPV4_DEVCONF_SEND_REDIRECTS - 1] = conf[IPV4_DEVCONF_SHARED_MEDIA - 1] = 1;
+    conf[IPV4_DEVCONF_ACCEPT_REDIRECTS - 1] = conf[IPV4_DEVCONF_SEND_REDIRECTS - 1] =
+        conf[IPV4_DEVCONF_SHARED_MEDIA - 1] = 1;
     size_t spec = message_nest(m, IFLA_AF_SPEC), inet = message_nest(m, AF_INET);
     message_put(m, IFLA_INET_CONF, conf, sizeof(conf));
     message_nest_end(m, inet);
@@ -100,7 +107,8 @@ static struct ifinfomsg header_of(const struct net_interface *i, unsigned family
                               .ifi_change = changed};
 }
 
-static void put_link(const struct netlink_request *r, int type, struct net_interface *i, unsigned changed, bool statistics) {
+static void put_link(const struct netlink_request *r, int type, struct net_interface *i, unsigned changed,
+                     bool statistics) {
     struct ifinfomsg h = header_of(i, AF_UNSPEC, changed);
     struct message m = message_begin(r, type, &h, sizeof(h));
     link_body(&m, i, statistics);
@@ -194,14 +202,17 @@ int link_change(struct netlink_request *r) {
     int err = request_attributes(r, sizeof(*h), at, IFLA_MAX, false);
     struct net_interface *i = err < 0 ? ERR_PTR(err) : named(r, h, at);
     bool anonymous = !err && !h->ifi_index && !at[IFLA_IFNAME] && !at[IFLA_ALT_IFNAME];
-    if (r->header->nlmsg_type == RTM_NEWLINK && (i == ERR_PTR(-ENODEV) || anonymous)) // a new one, of a kind that is not there
-        return r->header->nlmsg_flags & NLM_F_CREATE ? request_fail(r, -EOPNOTSUPP, NULL, "Unknown device type") : -ENODEV;
+    if (r->header->nlmsg_type == RTM_NEWLINK &&
+        (i == ERR_PTR(-ENODEV) || anonymous)) // a new one, of a kind that is not there
+        return r->header->nlmsg_flags & NLM_F_CREATE ? request_fail(r, -EOPNOTSUPP, NULL, "Unknown device type")
+                                                     : -ENODEV;
     if (IS_ERR(i))
         return PTR_ERR(i);
     if (r->header->nlmsg_type == RTM_NEWLINK && (r->header->nlmsg_flags & NLM_F_EXCL))
         return -EEXIST;
-    static const uint8_t refused[] = {IFLA_ADDRESS, IFLA_BROADCAST, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID, IFLA_NET_NS_FD,
-                                      IFLA_MAP, IFLA_PROTO_DOWN, IFLA_XDP, IFLA_VFINFO_LIST, IFLA_IFALIAS};
+    static const uint8_t refused[] = {IFLA_ADDRESS,    IFLA_BROADCAST,   IFLA_MASTER, IFLA_LINKINFO,
+                                      IFLA_NET_NS_PID, IFLA_NET_NS_FD,   IFLA_MAP,    IFLA_PROTO_DOWN,
+                                      IFLA_XDP,        IFLA_VFINFO_LIST, IFLA_IFALIAS};
     for (unsigned k = 0; k < sizeof(refused); k++)
         if (at[refused[k]])
             return -EOPNOTSUPP;

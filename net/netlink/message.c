@@ -19,7 +19,9 @@ struct message message_begin(const struct netlink_request *r, int type, const vo
     struct message m = {r->out, r->out->len};
     struct nlmsghdr *h = append(r->out, sizeof(*h) + len);
     if (h) {
-        *h = (struct nlmsghdr){0, (uint16_t)type, (r->multi ? NLM_F_MULTI : 0) | (r->filtered ? NLM_F_DUMP_FILTERED : 0), r->header ? r->header->nlmsg_seq : 0, r->port};
+        *h =
+            (struct nlmsghdr){0, (uint16_t)type, (r->multi ? NLM_F_MULTI : 0) | (r->filtered ? NLM_F_DUMP_FILTERED : 0),
+                              r->header ? r->header->nlmsg_seq : 0, r->port};
         memcpy(h + 1, header, len);
     }
     return m;
@@ -42,7 +44,9 @@ void message_put(const struct message *m, int type, const void *data, size_t len
     }
 }
 
-void message_put_text(const struct message *m, int type, const char *text) { message_put(m, type, text, strlen(text) + 1); }
+void message_put_text(const struct message *m, int type, const char *text) {
+    message_put(m, type, text, strlen(text) + 1);
+}
 
 void message_put_ip(const struct message *m, int type, const ip_addr_t *a) {
     if (IP_IS_V4(a))
@@ -136,7 +140,8 @@ int netlink_acknowledge(struct netlink_request *r, int err) {
     if (!answer)
         return -ENOBUFS;
     int *error = (int *)(answer + 1);
-    *answer = (struct nlmsghdr){0, NLMSG_ERROR, (whole ? 0 : NLM_F_CAPPED) | (extended ? NLM_F_ACK_TLVS : 0), h->nlmsg_seq, r->port};
+    *answer = (struct nlmsghdr){0, NLMSG_ERROR, (whole ? 0 : NLM_F_CAPPED) | (extended ? NLM_F_ACK_TLVS : 0),
+                                h->nlmsg_seq, r->port};
     *error = err;
     memcpy(error + 1, h, quoted);
     struct message m = {&out, 0};

@@ -20,8 +20,11 @@ bool neighbours(int family, bool (*fn)(void *ctx, const struct neighbour *n), vo
         if (fn(ctx, &n))
             return true;
     }
-    static const uint8_t states[] = {[ND6_INCOMPLETE] = NUD_INCOMPLETE, [ND6_REACHABLE] = NUD_REACHABLE, [ND6_STALE] = NUD_STALE,
-                                     [ND6_DELAY] = NUD_DELAY, [ND6_PROBE] = NUD_PROBE};
+    static const uint8_t states[] = {[ND6_INCOMPLETE] = NUD_INCOMPLETE,
+                                     [ND6_REACHABLE] = NUD_REACHABLE,
+                                     [ND6_STALE] = NUD_STALE,
+                                     [ND6_DELAY] = NUD_DELAY,
+                                     [ND6_PROBE] = NUD_PROBE};
     for (unsigned k = 0; family == AF_INET6 && k < LWIP_ND6_NUM_NEIGHBORS; k++) {
         const struct nd6_neighbor_cache_entry *e = &neighbor_cache[k];
         if (e->state == ND6_NO_ENTRY || e->state >= sizeof(states) || !e->netif)
@@ -60,7 +63,8 @@ struct filter {
 
 static bool put(void *ctx, const struct neighbour *n) {
     struct filter *f = ctx;
-    if ((f->interface && f->interface != (uint32_t)n->interface->index) || (f->ip && !ip_addr_cmp_zoneless(f->ip, &n->ip)))
+    if ((f->interface && f->interface != (uint32_t)n->interface->index) ||
+        (f->ip && !ip_addr_cmp_zoneless(f->ip, &n->ip)))
         return false;
     f->found = true;
     message(f->r, n);

@@ -27,7 +27,8 @@ static void tell_address(struct net_interface *i, const ip_addr_t *ip, unsigned 
     struct netlink_request r = {.out = &out};
     if (!netlink_has_listeners(NETLINK_ROUTE, group) || ip_addr_isany(ip))
         return;
-    struct interface_address a = {.interface = i, .ip = *ip, .prefix = prefix, .valid = ~0u, .preferred = ~0u, .flags = IFA_F_PERMANENT};
+    struct interface_address a = {
+        .interface = i, .ip = *ip, .prefix = prefix, .valid = ~0u, .preferred = ~0u, .flags = IFA_F_PERMANENT};
     if (IP_IS_V4(ip)) {
         a.has_broadcast = i->device && prefix < 31;
         a.broadcast = ip_2_ip4(ip)->addr | (prefix ? lwip_htonl(~(~0u << (32 - prefix))) : ~0u);
@@ -58,13 +59,15 @@ static void changed(struct netif *netif, netif_nsc_reason_t reason, const netif_
         changed4(i, &args->ipv4_changed);
     if (reason & LWIP_NSC_IPV6_SET) {
         tell_address(i, args->ipv6_set.old_address, 64, true);
-        tell_address(i, &netif->ip6_addr[args->ipv6_set.addr_index], net_address_prefix(i, &netif->ip6_addr[args->ipv6_set.addr_index]), false);
+        tell_address(i, &netif->ip6_addr[args->ipv6_set.addr_index],
+                     net_address_prefix(i, &netif->ip6_addr[args->ipv6_set.addr_index]), false);
     }
     if (reason & LWIP_NSC_IPV6_ADDR_STATE_CHANGED) {
         unsigned k = (unsigned)args->ipv6_addr_state_changed.addr_index;
         bool gone = ip6_addr_isinvalid(netif_ip6_addr_state(netif, k));
         // A new address is told of when it is known to be nobody else's, as Linux does.
-        if (gone || ip6_addr_isvalid(netif_ip6_addr_state(netif, k)) != ip6_addr_isvalid(args->ipv6_addr_state_changed.old_state))
+        if (gone || ip6_addr_isvalid(netif_ip6_addr_state(netif, k)) !=
+                        ip6_addr_isvalid(args->ipv6_addr_state_changed.old_state))
             tell_address(i, &netif->ip6_addr[k], net_address_prefix(i, &netif->ip6_addr[k]), gone);
     }
 }

@@ -8,9 +8,9 @@
 #include "net/inet/inet.h"
 #include "net/netlink/netlink.h"
 
-#define CHARGE 768u       // what a datagram counts besides its bytes, about as on Linux
-#define PIECE_MIN 3776u   // the datagrams of a dump: at least; what fits into a page together with Linux' bookkeeping,
-#define PIECE_MAX 32448u  // and at most
+#define CHARGE 768u      // what a datagram counts besides its bytes, about as on Linux
+#define PIECE_MIN 3776u  // the datagrams of a dump: at least; what fits into a page together with Linux' bookkeeping,
+#define PIECE_MAX 32448u // and at most
 #define SEND_MAX (1u << 20)
 
 struct packet {
@@ -188,7 +188,8 @@ static int dump_start(struct netlink_request *r, int error, struct seqbuf *messa
         n->dumping = true;
         n->dump = *messages;
         n->dumped = 0;
-        n->done = (struct nlmsghdr){0, NLMSG_DONE, NLM_F_MULTI | (r->filtered ? NLM_F_DUMP_FILTERED : 0), r->header->nlmsg_seq, r->port};
+        n->done = (struct nlmsghdr){0, NLMSG_DONE, NLM_F_MULTI | (r->filtered ? NLM_F_DUMP_FILTERED : 0),
+                                    r->header->nlmsg_seq, r->port};
         n->done_error = error;
         n->done_text = netlink_option(n, NETLINK_EXT_ACK) ? r->error : NULL;
         *messages = (struct seqbuf){0};

@@ -14,28 +14,17 @@ struct entry {
     handler one, dump;
 };
 static const struct entry table[] = {
-    {RTM_GETLINK, AF_INET6, NULL, link6_dump},
-    {RTM_GETLINK, AF_BRIDGE, NULL, empty_dump},
-    {RTM_GETLINK, AF_UNSPEC, link_get, link_dump},
-    {RTM_NEWLINK, AF_UNSPEC, link_change, NULL},
-    {RTM_SETLINK, AF_UNSPEC, link_change, NULL},
-    {RTM_GETADDR, AF_INET6, address_get6, address_dump},
-    {RTM_GETADDR, AF_UNSPEC, NULL, address_dump},
-    {RTM_NEWADDR, AF_INET, address_add, NULL},
-    {RTM_NEWADDR, AF_INET6, address_add, NULL},
-    {RTM_DELADDR, AF_INET, address_delete, NULL},
-    {RTM_DELADDR, AF_INET6, address_delete, NULL},
-    {RTM_GETROUTE, AF_INET, route_get, route_dump},
-    {RTM_GETROUTE, AF_INET6, route_get, route_dump},
-    {RTM_GETROUTE, AF_UNSPEC, NULL, route_dump},
-    {RTM_NEWROUTE, AF_INET, route_add, NULL},
-    {RTM_NEWROUTE, AF_INET6, route_add, NULL},
-    {RTM_DELROUTE, AF_INET, route_delete, NULL},
-    {RTM_DELROUTE, AF_INET6, route_delete, NULL},
-    {RTM_GETNEIGH, AF_BRIDGE, NULL, empty_dump},
-    {RTM_GETNEIGH, AF_UNSPEC, neighbour_get, neighbour_dump},
-    {RTM_GETRULE, AF_UNSPEC, NULL, rule_dump},
-    {RTM_GETQDISC, AF_UNSPEC, NULL, qdisc_dump},
+    {RTM_GETLINK, AF_INET6, NULL, link6_dump},       {RTM_GETLINK, AF_BRIDGE, NULL, empty_dump},
+    {RTM_GETLINK, AF_UNSPEC, link_get, link_dump},   {RTM_NEWLINK, AF_UNSPEC, link_change, NULL},
+    {RTM_SETLINK, AF_UNSPEC, link_change, NULL},     {RTM_GETADDR, AF_INET6, address_get6, address_dump},
+    {RTM_GETADDR, AF_UNSPEC, NULL, address_dump},    {RTM_NEWADDR, AF_INET, address_add, NULL},
+    {RTM_NEWADDR, AF_INET6, address_add, NULL},      {RTM_DELADDR, AF_INET, address_delete, NULL},
+    {RTM_DELADDR, AF_INET6, address_delete, NULL},   {RTM_GETROUTE, AF_INET, route_get, route_dump},
+    {RTM_GETROUTE, AF_INET6, route_get, route_dump}, {RTM_GETROUTE, AF_UNSPEC, NULL, route_dump},
+    {RTM_NEWROUTE, AF_INET, route_add, NULL},        {RTM_NEWROUTE, AF_INET6, route_add, NULL},
+    {RTM_DELROUTE, AF_INET, route_delete, NULL},     {RTM_DELROUTE, AF_INET6, route_delete, NULL},
+    {RTM_GETNEIGH, AF_BRIDGE, NULL, empty_dump},     {RTM_GETNEIGH, AF_UNSPEC, neighbour_get, neighbour_dump},
+    {RTM_GETRULE, AF_UNSPEC, NULL, rule_dump},       {RTM_GETQDISC, AF_UNSPEC, NULL, qdisc_dump},
     {RTM_GETNEXTHOP, AF_UNSPEC, NULL, empty_dump},
 };
 
@@ -71,7 +60,8 @@ int rtnetlink_request(struct netlink_request *r) {
         return -EPERM;
     handler fn = find(type, g->rtgen_family, r->multi);
     if (!fn) {
-        log_once(LOG_INFO, "netlink: a request of type %u for family %u is not supported (EOPNOTSUPP)", type, g->rtgen_family);
+        log_once(LOG_INFO, "netlink: a request of type %u for family %u is not supported (EOPNOTSUPP)", type,
+                 g->rtgen_family);
         return -EOPNOTSUPP;
     }
     r->dumps = r->multi;

@@ -76,8 +76,8 @@ static void main_rows(struct walk *w) {
     kfree(w->all);
 }
 
-static void local_row(struct walk *w, struct net_interface *i, const ip_addr_t *to, unsigned prefix, const ip_addr_t *source,
-                      int type) {
+static void local_row(struct walk *w, struct net_interface *i, const ip_addr_t *to, unsigned prefix,
+                      const ip_addr_t *source, int type) {
     struct route_row row = {.table = RT_TABLE_LOCAL, .type = (uint8_t)type, .protocol = RTPROT_KERNEL};
     bool v4 = IP_IS_V4(to);
     row.route = (struct net_route){.destination = *to, .prefix = prefix, .interface = i};
@@ -192,7 +192,9 @@ int route_dump(struct netlink_request *r) {
         if (f.interface && !net_interface_find((int)f.interface))
             return -ENODEV;
         if (f.table && f.table != RT_TABLE_MAIN && f.table != RT_TABLE_LOCAL && f.table != RT_TABLE_DEFAULT)
-            return request_fail(r, -ENOENT, NULL, g->rtgen_family == AF_INET6 ? "FIB table does not exist" : "ipv4: FIB table does not exist");
+            return request_fail(r, -ENOENT, NULL,
+                                g->rtgen_family == AF_INET6 ? "FIB table does not exist"
+                                                            : "ipv4: FIB table does not exist");
     }
     if (g->rtgen_family != AF_INET6)
         route_rows(AF_INET, put_row, &f);
@@ -203,7 +205,8 @@ int route_dump(struct netlink_request *r) {
 
 // --- ip route get ---
 
-static bool gateway_of(void *ctx, const struct net_route *route) { // the best route that goes through a gateway, or directly
+static bool gateway_of(void *ctx,
+                       const struct net_route *route) { // the best route that goes through a gateway, or directly
     struct net_route *best = ctx;
     const ip_addr_t *to = &best->destination;
     if (IP_GET_TYPE(to) != IP_GET_TYPE(&route->destination) || route->interface != best->interface)
@@ -323,9 +326,11 @@ static int route_of(struct netlink_request *r, struct net_route *route) {
     if (h->rtm_type != RTN_UNICAST && (adds || h->rtm_type))
         return adds ? request_fail(r, -EOPNOTSUPP, NULL, "Only unicast routes are supported") : -ESRCH;
     if (at[RTA_MULTIPATH] || at[RTA_VIA] || at[RTA_ENCAP] || at[RTA_NH_ID] || at[RTA_METRICS])
-        return request_fail(r, -EOPNOTSUPP, NULL, "Of routes only destination, gateway, device, source and metric are supported");
+        return request_fail(r, -EOPNOTSUPP, NULL,
+                            "Of routes only destination, gateway, device, source and metric are supported");
     // Bits behind the prefix.
-    const uint8_t *a = v4 ? (const void *)&ip_2_ip4(&route->destination)->addr : (const void *)ip_2_ip6(&route->destination)->addr;
+    const uint8_t *a =
+        v4 ? (const void *)&ip_2_ip4(&route->destination)->addr : (const void *)ip_2_ip6(&route->destination)->addr;
     for (unsigned bit = route->prefix; bit < (v4 ? 32 : 128); bit++)
         if (a[bit / 8] & (0x80 >> bit % 8))
             return request_fail(r, -EINVAL, NULL, "Invalid prefix for given prefix length");

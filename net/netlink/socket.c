@@ -20,8 +20,10 @@ static struct socket *netlink_create(int type, int protocol) {
         return ERR_PTR(-ESOCKTNOSUPPORT);
     if (protocol != NETLINK_ROUTE && protocol != NETLINK_SOCK_DIAG) {
         if (protocol >= 0 && protocol < MAX_LINKS)
-            log_once(LOG_INFO, "socket(2): of AF_NETLINK only NETLINK_ROUTE and NETLINK_SOCK_DIAG are there, not %d (EPROTONOSUPPORT)",
-                     protocol);
+            log_once(
+                LOG_INFO,
+                "socket(2): of AF_NETLINK only NETLINK_ROUTE and NETLINK_SOCK_DIAG are there, not %d (EPROTONOSUPPORT)",
+                protocol);
         return ERR_PTR(-EPROTONOSUPPORT);
     }
     int err = net_start();
