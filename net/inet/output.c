@@ -131,6 +131,9 @@ static int add_header4(struct datagram_socket *s, struct pbuf *p, const struct i
 
 int inet_output(struct datagram_socket *s, struct pbuf *p, const struct inet_send *how, struct net_interface *i, int protocol) {
     struct netif *netif = &i->netif;
+    // lwIP counts a packet with its header in 16 bits; Linux could send 40 bytes more over IPv6.
+    if (p->tot_len + (IP_IS_V6(&how->to) ? IP6_HLEN : IP_HLEN) > 0xffff)
+        return -EMSGSIZE;
     if (IP_IS_V6(&how->to))
         return net_errno(ip6_output_if_src(p, ip_2_ip6(&how->source), ip_2_ip6(&how->to), inet_ttl(&s->inet, how),
                                            inet_tos(&s->inet, how), protocol, netif));
