@@ -114,7 +114,7 @@ void virtio_break(struct virtio_device *dev, const char *why) {
 }
 
 void virtio_interrupt(struct virtio_device *dev) {
-    for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+    for (unsigned i = 0; i < dev->queue_end; i++)
         if (dev->queues[i])
             virtq_interrupt(dev->queues[i]);
 }

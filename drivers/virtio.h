@@ -54,6 +54,7 @@ struct virtio_device {
     uint64_t features;
     bool started, broken;
     struct virtqueue *queues[VIRTIO_MAX_QUEUES];
+    unsigned queue_end; // behind the last one
     void (*config_changed)(struct virtio_device *dev); // NULL: nobody cares
     void *driver_data;
 };
@@ -86,6 +87,7 @@ struct virtq_buffer {
 // Offers a chain of buffers: the first `out` are read by the device, the `in` after them written. `cookie` is not NULL.
 // 0, -ENOSPC, or -EIO (broken). The device may not look before virtq_kick.
 int virtq_add(struct virtqueue *q, const struct virtq_buffer *buffers, unsigned out, unsigned in, void *cookie);
+int virtq_add_in(struct virtqueue *q, void *data, uint32_t len, void *cookie); // the same for one buffer, to be written
 // The same with one descriptor of the queue, whatever the number of buffers (at most the queue's size): needs
 // VIRTIO_RING_F_INDIRECT_DESC. table[0] to [out + in - 1].buffer are turned into what the device reads; the table is the
 // device's until the chain is taken.
@@ -101,6 +103,7 @@ void virtq_interrupts_off(struct virtqueue *q); // a hint: late interrupts still
 // Asks for an interrupt at the next used buffer. False: there are used buffers already; take them, then try again.
 bool virtq_interrupts_on(struct virtqueue *q);
 unsigned virtq_free(const struct virtqueue *q); // descriptors
+static inline bool virtq_ready(const struct virtqueue *q); // has virtq_take something?
 
 // --- For transports ---
 // A device was found (with a device id that is not 0); takes steps 1 to 3 when a driver wants it. 0, or -ENODEV when
@@ -164,5 +167,7 @@ struct virtqueue {
         uint16_t count;    // descriptors in the chain
     } state[];             // `size` of them
 };
+
+static inline bool virtq_ready(const struct virtqueue *q) { return READ_ONCE(q->used->index) != q->used_index; }
 
 #endif

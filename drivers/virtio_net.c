@@ -161,10 +161,14 @@ static __attribute__((cold)) void give_up(struct nic *n) {
 
 static struct header *buffer_header(struct net_buffer *b) { return (struct header *)((char *)b + BUFFER_OFFSET); }
 
+// In batches: where the device must be told of new buffers each time, that is dear.
 static void refill(struct nic *n) {
-    if (n->wanted < n->queue_size && virtq_free(n->rx) > n->queue_size - n->wanted / 2)
+    unsigned offered = n->rx->size - virtq_free(n->rx);
+    if (likely(offered > n->wanted - n->wanted / 4))
+        return;
+    if (n->wanted < n->rx->size && offered < n->wanted / 2)
         n->wanted *= 2;
-    while (virtq_free(n->rx) > n->queue_size - n->wanted) {
+    for (; offered < n->wanted; offered++) {
         struct net_buffer *b = n->net.spare;
         struct page *page;
         if (likely(b)) {
@@ -180,8 +184,7 @@ static void refill(struct nic *n) {
             }
             break;
         }
-        struct virtq_buffer room = {buffer_header(b), BUFFER_BYTES};
-        if (unlikely(virtq_add(n->rx, &room, 0, 1, b) < 0)) {
+        if (unlikely(virtq_add_in(n->rx, buffer_header(b), BUFFER_BYTES, b) < 0)) {
             net_buffer_free(b);
             break;
         }
@@ -246,23 +249,28 @@ static bool take_frame(struct nic *n, struct net_buffer **frame) {
 
 static void reap(struct nic *n) {
     struct net_packet *p;
-    while ((p = virtq_take(n->tx, NULL))) {
+    while (virtq_ready(n->tx) && (p = virtq_take(n->tx, NULL))) {
         n->tx_full = false;
         p->done(p);
     }
 }
 
 static int queue_packet(struct nic *n, struct net_packet *p) {
+    struct net_segment *first = p->segments;
     unsigned count = p->count + 1u;
+    if (p->headroom) {
+        first++;
+        count--;
+    }
     bool indirect = n->dev->features & VIRTIO_RING_F_INDIRECT_DESC && (count > DIRECT_MOST || virtq_free(n->tx) < count);
     if (indirect)
-        return virtq_add_indirect(n->tx, (union virtq_entry *)p->segments, count, 0, p);
-    return virtq_add(n->tx, (struct virtq_buffer *)p->segments, count, 0, p);
+        return virtq_add_indirect(n->tx, (union virtq_entry *)first, count, 0, p);
+    return virtq_add(n->tx, (struct virtq_buffer *)first, count, 0, p);
 }
 
 static int nic_send(struct net_device *net, struct net_packet *p) {
     struct nic *n = nic_of(net);
-    struct header *h = (struct header *)p->header;
+    struct header *h = p->headroom ? (struct header *)((uintptr_t)p->segments[1].data - sizeof(*h)) : (struct header *)p->header;
     *h = (struct header){0};
     if (p->checksum_start) {
         h->flags = HEADER_NEEDS_CSUM;
@@ -274,7 +282,10 @@ static int nic_send(struct net_device *net, struct net_packet *p) {
         h->gso_size = p->gso_size;
         h->header_len = p->header_len;
     }
-    p->segments[0] = (struct net_segment){h, sizeof(*h)};
+    if (p->headroom)
+        p->segments[1] = (struct net_segment){h, p->segments[1].len + (uint32_t)sizeof(*h)};
+    else
+        p->segments[0] = (struct net_segment){h, sizeof(*h)};
     reap(n);
     int err = queue_packet(n, p);
     if (unlikely(err == -ENOSPC)) {
@@ -287,6 +298,8 @@ static int nic_send(struct net_device *net, struct net_packet *p) {
     if (unlikely(err)) {
         if (err == -EIO)
             net_device_interrupt(net); // poll gives up what there is
+        if (p->headroom)
+            p->segments[1] = (struct net_segment){h + 1, p->segments[1].len - (uint32_t)sizeof(*h)};
         return err;
     }
     net->statistics.tx_packets++;
@@ -345,7 +358,7 @@ static int nic_start(struct net_device *net) {
     if (virtio_watch_config(n->dev, config_interrupt) < 0)
         log_warn("%s: changes of its link will not be noticed", net->name);
     virtio_start(n->dev);
-    n->wanted = n->queue_size;
+    n->wanted = rx->size;
     while (n->wanted > FIRST_BUFFERS / 2) // the first refill finds none left and doubles it
         n->wanted /= 2;
     refill(n);

@@ -75,18 +75,19 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
         return NULL;
     }
     dev->queues[index] = q;
+    dev->queue_end = MAX(dev->queue_end, index + 1);
     return q;
 }
 
 // The chain that begins at `head` is ready: the device may have it.
-static void publish(struct virtqueue *q, uint16_t head, uint16_t last, unsigned count, uint32_t in_bytes,
+static inline __attribute__((always_inline)) void publish(struct virtqueue *q, uint16_t head, uint16_t last, unsigned count, uint32_t in_bytes,
                     void *cookie) {
     q->free_head = q->state[last].next;
     q->free_count = (uint16_t)(q->free_count - count);
     q->state[head].cookie = cookie;
     q->state[head].in_bytes = in_bytes;
     q->state[head].count = (uint16_t)count;
-    WRITE_ONCE(q->avail->ring[q->avail_index % q->size], head);
+    WRITE_ONCE(q->avail->ring[q->avail_index & (q->size - 1)], head);
     q->avail_index++;
     // The descriptors and the ring entry must be visible before the index that announces them (section 2.7.13.3).
     barrier_write();
@@ -97,20 +98,33 @@ int virtq_add(struct virtqueue *q, const struct virtq_buffer *buffers, unsigned 
     unsigned count = out + in;
     if (unlikely(q->dev->broken))
         return -EIO;
-    if (count == 0 || count > q->free_count)
+    if (unlikely(count == 0 || count > q->free_count))
         return -ENOSPC;
-    uint16_t head = q->free_head, i = head, last = head;
+    uint16_t head = q->free_head, i = head, last = head, flags = DESC_F_NEXT;
     uint32_t in_bytes = 0;
     for (unsigned n = 0; n < count; n++) {
         uint16_t next = q->state[i].next;
-        uint16_t flags = (n >= out ? DESC_F_WRITE : 0) | (n + 1 < count ? DESC_F_NEXT : 0);
-        q->desc[i] = (struct virtq_desc){virt_to_phys(buffers[n].data), buffers[n].len, flags, next};
-        if (n >= out)
+        if (n >= out) {
             in_bytes += buffers[n].len;
+            flags = DESC_F_NEXT | DESC_F_WRITE;
+        }
+        q->desc[i] = (struct virtq_desc){virt_to_phys(buffers[n].data), buffers[n].len, flags, next};
         last = i;
         i = next;
     }
+    q->desc[last].flags = flags & (uint16_t)~DESC_F_NEXT;
     publish(q, head, last, count, in_bytes, cookie);
+    return 0;
+}
+
+int virtq_add_in(struct virtqueue *q, void *data, uint32_t len, void *cookie) {
+    if (unlikely(q->dev->broken))
+        return -EIO;
+    if (unlikely(!q->free_count))
+        return -ENOSPC;
+    uint16_t head = q->free_head;
+    q->desc[head] = (struct virtq_desc){virt_to_phys(data), len, DESC_F_WRITE, 0};
+    publish(q, head, head, 1, len, cookie);
     return 0;
 }
 
@@ -164,8 +178,8 @@ void *virtq_take(struct virtqueue *q, uint32_t *written) {
     }
     // The element, and the buffer's contents, must be read after the index that announced them (section 2.7.14).
     barrier_read();
-    uint32_t id = READ_ONCE(q->used->ring[q->used_index % q->size].id);
-    uint32_t len = READ_ONCE(q->used->ring[q->used_index % q->size].len);
+    uint32_t id = READ_ONCE(q->used->ring[q->used_index & (q->size - 1)].id);
+    uint32_t len = READ_ONCE(q->used->ring[q->used_index & (q->size - 1)].len);
     if (unlikely(id >= q->size || !q->state[id].cookie)) {
         virtio_break(q->dev, "a used buffer that was never offered");
         return NULL;

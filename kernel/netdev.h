@@ -40,6 +40,7 @@ struct net_segment {
 enum net_gso { NET_GSO_NONE, NET_GSO_TCP4, NET_GSO_TCP6 };
 
 #define NET_SEGMENTS_MAX 48
+#define NET_HEADROOM 12 // of the driver's own header
 
 // A frame to be sent. It and its segments lie in the direct map. All is the driver's from `send` to `done`; the frame's memory, which
 // it only reads, stays the stack's but must not change.
@@ -52,7 +53,8 @@ struct net_packet {
     uint8_t gso;              // enum net_gso: the device cuts it into frames with
     uint16_t gso_size;        // so many bytes of payload each,
     uint16_t header_len;      // behind headers of this length altogether
-    uint8_t header[12];       // the driver's
+    bool headroom;            // the NET_HEADROOM bytes in front of segments[1] are free for the driver
+    uint8_t header[NET_HEADROOM] ALIGNED(4); // the driver's otherwise
     void (*done)(struct net_packet *p); // sent, or given up: in `poll` or `send`, under the core lock
     struct list link;         // the stack's
 };

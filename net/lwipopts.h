@@ -29,6 +29,7 @@ void net_assert_locked(void);
 #define PBUF_POOL_BUFSIZE 1600     // lwIP's own packets; received frames are custom pbufs around the device's pages
 #define PBUF_POOL_SIZE 1           // nobody counts them: MEMP_MEM_MALLOC
 #define LWIP_PBUF_CUSTOM_DATA u16_t gso_size; // with NET_PBUF_GSO (net/lwip/core.h)
+#define PBUF_LINK_ENCAPSULATION_HLEN 18 // NET_HEADROOM, such that the IP header is aligned
 #define LWIP_SUPPORT_CUSTOM_PBUF 1 // received frames, socket pages
 
 // --- Statistics: /proc/net/snmp ---

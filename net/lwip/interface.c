@@ -33,7 +33,35 @@ struct tx_packet {
     struct net_segment segments[]; // 1 + most; then the pages
 };
 #define TX_SIZE(n) (sizeof(struct tx_packet) + ((n) + 1) * sizeof(struct net_segment) + (n) * sizeof(struct page *))
-static struct slab_cache few_cache = SLAB_CACHE("net_packet", TX_SIZE(FEW_SEGMENTS), 16);
+
+// Some objects that were used last, before the cache that they are from: under the core lock they need no other.
+#define POOL_MOST 32
+struct pool {
+    struct slab_cache cache;
+    void *first; // each begins with a pointer to the next
+    unsigned count;
+};
+
+static void *pool_take(struct pool *pool) {
+    void **p = pool->first;
+    if (unlikely(!p))
+        return slab_alloc(&pool->cache);
+    pool->first = *p;
+    pool->count--;
+    return p;
+}
+
+static void pool_give(struct pool *pool, void *object) {
+    if (unlikely(pool->count == POOL_MOST)) {
+        slab_free(&pool->cache, object);
+        return;
+    }
+    *(void **)object = pool->first;
+    pool->first = object;
+    pool->count++;
+}
+
+static struct pool few_pool = {.cache = SLAB_CACHE("net_packet", TX_SIZE(FEW_SEGMENTS), 16)};
 static struct slab_cache many_cache = SLAB_CACHE("net_packet_large", TX_SIZE(NET_SEGMENTS_MAX), 16);
 
 // In net_buffer.owner.
@@ -47,7 +75,7 @@ struct small_pbuf {
     struct pbuf_custom custom;
     uint8_t data[ALIGN_UP(ALIGNED_FRAME + SMALL_FRAME, 8)];
 };
-static struct slab_cache small_cache = SLAB_CACHE("net_small", sizeof(struct small_pbuf), 8);
+static struct pool small_pool = {.cache = SLAB_CACHE("net_small", sizeof(struct small_pbuf), 8)};
 
 struct ether_interface {
     struct net_interface net;
@@ -70,7 +98,7 @@ static void rx_free(struct pbuf *p) {
     net_buffer_recycle(dev, b);
 }
 
-static void small_free(struct pbuf *p) { slab_free(&small_cache, container_of(p, struct small_pbuf, custom.pbuf)); }
+static void small_free(struct pbuf *p) { pool_give(&small_pool, container_of(p, struct small_pbuf, custom.pbuf)); }
 
 // Not pbuf_alloced_custom: nothing here needs to be checked.
 static struct pbuf *pbuf_set(struct pbuf_custom *c, void *data, uint32_t len, uint32_t total, void (*free)(struct pbuf *p)) {
@@ -87,7 +115,7 @@ static struct pbuf *pbuf_set(struct pbuf_custom *c, void *data, uint32_t len, ui
 }
 
 static struct pbuf *copy_small(struct net_device *dev, struct net_buffer *b) {
-    struct small_pbuf *s = slab_alloc(&small_cache);
+    struct small_pbuf *s = pool_take(&small_pool);
     if (unlikely(!s))
         return NULL;
     uint32_t len = b->len - ETHERNET_HEADER;
@@ -147,6 +175,16 @@ static uint16_t checks(const struct pbuf *p, u16_t type, bool good) {
     return all & ~(uint16_t)(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
 }
 
+static bool same_mac(const uint8_t *a, const uint8_t *b) {
+    uint32_t a4, b4;
+    uint16_t a2, b2;
+    memcpy(&a4, a, 4);
+    memcpy(&b4, b, 4);
+    memcpy(&a2, a + 4, 2);
+    memcpy(&b2, b + 4, 2);
+    return a4 == b4 && a2 == b2;
+}
+
 static void input(struct net_device *dev, struct net_buffer *frame) {
     struct ether_interface *e = dev->stack;
     struct netif *n = &e->net.netif;
@@ -154,7 +192,7 @@ static void input(struct net_device *dev, struct net_buffer *frame) {
     u16_t type = h->type;
     u8_t flags = 0;
     bool good = frame->checksum_good;
-    if (unlikely(memcmp(h->dest.addr, dev->mac, 6) != 0)) {
+    if (unlikely(!same_mac(h->dest.addr, dev->mac))) {
         if (!(h->dest.addr[0] & 1)) { // the device was to keep it
             drop(dev, frame);
             return;
@@ -195,7 +233,10 @@ static void packet_done(struct net_packet *packet) {
     for (unsigned i = 0; i < t->page_count; i++)
         page_unref(pages[i]);
     pbuf_free(t->pbuf);
-    slab_free(t->most == FEW_SEGMENTS ? &few_cache : &many_cache, t);
+    if (likely(t->most == FEW_SEGMENTS))
+        pool_give(&few_pool, t);
+    else
+        slab_free(&many_cache, t);
 }
 
 // A page of its own, which a reference keeps. Others (of slabs, of larger blocks) are not known to outlive the packet.
@@ -234,22 +275,24 @@ static bool add_pbufs(struct tx_packet *t, struct pbuf *p, unsigned most) {
 
 static struct tx_packet *packet_make(struct ether_interface *e, struct pbuf *p) {
     unsigned limit = e->net.device->segments_max, pieces = 0;
+    bool contiguous = p->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS;
     for (const struct pbuf *q = p; q; q = q->next)
         pieces += q->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS ? 1 : 1 + q->len / PAGE_SIZE + 1; // pages, too
     bool few = pieces <= FEW_SEGMENTS;
-    struct tx_packet *t = slab_alloc(few ? &few_cache : &many_cache);
+    struct tx_packet *t = few ? pool_take(&few_pool) : slab_alloc(&many_cache);
     if (unlikely(!t))
         return NULL;
     t->interface = e;
     t->most = few ? FEW_SEGMENTS : NET_SEGMENTS_MAX;
     t->page_count = 0;
     t->packet = (struct net_packet){.segments = t->segments, .len = p->tot_len, .done = packet_done};
+    t->packet.headroom = contiguous && (uint8_t *)p->payload - NET_HEADROOM >= (uint8_t *)(p + 1);
     t->pbuf = p;
     pbuf_ref(p);
     if (likely(add_pbufs(t, p, MIN(limit, t->most))))
         return t;
     packet_done(&t->packet); // too many pieces, or not to be kept: in one piece then
-    if (p->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS && !p->next)
+    if (contiguous && !p->next)
         return NULL;
     struct pbuf *copy = pbuf_clone(PBUF_RAW, PBUF_RAM, p);
     if (!copy)

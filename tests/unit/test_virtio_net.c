@@ -30,6 +30,7 @@ static void begin(uint64_t features, unsigned max) {
     quiet(NULL);
     card_prepare(features, max);
     assert_true(card_begin());
+    card_hurry();
 }
 
 /* --- Receiving --- */
@@ -65,7 +66,7 @@ static void receives(uint64_t features, uint32_t most) {
         assert_int_equal(seen_len, len);
         assert_memory_equal(seen, sent, len);
         assert_int_equal(seen_good, (features & F_GUEST_CSUM) && flags);
-        assert_int_equal(card_offered(0), fake.queues[0].q->size);
+        assert_true(card_offered(0) > fake.queues[0].q->size / 2);
         if (card_pages_freed > 1000)
             begin(features, 256), card_look = look;
     }
@@ -215,14 +216,16 @@ static bool take(struct taken *t) {
     for (;; at = table[at].next, n++) {
         assert_int_equal(table[at].flags & 2, 0);
         if (n == 0) {
-            assert_int_equal(table[at].len, 12);
+            assert_true(table[at].len >= 12);
             memcpy(&t->header, fake_virt(table[at].addr), 12);
+            t->len = table[at].len - 12;
+            memcpy(t->bytes, (char *)fake_virt(table[at].addr) + 12, t->len);
         } else {
             memcpy(t->bytes + t->len, fake_virt(table[at].addr), table[at].len);
             t->len += table[at].len;
         }
         if (!(table[at].flags & 1))
-            return n > 0;
+            return t->len > 0;
     }
 }
 
@@ -270,6 +273,13 @@ static void sends(uint64_t features, unsigned max) {
             for (unsigned k = 1; k <= p->packet.count; k++) {
                 p->segments[k] = (struct net_segment){data + rand() % (1 << 19), 14 + (uint32_t)rand() % 1200};
                 p->packet.len += p->segments[k].len;
+            }
+            if (rand() % 2) { /* the driver's header goes in front of the data */
+                uint8_t *own = data + (768 << 10) + (p - card_packets) * 128;
+                p->packet.headroom = true;
+                p->packet.len += 100 - p->segments[1].len;
+                p->segments[1] = (struct net_segment){own + 12, 100};
+                memset(own, 0xee, 12);
             }
             if (rand() % 2) {
                 p->packet.checksum_start = 34;
