@@ -177,6 +177,10 @@ int initrd_build(const struct run_options *options, const struct root *root, con
     } else if (root->kind == ROOT_NONE) { /* nothing but the program: the one directory that any program may count on */
         struct cpio_member tmp = {.path = "tmp", .mode = S_IFDIR | 01777, .nlink = 2};
         initrd_begin(&initrd, &tmp, NULL);
+        if (options->network.count > 0) { /* where the kernel writes what resolvers read */
+            struct cpio_member etc = {.path = "etc", .mode = S_IFDIR | 0755, .nlink = 2};
+            initrd_begin(&initrd, &etc, NULL);
+        }
     }
     char *executable = program_find(&initrd, options);
     add_config(&initrd, options, stdio, executable);

@@ -224,6 +224,58 @@ def script():
         check(got.stdout == b"/hello.sh argument\n", f"{got.status} {got.stdout!r} {got.stderr!r}")
 
 
+@test("options/net")
+def network():
+    """Interfaces in the order of the options with the addresses that were said, names, ports; none."""
+    script = "cat /sys/class/net/eth*/address; for i in eth0 eth1; do ifconfig $i | grep -E 'inet addr|Site|MTU'; done; cat /etc/resolv.conf; tail -n 1 /etc/hosts; route -n | grep UG"
+    for machine in ["microvm", "q35"]:
+        got = knarr("--machine", machine, "--net", "user,mac=02:00:00:00:00:01", "--net", "user,mtu=900", "--ip", "10.9.0.7/16", "--ip6", "none",
+                    "--mac", "02:00:00:00:00:02", "--dns", "10.0.2.3", "--dns", "10.0.2.4", "--dns-search", "a.b", "--add-host", "other:1.2.3.4",
+                    busybox(), "sh", "-c", script)
+        words = " ".join(got.stdout.decode().split())
+        want = ("02:00:00:00:00:01 02:00:00:00:00:02 inet addr:10.0.2.15 Bcast:10.0.2.255 Mask:255.255.255.0 inet6 addr: fec0::15/64 Scope:Site "
+                "UP BROADCAST RUNNING MULTICAST MTU:1500 Metric:1 inet addr:10.9.0.7 Bcast:10.9.255.255 Mask:255.255.0.0 "
+                "UP BROADCAST RUNNING MULTICAST MTU:900 Metric:1 search a.b nameserver 10.0.2.3 nameserver 10.0.2.4 1.2.3.4 other "
+                "0.0.0.0 10.0.2.2 0.0.0.0 UG 0 0 0 eth0")
+        check(words == want, f"{machine}: {words} {harness.tail(got.stderr)}")
+    got = knarr("--net", "none", busybox(), "ls", "/sys/class/net")
+    check(got.stdout == b"lo\n", f"{got.stdout!r} {got.stderr!r}")
+
+
+@test("options/publish")
+def publish():
+    """Published ports lead to the guest, over TCP and UDP; one that is taken is said."""
+    import socket
+    import subprocess
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        one_line(knarr("-p", f"127.0.0.1:{taken.getsockname()[1]}:80", busybox(), "true"), 125, "in use")
+    child = subprocess.Popen([harness.KNARR, "run", "-p", "127.0.0.1::7", "-p", "127.0.0.1::9/udp", compiled("echo_server")],
+                             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        tcp, udp = (int(re.search(rb"127.0.0.1:(\d+)", child.stderr.readline()).group(1)) for _ in range(2))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(0.2)
+            for _ in range(100):  # the guest is on its way
+                s.sendto(b"datagram", ("127.0.0.1", udp))
+                try:
+                    check(s.recv(100) == b"datagram", "another datagram")
+                    break
+                except TimeoutError:
+                    pass
+            else:
+                raise Failure("no datagram comes back")
+        with socket.create_connection(("127.0.0.1", tcp), 10) as s:
+            s.sendall(b"stream")
+            check(s.recv(100) == b"stream", "another stream")
+        check(child.wait(20) == 0, f"status {child.returncode}")
+    finally:
+        child.kill()
+        child.wait()
+
+
 @test("options/dry-run")
 def dry_run():
     got = knarr("--dry-run", "-m", "96M", "--machine", "q35", "--kernel-arg", "aslr=off", compiled("hello"))
