@@ -71,7 +71,8 @@ KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size
 
 # What runs seldom is made small, the rest fast. Not in the checked kernel, whose reports name the callers of inline functions.
 ifndef CHECKED
-KERNEL_SMALL := $(wildcard fs/9p/*.c fs/procfs*.c fs/sysfs*.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/inotify*.c kernel/ipc/*.c kernel/debug/*.c \
+KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c icmp.c multicast.c option.c ping.c raw.c table.c) \
+    $(wildcard fs/9p/*.c fs/procfs*.c fs/sysfs*.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/inotify*.c kernel/ipc/*.c kernel/debug/*.c \
                            loader/core*.c syscall/trace*.c syscall/ipc_*.c) \
     $(addprefix fs/ext4/,checkpoint.c crc.c fallocate.c group.c indirect.c inode_alloc.c ioctl.c options.c orphan.c recovery.c super.c thread.c xattr.c) \
     $(addprefix fs/,blockdev_ioctl.c erofs/super.c erofs/xattr.c frame.c init.c overlay/directory.c mount.c mount_calls.c mount_flags.c pty.c rename.c seqbuf.c superblock.c sync.c tmpfs_mount.c xattr.c) \
@@ -96,7 +97,7 @@ LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w $(LWIP_RENAMES)
 # Knarr has functions of these names, which call lwIP's (net/lwip/tcp_buckets.c, tcp_write.c, timers.c).
 LWIP_CFLAGS_tcp.c := -Dtcp_netif_ip_addr_changed=lwip_tcp_netif_ip_addr_changed
 LWIP_CFLAGS_tcp_in.c := -Dtcp_input=lwip_tcp_input
-LWIP_CFLAGS_tcp_out.c := -Dtcp_output=lwip_tcp_output
+LWIP_CFLAGS_tcp_out.c := -Dtcp_output=lwip_tcp_output -Dtcp_rexmit_rto_commit=lwip_tcp_rexmit_rto_commit
 # Of UDP lwIP serves its DHCP client; sockets and raw_input are net/inet/udp_input.c and net/inet/raw.c.
 LWIP_CFLAGS_udp.c := -Dudp_input=lwip_udp_input
 LWIP_CFLAGS_dhcp.c := -DLWIP_DNS=1 # tells name servers (net/lwip/config.c)

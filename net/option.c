@@ -158,7 +158,8 @@ static int set_timestamp(struct socket *s, int name, int value) {
 }
 
 static bool get_timestamp(const struct socket *s, int name) {
-    bool ns = name == SO_TIMESTAMPNS_OLD || name == SO_TIMESTAMPNS_NEW, new = name == SO_TIMESTAMP_NEW || name == SO_TIMESTAMPNS_NEW;
+    bool ns = name == SO_TIMESTAMPNS_OLD || name == SO_TIMESTAMPNS_NEW,
+         new = name == SO_TIMESTAMP_NEW || name == SO_TIMESTAMPNS_NEW;
     return socket_bit(s, ns ? SOCKET_TIMESTAMPNS : SOCKET_TIMESTAMP) && socket_bit(s, SOCKET_TIMESTAMP_NEW) == new;
 }
 

@@ -112,7 +112,8 @@ static long connect_file(struct file *f, struct socket *s, const struct socket_a
     return s->ops->connect ? s->ops->connect(s, a, f->flags & O_NONBLOCK) : -EOPNOTSUPP;
 }
 
-static long with_address(int fd, uaddr_t addr, int len, long (*call)(struct file *f, struct socket *s, const struct socket_address *a)) {
+static long with_address(int fd, uaddr_t addr, int len,
+                         long (*call)(struct file *f, struct socket *s, const struct socket_address *a)) {
     struct file *f;
     struct socket *s;
     struct socket_address a;

@@ -204,7 +204,8 @@ static void put_address(struct socket_message *m, int level, int type, const ip_
             a.sin6_scope_id = ip6_addr_zone(ip_2_ip6(ip));
         message_put_control(m, level, type, &a, sizeof(a));
     } else {
-        struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = lwip_htons(port), .sin_addr.s_addr = ip_2_ip4(ip)->addr};
+        struct sockaddr_in a = {
+            .sin_family = AF_INET, .sin_port = lwip_htons(port), .sin_addr.s_addr = ip_2_ip4(ip)->addr};
         message_put_control(m, level, type, &a, sizeof(a));
     }
 }

@@ -192,7 +192,8 @@ struct pbuf *datagram_pbuf(struct datagram *d) {
         struct page_pbuf *pp = kmalloc(sizeof(*pp));
         struct pbuf *q = NULL;
         if (pp)
-            q = pbuf_alloced_custom(PBUF_RAW, n, PBUF_REF, &pp->pbuf, page_to_virt(pages_of(d)[at / PAGE_SIZE]), PAGE_SIZE);
+            q = pbuf_alloced_custom(PBUF_RAW, n, PBUF_REF, &pp->pbuf, page_to_virt(pages_of(d)[at / PAGE_SIZE]),
+                                    PAGE_SIZE);
         if (!q) {
             kfree(pp);
             pbuf_free(p);
@@ -323,29 +324,24 @@ static struct datagram *wait_for_datagram(struct datagram_socket *s, int flags, 
     struct datagram *d;
     nsec_t deadline = socket_deadline(so->receive_timeout, flags & MSG_DONTWAIT);
     size_t wanted = *skip;
-    bool polled = false;
     for (;;) {
         int err = socket_error(so);
         if (err < 0)
             return ERR_PTR(err);
+        if (list_empty(&s->queue))
+            net_poll(); // what the device has may be for this socket
         const struct list *last = READ_ONCE(s->queue.prev);
         *skip = wanted;
-        if ((d = take(s, flags & MSG_PEEK, skip)))
+        if (!list_empty(&s->queue) && (d = take(s, flags & MSG_PEEK, skip)))
             return d;
-        if (!polled) { // what the device has may be for this socket
-            net_poll();
-            polled = true;
-            continue;
-        }
         if (!deadline)
             return ERR_PTR(-EAGAIN);
         if (READ_ONCE(s->shutdown) & SHUTDOWN_RECEIVE)
             return NULL;
-        err = socket_wait_exclusive(
-            &so->readable,
-            (wanted ? READ_ONCE(s->queue.prev) != last : !list_empty(&s->queue)) ||
-                (READ_ONCE(s->shutdown) & SHUTDOWN_RECEIVE) || READ_ONCE(so->error),
-            deadline);
+        err = socket_wait_exclusive(&so->readable,
+                                    (wanted ? READ_ONCE(s->queue.prev) != last : !list_empty(&s->queue)) ||
+                                        (READ_ONCE(s->shutdown) & SHUTDOWN_RECEIVE) || READ_ONCE(so->error),
+                                    deadline);
         if (err < 0)
             return ERR_PTR(socket_interrupted(err, so->receive_timeout));
     }

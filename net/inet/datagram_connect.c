@@ -2,7 +2,8 @@
 #include "net/inet/datagram.h"
 #include "kernel/string.h"
 
-static int address_in(struct inet_socket *is, const struct socket_address *a, ip_addr_t *ip, uint16_t *port, int *scope) {
+static int address_in(struct inet_socket *is, const struct socket_address *a, ip_addr_t *ip, uint16_t *port,
+                      int *scope) {
     struct sockaddr_in in;
     if (is->socket.family != AF_INET6 || a->family != AF_INET) {
         if (a->family == AF_UNSPEC)

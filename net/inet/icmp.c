@@ -18,13 +18,13 @@ static int errno4(const struct icmp_error *e, bool *hard) {
         uint8_t error;
         bool hard;
     } unreachable[] = {
-        [ICMP_NET_UNREACH] = {ENETUNREACH, false},  [ICMP_HOST_UNREACH] = {EHOSTUNREACH, false},
-        [ICMP_PROT_UNREACH] = {ENOPROTOOPT, true},  [ICMP_PORT_UNREACH] = {ECONNREFUSED, true},
-        [ICMP_FRAG_NEEDED] = {EMSGSIZE, false},     [ICMP_SR_FAILED] = {EOPNOTSUPP, false},
-        [ICMP_NET_UNKNOWN] = {ENETUNREACH, true},   [ICMP_HOST_UNKNOWN] = {EHOSTDOWN, true},
-        [ICMP_HOST_ISOLATED] = {ENONET, true},      [ICMP_NET_ANO] = {ENETUNREACH, true},
-        [ICMP_HOST_ANO] = {EHOSTUNREACH, true},     [ICMP_NET_UNR_TOS] = {ENETUNREACH, false},
-        [ICMP_HOST_UNR_TOS] = {EHOSTUNREACH, false}, [ICMP_PKT_FILTERED] = {EHOSTUNREACH, true},
+        [ICMP_NET_UNREACH] = {ENETUNREACH, false},    [ICMP_HOST_UNREACH] = {EHOSTUNREACH, false},
+        [ICMP_PROT_UNREACH] = {ENOPROTOOPT, true},    [ICMP_PORT_UNREACH] = {ECONNREFUSED, true},
+        [ICMP_FRAG_NEEDED] = {EMSGSIZE, false},       [ICMP_SR_FAILED] = {EOPNOTSUPP, false},
+        [ICMP_NET_UNKNOWN] = {ENETUNREACH, true},     [ICMP_HOST_UNKNOWN] = {EHOSTDOWN, true},
+        [ICMP_HOST_ISOLATED] = {ENONET, true},        [ICMP_NET_ANO] = {ENETUNREACH, true},
+        [ICMP_HOST_ANO] = {EHOSTUNREACH, true},       [ICMP_NET_UNR_TOS] = {ENETUNREACH, false},
+        [ICMP_HOST_UNR_TOS] = {EHOSTUNREACH, false},  [ICMP_PKT_FILTERED] = {EHOSTUNREACH, true},
         [ICMP_PREC_VIOLATION] = {EHOSTUNREACH, true}, [ICMP_PREC_CUTOFF] = {EHOSTUNREACH, true},
     };
     *hard = false;
@@ -40,7 +40,8 @@ static int errno4(const struct icmp_error *e, bool *hard) {
 }
 
 static int errno6(const struct icmp_error *e, bool *hard) {
-    static const uint8_t unreachable[] = {ENETUNREACH, EACCES, EHOSTUNREACH, EHOSTUNREACH, ECONNREFUSED, EACCES, EACCES};
+    static const uint8_t unreachable[] = {ENETUNREACH,  EACCES, EHOSTUNREACH, EHOSTUNREACH,
+                                          ECONNREFUSED, EACCES, EACCES};
     *hard = false;
     switch (e->type) {
     case ICMPV6_DEST_UNREACH:
@@ -97,7 +98,8 @@ static bool addresses4(const struct pbuf *p, unsigned at, struct datagram *d, ui
     return true;
 }
 
-static bool addresses6(const struct pbuf *p, unsigned at, struct netif *in, struct datagram *d, uint8_t *protocol, unsigned *header) {
+static bool addresses6(const struct pbuf *p, unsigned at, struct netif *in, struct datagram *d, uint8_t *protocol,
+                       unsigned *header) {
     struct ip6_hdr h;
     if (pbuf_copy_partial(p, &h, sizeof(h), at) < sizeof(h) || IP6H_V(&h) != 6)
         return false;
@@ -108,7 +110,8 @@ static bool addresses6(const struct pbuf *p, unsigned at, struct netif *in, stru
     *protocol = IP6H_NEXTH(&h);
     *header = IP6_HLEN;
     for (unsigned n = 0; n < 8 && (*protocol == IP6_NEXTH_HOPBYHOP || *protocol == IP6_NEXTH_DESTOPTS ||
-                                   *protocol == IP6_NEXTH_ROUTING || *protocol == IP6_NEXTH_FRAGMENT); n++) {
+                                   *protocol == IP6_NEXTH_ROUTING || *protocol == IP6_NEXTH_FRAGMENT);
+         n++) {
         uint8_t ext[2];
         if (pbuf_copy_partial(p, ext, 2, at + *header) < 2)
             return false;
@@ -125,8 +128,8 @@ static bool is_error(bool v6, uint8_t type) {
 }
 
 // The message that was sent, as far as the error quotes it. NULL: no memory, or nothing that can be understood.
-static struct datagram *quoted_message(const struct pbuf *p, unsigned at, bool v6, struct net_interface *in, uint8_t *protocol,
-                                       uint8_t transport[8]) {
+static struct datagram *quoted_message(const struct pbuf *p, unsigned at, bool v6, struct net_interface *in,
+                                       uint8_t *protocol, uint8_t transport[8]) {
     struct datagram where;
     unsigned header;
     memset(&where, 0, offsetof(struct datagram, out));

@@ -13,9 +13,9 @@ struct inet_membership {
     struct inet_membership *next; // of the socket's
     struct list all;              // of all sockets'
     ip_addr_t group;
-    uint32_t address;             // IPv4: the interface's, as the application named it
+    uint32_t address; // IPv4: the interface's, as the application named it
     int interface;
-    bool include;                 // only the sources; otherwise all but them
+    bool include; // only the sources; otherwise all but them
     unsigned count;
     ip_addr_t sources[SOURCES_MAX];
 };
@@ -121,7 +121,8 @@ void inet_options_free(struct inet_socket *s) {
 
 // --- Filters of sources ---
 
-static int change_source(struct inet_socket *s, struct inet_membership *m, const ip_addr_t *source, bool include, bool add) {
+static int change_source(struct inet_socket *s, struct inet_membership *m, const ip_addr_t *source, bool include,
+                         bool add) {
     if (!m || (m->count && m->include != include))
         return -EINVAL;
     m->include = include; // of an empty list the meaning may change
@@ -182,7 +183,8 @@ static int change_group(struct inet_socket *s, const struct request *r, bool add
     if (!v6 && !r->interface && !r->address && !interface)
         return -ENODEV;
     struct inet_membership *m = s->options.memberships;
-    while (m && !(same(&m->group, &r->group) && (r->interface ? m->interface == r->interface : !r->address || m->address == r->address)))
+    while (m && !(same(&m->group, &r->group) &&
+                  (r->interface ? m->interface == r->interface : !r->address || m->address == r->address)))
         m = m->next;
     if (!m)
         return -EADDRNOTAVAIL;
@@ -214,8 +216,9 @@ static int set_interface4(struct inet_socket *s, const void *value, unsigned len
         memcpy(&r.imr_address, value, sizeof(r.imr_address));
     else
         return -EINVAL;
-    int interface = r.imr_ifindex ? (net_interface_find(r.imr_ifindex) ? r.imr_ifindex : 0)
-                    : r.imr_address.s_addr ? interface_of_address(r.imr_address.s_addr) : 0;
+    int interface = r.imr_ifindex          ? (net_interface_find(r.imr_ifindex) ? r.imr_ifindex : 0)
+                    : r.imr_address.s_addr ? interface_of_address(r.imr_address.s_addr)
+                                           : 0;
     if (!interface && (r.imr_ifindex || r.imr_address.s_addr))
         return -EADDRNOTAVAIL;
     if (interface && s->interface && s->interface != interface)
@@ -317,7 +320,8 @@ static int change(struct inet_socket *s, int name, bool v6, const void *value, u
 }
 
 int multicast_set_option(struct inet_socket *s, int level, int name, const void *value, unsigned len) {
-    bool v6 = level == IPPROTO_IPV6, stream = s->socket.type == SOCK_STREAM, group = name >= MCAST_JOIN_GROUP && name <= MCAST_LEAVE_SOURCE_GROUP;
+    bool v6 = level == IPPROTO_IPV6, stream = s->socket.type == SOCK_STREAM,
+         group = name >= MCAST_JOIN_GROUP && name <= MCAST_LEAVE_SOURCE_GROUP;
     if (v6)
         group |= name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP;
     else
@@ -329,7 +333,9 @@ int multicast_set_option(struct inet_socket *s, int level, int name, const void 
     if (group && stream)
         return -EPROTO;
     net_lock();
-    int err = group ? change(s, name, v6, value, len) : v6 ? set_interface6(s, value, len) : set_interface4(s, value, len);
+    int err = group ? change(s, name, v6, value, len)
+              : v6  ? set_interface6(s, value, len)
+                    : set_interface4(s, value, len);
     net_unlock();
     return err;
 }

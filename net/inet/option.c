@@ -200,7 +200,8 @@ static int set_ip(struct inet_socket *s, int name, const void *data, unsigned le
     }
     case IP_UNICAST_IF: return set_unicast_if(s, &o->unicast_if, len, value);
     case IP_OPTIONS: return len == 0 ? 0 : len > 40 ? -EINVAL : refuse("IP_OPTIONS");
-    case IP_ROUTER_ALERT: return s->socket.type != SOCK_RAW || s->socket.protocol == IPPROTO_RAW ? -EINVAL : refuse("IP_ROUTER_ALERT");
+    case IP_ROUTER_ALERT:
+        return s->socket.type != SOCK_RAW || s->socket.protocol == IPPROTO_RAW ? -EINVAL : refuse("IP_ROUTER_ALERT");
     case IP_IPSEC_POLICY:
     case IP_XFRM_POLICY: return capable(CAP_NET_ADMIN) ? -ENOPROTOOPT : -EPERM;
     }
@@ -218,8 +219,9 @@ static int mtu_to_peer(struct inet_socket *s) {
     struct net_interface *i;
     ip_addr_t source;
     net_lock();
-    int mtu = s->remote_port || !ip_addr_isany_val(s->remote) ? (net_route_find(&s->remote, s->interface, &i, &source) ? inet_mtu(i, &s->remote) : 0)
-                                                             : 0;
+    int mtu = s->remote_port || !ip_addr_isany_val(s->remote)
+                  ? (net_route_find(&s->remote, s->interface, &i, &source) ? inet_mtu(i, &s->remote) : 0)
+                  : 0;
     net_unlock();
     return mtu ? mtu : -ENOTCONN;
 }
@@ -293,7 +295,8 @@ static int set_switch6(struct inet_socket *s, int name, bool *place, int value, 
 static int set_preferences(struct inet_options *o, int value) {
     static const struct {
         uint16_t set, clear;
-    } pairs[] = {{IPV6_PREFER_SRC_TMP, IPV6_PREFER_SRC_PUBLIC | IPV6_PREFER_SRC_PUBTMP_DEFAULT}, {IPV6_PREFER_SRC_HOME, IPV6_PREFER_SRC_COA},
+    } pairs[] = {{IPV6_PREFER_SRC_TMP, IPV6_PREFER_SRC_PUBLIC | IPV6_PREFER_SRC_PUBTMP_DEFAULT},
+                 {IPV6_PREFER_SRC_HOME, IPV6_PREFER_SRC_COA},
                  {IPV6_PREFER_SRC_CGA, IPV6_PREFER_SRC_NONCGA}};
     int kinds = value & (IPV6_PREFER_SRC_PUBLIC | IPV6_PREFER_SRC_TMP | IPV6_PREFER_SRC_PUBTMP_DEFAULT);
     if (kinds & (kinds - 1))

@@ -67,7 +67,8 @@ int inet_route(struct datagram_socket *s, struct inet_send *how, struct net_inte
         how->interface = is->interface;
     if (v6 && ip6_addr_has_zone(ip_2_ip6(&how->to)) && !how->interface)
         how->interface = ip6_addr_zone(ip_2_ip6(&how->to));
-    if (!ip_addr_isany_val(how->source) && !v6 && !o->freebind && !o->transparent && !net_address_is_local(&how->source))
+    if (!ip_addr_isany_val(how->source) && !v6 && !o->freebind && !o->transparent &&
+        !net_address_is_local(&how->source))
         return -ENETUNREACH;
     *local = !multicast && net_address_is_local(&how->to) && !is_broadcast(&how->to, net_interface_find(LOOPBACK));
     if (likely(*local)) {
@@ -129,7 +130,8 @@ static int add_header4(struct datagram_socket *s, struct pbuf *p, const struct i
     return 0;
 }
 
-int inet_output(struct datagram_socket *s, struct pbuf *p, const struct inet_send *how, struct net_interface *i, int protocol) {
+int inet_output(struct datagram_socket *s, struct pbuf *p, const struct inet_send *how, struct net_interface *i,
+                int protocol) {
     struct netif *netif = &i->netif;
     // lwIP counts a packet with its header in 16 bits; Linux could send 40 bytes more over IPv6.
     if (p->tot_len + (IP_IS_V6(&how->to) ? IP6_HLEN : IP_HLEN) > 0xffff)

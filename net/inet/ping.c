@@ -18,7 +18,9 @@
 
 static struct list sockets = LIST_INIT(sockets); // under the core lock
 
-static inline struct datagram_socket *entry(struct inet_socket *is) { return container_of(is, struct datagram_socket, inet); }
+static inline struct datagram_socket *entry(struct inet_socket *is) {
+    return container_of(is, struct datagram_socket, inet);
+}
 
 // --- Identifiers. Under the core lock ---
 
@@ -106,7 +108,8 @@ static int transmit(struct datagram_socket *s, struct datagram *d, struct inet_s
     if (p) {
         uint16_t field[2] = {0, lwip_htons(s->inet.local_port)};
         pbuf_take_at(p, field, 4, 2); // checksum and identifier
-        uint16_t sum = v6 ? ip_chksum_pseudo(p, IP6_NEXTH_ICMP6, p->tot_len, &how->source, &how->to) : inet_chksum_pbuf(p);
+        uint16_t sum =
+            v6 ? ip_chksum_pseudo(p, IP6_NEXTH_ICMP6, p->tot_len, &how->source, &how->to) : inet_chksum_pbuf(p);
         pbuf_take_at(p, &sum, 2, 2);
         d->sender = s;
         socket_ref(&s->inet.socket);

@@ -107,7 +107,9 @@ static int transmit(struct datagram_socket *s, struct datagram *d, struct inet_s
     int err = inet_route(s, how, &i, &local);
     struct pbuf *p = NULL;
     if (!err && whole)
-        err = d->len > (unsigned)inet_mtu(i, &how->to) ? -EMSGSIZE : IP_IS_V4_VAL(how->to) ? complete_header(d, how) : 0;
+        err = d->len > (unsigned)inet_mtu(i, &how->to) ? -EMSGSIZE
+              : IP_IS_V4_VAL(how->to)                  ? complete_header(d, how)
+                                                       : 0;
     if (!err && !(p = datagram_pbuf(d)))
         err = -ENOBUFS;
     if (!err && !whole)
@@ -119,7 +121,8 @@ static int transmit(struct datagram_socket *s, struct datagram *d, struct inet_s
         if (!whole)
             err = inet_output(s, p, how, i, how->protocol ? how->protocol : s->inet.socket.protocol);
         else if (IP_IS_V6_VAL(how->to))
-            err = d->len < IP6_HLEN ? -EINVAL : net_errno(ip6_output_if_src(p, NULL, LWIP_IP_HDRINCL, 0, 0, 0, &i->netif));
+            err = d->len < IP6_HLEN ? -EINVAL
+                                    : net_errno(ip6_output_if_src(p, NULL, LWIP_IP_HDRINCL, 0, 0, 0, &i->netif));
         else
             err = net_errno(ip4_output_if_src(p, NULL, LWIP_IP_HDRINCL, 0, 0, 0, &i->netif));
     }
@@ -176,7 +179,8 @@ static bool filtered(const struct datagram_socket *s, const struct pbuf *p, unsi
     return false;
 }
 
-static bool takes(const struct datagram_socket *s, const ip_addr_t *from, const ip_addr_t *to, int interface, uint8_t protocol) {
+static bool takes(const struct datagram_socket *s, const ip_addr_t *from, const ip_addr_t *to, int interface,
+                  uint8_t protocol) {
     const struct inet_socket *is = &s->inet;
     if (is->socket.protocol != protocol || (is->socket.family == AF_INET6) != IP_IS_V6(to))
         return false;

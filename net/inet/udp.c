@@ -68,9 +68,7 @@ static int udp_socket_connect(struct socket *so, const struct socket_address *a,
 
 static int set_own(struct datagram_socket *s, int name, int value) {
     switch (name) {
-    case UDP_CORK:
-        s->corked = value;
-        return value ? 0 : udp_flush(s);
+    case UDP_CORK: s->corked = value; return value ? 0 : udp_flush(s);
     case UDP_NO_CHECK6_TX: s->no_check6_send = value; return 0;
     case UDP_NO_CHECK6_RX: s->no_check6_receive = value; return 0;
     case UDP_SEGMENT:

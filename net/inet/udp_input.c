@@ -113,7 +113,8 @@ static void describe(struct datagram *d, const struct udp_hdr *h, struct net_int
 // The sender is told that nobody has this port.
 static void refuse(struct pbuf *p, const struct datagram *d, struct netif *inp) {
     MIB2_STATS_INC(mib2.udpnoports);
-    if (ip_addr_ismulticast(&d->to) || ip_addr_isbroadcast(&d->to, inp) || (p->flags & (PBUF_FLAG_LLBCAST | PBUF_FLAG_LLMCAST)))
+    if (ip_addr_ismulticast(&d->to) || ip_addr_isbroadcast(&d->to, inp) ||
+        (p->flags & (PBUF_FLAG_LLBCAST | PBUF_FLAG_LLMCAST)))
         return;
     pbuf_header_force(p, (s16_t)ip_current_header_tot_len());
     icmp_port_unreach(ip_current_is_v6(), p);
@@ -122,7 +123,8 @@ static void refuse(struct pbuf *p, const struct datagram *d, struct netif *inp) 
 void udp_input(struct pbuf *p, struct netif *inp) {
     struct udp_hdr h;
     struct datagram *d = NULL;
-    if (pbuf_copy_partial(p, &h, UDP_HEADER, 0) < UDP_HEADER || lwip_ntohs(h.len) < UDP_HEADER || lwip_ntohs(h.len) > p->tot_len)
+    if (pbuf_copy_partial(p, &h, UDP_HEADER, 0) < UDP_HEADER || lwip_ntohs(h.len) < UDP_HEADER ||
+        lwip_ntohs(h.len) > p->tot_len)
         goto malformed;
     if (h.dest == PP_HTONS(LWIP_IANA_PORT_DHCP_CLIENT) && netif_dhcp_data(inp) && !ip_current_is_v6()) {
         lwip_udp_input(p, inp);

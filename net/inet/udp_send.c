@@ -14,8 +14,8 @@
 #include <linux/errqueue.h>
 #include <linux/icmpv6.h>
 
-#define IN6_LEN_OLD 24       // without sin6_scope_id
-#define SEGMENTS_MAX 128u    // UDP_MAX_SEGMENTS
+#define IN6_LEN_OLD 24    // without sin6_scope_id
+#define SEGMENTS_MAX 128u // UDP_MAX_SEGMENTS
 #define MSG_MORE 0x8000
 #define MOST4 (65535 - 20 - UDP_HEADER)
 #define MOST6 (65535 - UDP_HEADER)
@@ -70,7 +70,8 @@ static int to_address6(struct datagram_socket *s, const struct socket_address *n
     return 0;
 }
 
-static int destination(struct datagram_socket *s, const struct socket_message *m, size_t len, int flags, struct inet_send *how) {
+static int destination(struct datagram_socket *s, const struct socket_message *m, size_t len, int flags,
+                       struct inet_send *how) {
     const struct socket_address *name = m ? m->name : NULL;
     int err;
     if (s->inet.socket.family == AF_INET) {
@@ -139,7 +140,8 @@ static void add_checksum(struct datagram_socket *s, struct pbuf *p, const struct
     h->chksum = sum ? sum : 0xffff;
 }
 
-static int send_out(struct datagram_socket *s, struct datagram *d, const struct inet_send *how, struct net_interface *i) {
+static int send_out(struct datagram_socket *s, struct datagram *d, const struct inet_send *how,
+                    struct net_interface *i) {
     struct pbuf *p = datagram_pbuf(d);
     if (!p)
         return -ENOBUFS;
@@ -160,7 +162,8 @@ static void copy_here(struct datagram_socket *s, const struct datagram *d, struc
     const struct inet_options *o = &s->inet.options;
     bool multicast = ip_addr_ismulticast(&d->to), v6 = IP_IS_V6_VAL(d->to);
     // What goes to lo comes back from there in any case.
-    if (multicast && ((i->index != 1 && !(v6 ? o->multicast_loop6 : o->multicast_loop)) || !multicast_member(&d->to, i->index)))
+    if (multicast &&
+        ((i->index != 1 && !(v6 ? o->multicast_loop6 : o->multicast_loop)) || !multicast_member(&d->to, i->index)))
         return;
     struct datagram *copy = datagram_clone(d);
     if (!copy)
@@ -171,7 +174,8 @@ static void copy_here(struct datagram_socket *s, const struct datagram *d, struc
 }
 
 // Takes d over.
-static int transmit(struct datagram_socket *s, struct datagram *d, const struct inet_send *how, struct net_interface *i, bool local) {
+static int transmit(struct datagram_socket *s, struct datagram *d, const struct inet_send *how, struct net_interface *i,
+                    bool local) {
     const struct inet_socket *is = &s->inet;
     bool v6 = IP_IS_V6_VAL(how->to);
     int err = 0, mtu = inet_mtu(i, &how->to);
@@ -216,8 +220,8 @@ static struct datagram *cut(const struct datagram *d, size_t offset, size_t n) {
 }
 
 // Takes d over.
-static int transmit_segments(struct datagram_socket *s, struct datagram *d, const struct inet_send *how, struct net_interface *i,
-                             bool local) {
+static int transmit_segments(struct datagram_socket *s, struct datagram *d, const struct inet_send *how,
+                             struct net_interface *i, bool local) {
     unsigned header = UDP_HEADER + (IP_IS_V6_VAL(how->to) ? 40 : 20);
     int err = 0;
     if (d->len > (IP_IS_V6_VAL(how->to) ? MOST6 : MOST4) || header + how->segment > (unsigned)inet_mtu(i, &how->to))
