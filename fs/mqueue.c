@@ -7,6 +7,7 @@
 #include "kernel/ipc/msg.h"
 #include "kernel/log.h" // snprintf
 #include "kernel/process/process.h"
+#include "net/socket.h"
 
 struct mq_waiter {
     struct list link; // on no list: it was served
@@ -16,6 +17,17 @@ struct mq_waiter {
 
 // --- Notification ---
 
+enum { NOTIFY_WOKEN = 1, NOTIFY_REMOVED }; // the cookie's last byte
+
+void mqueue_notification_end(struct mqueue_notification *n, bool woken) {
+    if (!n->socket)
+        return;
+    n->cookie[MQUEUE_COOKIE - 1] = woken ? NOTIFY_WOKEN : NOTIFY_REMOVED;
+    (void)netlink_send_to(n->socket, n->cookie, sizeof(n->cookie));
+    socket_unref(n->socket);
+    n->socket = NULL;
+}
+
 static struct process *take_notification(struct mqueue *q) {
     struct process *owner = q->notify_owner;
     q->notify_owner = NULL;
@@ -23,7 +35,8 @@ static struct process *take_notification(struct mqueue *q) {
 }
 
 // The first message has come into an empty queue, unlocked by now; `owner` was taken with the lock.
-static void notify(struct process *owner, const struct mqueue_notification *n) {
+static void notify(struct process *owner, struct mqueue_notification *n) {
+    mqueue_notification_end(n, true);
     if (n->kind == SIGEV_SIGNAL && n->signal) {
         siginfo_t info = {.si_signo = n->signal, .si_code = SI_MESGQ};
         info.si_pid = process_current()->pid;
@@ -37,11 +50,14 @@ static void notify(struct process *owner, const struct mqueue_notification *n) {
 int mqueue_notify(struct file *f, const struct mqueue_notification *n) {
     struct mqueue *q = mqueue_of(f->inode);
     struct process *self = process_current(), *old = NULL;
+    struct mqueue_notification had;
     int err = 0;
     spin_lock(&q->lock);
     if (!n) {
-        if (q->notify_owner == self)
+        if (q->notify_owner == self) {
+            had = q->notification;
             old = take_notification(q);
+        }
     } else if (q->notify_owner) {
         err = -EBUSY;
     } else {
@@ -50,8 +66,10 @@ int mqueue_notify(struct file *f, const struct mqueue_notification *n) {
         q->notification = *n;
     }
     spin_unlock(&q->lock);
-    if (old)
+    if (old) {
+        mqueue_notification_end(&had, false);
         process_unref(old);
+    }
     return err;
 }
 

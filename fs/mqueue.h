@@ -26,11 +26,15 @@ void mqueue_get_attributes(struct file *f, struct mqueue_attributes *out);
 int mqueue_send(struct file *f, struct message *m, nsec_t deadline);
 struct message *mqueue_receive(struct file *f, nsec_t deadline); // ERR_PTR; the message is the caller's
 
-// mq_notify(2). kind: SIGEV_NONE, SIGEV_SIGNAL. NULL: no more. 0 or -EBUSY.
+// mq_notify(2). kind: SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD. NULL: no more. 0 or -EBUSY. A reference on the socket is taken over with 0.
+#define MQUEUE_COOKIE 32
 struct mqueue_notification {
     int kind, signal;
     uint64_t value;
+    struct socket *socket; // SIGEV_THREAD: a netlink socket that is sent the cookie; else NULL
+    uint8_t cookie[MQUEUE_COOKIE];
 };
+void mqueue_notification_end(struct mqueue_notification *n, bool woken); // tells the socket, if there is one, and lets it go
 int mqueue_notify(struct file *f, const struct mqueue_notification *n);
 
 // --- Between mqueue.c and mqueue_fs.c ---

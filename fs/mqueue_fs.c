@@ -27,8 +27,10 @@ static void mqueue_release(struct inode *inode) {
         list_remove(&m->link);
         message_free(m);
     }
-    if (q->notify_owner)
+    if (q->notify_owner) {
+        mqueue_notification_end(&q->notification, false);
         process_unref(q->notify_owner);
+    }
     spin_lock(&all_lock);
     list_remove(&q->all_link);
     queue_count--;

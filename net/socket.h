@@ -153,6 +153,9 @@ int64_t socket_receive(struct file *f, struct uio *u, struct socket_message *m, 
 int socket_set_option(struct socket *s, int level, int name, const void *value, unsigned len);
 int socket_get_option(struct socket *s, int level, int name, void *value, unsigned *len);
 
+// To a netlink socket, as from the kernel (mq_notify(2)). 0, -EINVAL: it is another one; -ENOBUFS, -ENOMEM.
+int netlink_send_to(struct socket *s, const void *data, size_t len);
+
 // --- For the families ---
 // Fills in what all sockets have: refs 1, Linux's defaults.
 void socket_init(struct socket *s, const struct socket_ops *ops, int family, int type, int protocol);

@@ -3,6 +3,7 @@
 #include "fs/vfs.h"
 #include "kernel/ipc/msg.h"
 #include "syscall/path.h"
+#include "syscall/socket.h"
 #include "syscall/syscall.h"
 #include "syscall/timespec.h"
 #include "kernel/process/signal.h"
@@ -109,37 +110,42 @@ long sys_mq_timedreceive(uint64_t fd, uint64_t buf, uint64_t size, uint64_t prio
     return result;
 }
 
-// SIGEV_THREAD: the library gives a netlink socket, through which a cookie would be sent; there are none.
-static long netlink_error(const struct sigevent *ev) {
-    uint8_t cookie[32];
-    if (copy_in_obj(&cookie, (uaddr_t)ev->sigev_value.sival_ptr) < 0)
+// SIGEV_THREAD: the library gives a netlink socket, through which the cookie is sent.
+static long get_socket(const struct sigevent *ev, struct mqueue_notification *n) {
+    struct file *f;
+    struct socket *s;
+    if (copy_in(n->cookie, (uaddr_t)ev->sigev_value.sival_ptr, sizeof(n->cookie)) < 0)
         return -EFAULT;
-    struct file *f = fd_get(ev->sigev_signo);
-    if (!f)
-        return -EBADF;
-    long err = S_ISSOCK(f->inode->mode) ? -EINVAL : -ENOTSOCK;
+    long err = socket_get(ev->sigev_signo, &f, &s);
+    if (err < 0)
+        return err;
+    err = netlink_send_to(s, NULL, 0);
+    if (!err)
+        n->socket = socket_ref(s);
     file_unref(f);
     return err;
 }
 
 long sys_mq_notify(uint64_t fd, uint64_t event) {
     struct sigevent ev;
-    struct mqueue_notification n;
+    struct mqueue_notification n = {0};
+    long err = 0;
     if (event) {
         if (copy_in_obj(&ev, event) < 0)
             return -EFAULT;
-        if (ev.sigev_notify == SIGEV_THREAD)
-            return netlink_error(&ev);
-        if ((ev.sigev_notify != SIGEV_NONE && ev.sigev_notify != SIGEV_SIGNAL) ||
+        if ((ev.sigev_notify != SIGEV_NONE && ev.sigev_notify != SIGEV_SIGNAL && ev.sigev_notify != SIGEV_THREAD) ||
             (ev.sigev_notify == SIGEV_SIGNAL && (unsigned)ev.sigev_signo > SIGNAL_COUNT))
             return -EINVAL;
-        n = (struct mqueue_notification){ev.sigev_notify, ev.sigev_signo, (uint64_t)ev.sigev_value.sival_ptr};
+        n = (struct mqueue_notification){ev.sigev_notify, ev.sigev_signo, (uint64_t)ev.sigev_value.sival_ptr, NULL, {0}};
+        if (ev.sigev_notify == SIGEV_THREAD && (err = get_socket(&ev, &n)) < 0)
+            return err;
     }
     struct file *f = get(fd);
-    if (!f)
-        return -EBADF;
-    long err = mqueue_notify(f, event ? &n : NULL);
-    file_unref(f);
+    err = f ? mqueue_notify(f, event ? &n : NULL) : -EBADF;
+    if (f)
+        file_unref(f);
+    if (err < 0 && n.socket)
+        socket_unref(n.socket);
     return err;
 }
 

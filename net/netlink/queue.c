@@ -77,6 +77,12 @@ int netlink_deliver(struct netlink_socket *n, const void *data, size_t len, uint
     return deliver(n, data, len, from, group, NULL);
 }
 
+int netlink_send_to(struct socket *s, const void *data, size_t len) {
+    if (s->family != AF_NETLINK)
+        return -EINVAL;
+    return len ? netlink_deliver(netlink_of(s), data, len, 0, 0) : 0;
+}
+
 void netlink_queue_free(struct netlink_socket *n) {
     while (!list_empty(&n->queue)) {
         struct packet *p = list_first(&n->queue, struct packet, link);

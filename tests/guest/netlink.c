@@ -4,11 +4,13 @@
 // options: --net none
 #include "own_network.h"
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #ifndef SOL_NETLINK
@@ -501,6 +503,30 @@ static void unprivileged(void)
     printf("status %x\n", status);
 }
 
+// SIGEV_THREAD of mq_notify(2): a cookie comes through the socket, its last byte says why.
+static void cookies(void)
+{
+    section("mq_notify");
+    int s = open_socket();
+    long size[8] = {0, 4, 16};
+    char cookie[32] = "0123456789012345678901234567890";
+    struct sigevent e = {.sigev_notify = SIGEV_THREAD, .sigev_signo = s, .sigev_value.sival_ptr = cookie};
+    int q = syscall(SYS_mq_open, "netlink-test", O_CREAT | O_RDWR | O_NONBLOCK, 0600, size);
+    if (q == -1)
+        give_up("mq_open");
+    syscall(SYS_mq_unlink, "netlink-test");
+    for (int k = 0; k < 2; k++) {
+        SHOW(syscall(SYS_mq_notify, q, &e));
+        SHOW(syscall(SYS_mq_notify, q, &e));
+        SHOW(recv(s, buffer, sizeof buffer, MSG_DONTWAIT));
+        SHOW(k ? syscall(SYS_mq_notify, q, NULL) : syscall(SYS_mq_timedsend, q, "x", 1, 0, NULL));
+        SHOW(recv(s, buffer, sizeof buffer, MSG_DONTWAIT));
+        printf("%.31s %d\n", buffer, buffer[31]);
+    }
+    SHOW(syscall(SYS_mq_notify, 0, &e));
+    close(s);
+}
+
 int main(void)
 {
     own_network();
@@ -515,5 +541,6 @@ int main(void)
     datagrams();
     acknowledgements();
     unprivileged();
+    cookies();
     return 0;
 }
