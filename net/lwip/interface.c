@@ -285,7 +285,11 @@ static struct tx_packet *packet_make(struct ether_interface *e, struct pbuf *p) 
     t->interface = e;
     t->most = few ? FEW_SEGMENTS : NET_SEGMENTS_MAX;
     t->page_count = 0;
-    t->packet = (struct net_packet){.segments = t->segments, .len = p->tot_len, .done = packet_done};
+    t->packet.segments = t->segments; // one by one: clearing all of it first would cost as much again
+    t->packet.len = p->tot_len;
+    t->packet.done = packet_done;
+    t->packet.count = t->packet.checksum_start = 0;
+    t->packet.gso = NET_GSO_NONE;
     t->packet.headroom = contiguous && (uint8_t *)p->payload - NET_HEADROOM >= (uint8_t *)(p + 1);
     t->pbuf = p;
     pbuf_ref(p);

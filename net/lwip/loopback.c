@@ -58,6 +58,7 @@ int net_loopback_create(void) {
     net_interface_add(&net_loopback);
     netif_set_link_up(n);
     netif_set_up(n);
+    n->rs_count = 0; // no routers there
     return 0;
 }
 

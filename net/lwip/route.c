@@ -243,15 +243,44 @@ bool net_route_find(const ip_addr_t *to, int bound, struct net_interface **inter
 }
 
 // --- lwIP's questions ---
+// IPv4's answers, until anything changes that they depend on: lwIP asks for each packet.
+static struct answer {
+    u32_t dest;
+    unsigned generation;
+    struct netif *netif;
+} answers[16];
+static unsigned generation; // 0: nobody watches yet
+static netif_ext_callback_t watcher;
+
+static void changed(void) {
+    if (generation && !++generation)
+        memset(answers, 0, sizeof(answers)), generation = 1;
+}
+
+static void netif_changed(struct netif *n, netif_nsc_reason_t reason, const netif_ext_callback_args_t *args) { changed(); }
+
 struct netif *net_route4(const ip4_addr_t *src, const ip4_addr_t *dest) {
     ip_addr_t to;
     struct net_route r;
+    u32_t h = dest->addr ^ dest->addr >> 16;
+    struct answer *a = &answers[(h ^ h >> 8) % ARRAY_SIZE(answers)];
+    // (The flags since lwIP calls its watchers before it takes an interface down.)
+    if (likely(a->dest == dest->addr && a->generation == generation && a->netif && usable(netif_interface(a->netif))))
+        return a->netif;
     ip_addr_copy_from_ip4(to, *dest);
     // A group goes out where the source address is.
     struct net_interface *own = src && ip4_addr_ismulticast(dest) ? owner4(src) : NULL;
     if (own && own != &net_loopback)
         return &own->netif;
-    return find(&to, 0, &r) ? &r.interface->netif : NULL;
+    if (!find(&to, 0, &r))
+        return NULL;
+    if (!generation) {
+        netif_add_ext_callback(&watcher, netif_changed);
+        generation = 1;
+    }
+    if (!ip4_addr_ismulticast(dest))
+        *a = (struct answer){dest->addr, generation, &r.interface->netif};
+    return &r.interface->netif;
 }
 
 struct netif *net_route6(const ip6_addr_t *src, const ip6_addr_t *dest) {
@@ -326,6 +355,7 @@ int net_route_add(const struct net_route *r) {
     a->route = route;
     list_push_back(&added, &a->link);
     added_count++;
+    changed();
     nd6_clear_destination_cache();
     return 0;
 }
@@ -343,6 +373,7 @@ int net_route_remove(const struct net_route *r) {
             list_remove(&a->link);
             kfree(a);
             added_count--;
+            changed();
             nd6_clear_destination_cache();
             return 0;
         }
@@ -376,4 +407,5 @@ void net_routes_forget(const struct net_interface *i) {
             kfree(a);
             added_count--;
         }
+    changed();
 }

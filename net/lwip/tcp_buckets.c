@@ -127,12 +127,20 @@ void tcp_bucket_enter(const ip_addr_t *local, uint16_t local_port, const ip_addr
 
 void tcp_bucket_enter_pcb(const struct tcp_pcb *pcb) { enter(bucket_of_pcb(pcb)); }
 
+static void forget(struct bucket *b) { // nothing is in it
+    put(b, NOWHERE);
+    total -= b->count;
+    b->count = 0;
+}
+
 void tcp_bucket_leave(void) {
     struct bucket *b = current;
     leave();
     if (b->where != HOT && (b->active || b->time_wait)) {
         put(b, HOT);
         net_timers_tcp((net_now() / FAST_TICK + 1) * FAST_TICK);
+    } else if (b->where == ASLEEP) {
+        forget(b);
     }
     if (unlikely(total_waiting > waiting_most))
         tcp_bucket_reclaim();
@@ -196,6 +204,8 @@ bool tcp_bucket_reclaim(void) {
         if (oldest)
             tcp_abort(oldest);
         leave();
+        if (!b->active && !b->time_wait)
+            forget(b);
         return oldest;
     }
     return false;

@@ -135,12 +135,32 @@ static bool split(struct tcp_pcb *pcb, u16_t n) {
     return true;
 }
 
+// Of a segment that is to be sent again, a part may have been acknowledged.
+static bool trim(struct tcp_pcb *pcb) {
+    struct tcp_seg *s = pcb->unsent;
+    u16_t n = (u16_t)(pcb->lastack - lwip_ntohl(s->tcphdr->seqno));
+    err_t err;
+    if (n >= s->len || !split(pcb, n))
+        return false;
+    pcb->unsent = s->next;
+    pcb->snd_queuelen = (u16_t)(pcb->snd_queuelen - pbuf_clen(s->p));
+    pcb->snd_buf += n;
+    tcp_seg_free(s);
+    TCP_EVENT_SENT(pcb, n, err);
+    return err == ERR_OK;
+}
+
 // Makes the first unsent segment one that can be sent, where it can.
 static void fit(struct tcp_pcb *pcb, bool cutting) {
     const struct tcp_seg *s = pcb->unsent;
     unsigned one = payload(pcb);
     if (s->len <= one)
         return;
+    if (unlikely(TCP_SEQ_LT(lwip_ntohl(s->tcphdr->seqno), pcb->lastack))) {
+        if (!trim(pcb))
+            return;
+        s = pcb->unsent;
+    }
     u32_t window = MIN(pcb->snd_wnd, pcb->cwnd), before = lwip_ntohl(s->tcphdr->seqno) - pcb->lastack;
     u32_t room = before < window ? window - before : 0, most = cutting ? LARGE : one;
     if (s->len <= room && s->len <= most)
@@ -188,6 +208,13 @@ err_t tcp_output(struct tcp_pcb *pcb) {
         n->mtu6 = mtu6;
     } while (err == ERR_OK && pcb->unsent && pcb->unsent != first);
     return err;
+}
+
+// lwIP's, which would call its own tcp_output. After a timeout.
+void tcp_rexmit_rto_commit(struct tcp_pcb *pcb) {
+    if (pcb->nrtx < UINT8_MAX)
+        pcb->nrtx++;
+    tcp_output(pcb);
 }
 
 err_t net_tcp_output(struct tcp_pcb *pcb) { return tcp_output(pcb); }
