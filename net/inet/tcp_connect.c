@@ -25,7 +25,9 @@ static int source(struct tcp_socket *t, const ip_addr_t *to, int scope, bool loc
     struct net_interface *interface;
     if (!ip_addr_isany(&i->local)) {
         *from = i->local;
-        return IP_GET_TYPE(from) == IP_GET_TYPE(to) ? 0 : -ENETUNREACH;
+        if (IP_GET_TYPE(from) != IP_GET_TYPE(to))
+            return -ENETUNREACH;
+        return ip_addr_isloopback(from) && !local ? -EINVAL : 0;
     }
     if (IP_GET_TYPE(&i->local) == IPADDR_TYPE_V6 && IP_IS_V4(to))
         return -ENETUNREACH;

@@ -71,7 +71,7 @@ int64_t tcp_socket_send(struct socket *s, struct uio *u, struct socket_message *
     int64_t sent = 0;
     int err = 0;
     if (unlikely(flags & (MSG_OOB | MSG_FASTOPEN)))
-        return -EOPNOTSUPP; // docs/sockets.md
+        return -EOPNOTSUPP; // docs/network.md
     nsec_t deadline = socket_deadline(s->send_timeout, flags & MSG_DONTWAIT);
     uint8_t state = READ_ONCE(t->state);
     if (unlikely(state != TCPS_ESTABLISHED && state != TCPS_CLOSE_WAIT))
