@@ -5,7 +5,8 @@
 #include "fs/vfs.h"
 #include "kernel/process/process.h"
 
-int file_limit_reached(uint64_t limit); // -EFBIG, with SIGXFSZ when it is the process's limit and not the largest offset
+int file_limit_reached(
+    uint64_t limit); // -EFBIG, with SIGXFSZ when it is the process's limit and not the largest offset
 
 // How many of n bytes may be written at `at`: 1 to n (n is not 0), or -EFBIG with the signal. Not for the kernel's own writing.
 static inline int64_t file_write_limit(uint64_t at, size_t n) {

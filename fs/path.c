@@ -35,9 +35,7 @@ bool path_read_only(const struct path *p) {
     return (p->mount->flags & 1) || (p->mount->sb->flags & SB_RDONLY); // MS_RDONLY
 }
 
-uint32_t path_mount_flags(const struct path *p) {
-    return p->dentry ? p->mount->flags | path_read_only(p) : 0;
-}
+uint32_t path_mount_flags(const struct path *p) { return p->dentry ? p->mount->flags | path_read_only(p) : 0; }
 
 static void first_root(struct path *out) {
     out->mount = mount_root();
@@ -176,7 +174,8 @@ static int lookup_cached(struct dentry *dir, const char *name, size_t len, uint3
     return err;
 }
 
-typedef int lookup_fn(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked, struct dentry **out);
+typedef int lookup_fn(struct dentry *dir, const char *name, size_t len, uint32_t hash, bool locked,
+                      struct dentry **out);
 
 // Walks `name` from w->path. On errors the caller ends the walk.
 static inline __attribute__((always_inline)) int walk_by(struct walk *w, const char *name, unsigned flags,
@@ -249,7 +248,9 @@ static inline __attribute__((always_inline)) int walk_by(struct walk *w, const c
     }
 }
 
-static int walk_names(struct walk *w, const char *name, unsigned flags) { return walk_by(w, name, flags, dentry_lookup); }
+static int walk_names(struct walk *w, const char *name, unsigned flags) {
+    return walk_by(w, name, flags, dentry_lookup);
+}
 
 static __attribute__((noinline, cold)) int walk_cached(struct walk *w, const char *name, unsigned flags) {
     int err = walk_by(w, name, flags, lookup_cached);

@@ -32,7 +32,9 @@ static bool budget_take(void) {
     return true;
 }
 
-struct page *tmpfs_new_page(bool zero) { return budget_take() ? page_alloc(0, zero ? PA_ZERO : 0) : NULL; }
+struct page *tmpfs_new_page(bool zero) {
+    return budget_take() ? page_alloc(0, zero ? PA_ZERO : 0) : NULL;
+}
 
 // --- The tree of pages ---
 

@@ -85,8 +85,9 @@ long sys_pivot_root(uint64_t new_root, uint64_t put_old) {
 static uint32_t attr_flags(uint64_t attr) {
     static const struct {
         uint32_t attr, flag;
-    } pairs[] = {{MOUNT_ATTR_RDONLY, MS_RDONLY}, {MOUNT_ATTR_NOSUID, MS_NOSUID},         {MOUNT_ATTR_NODEV, MS_NODEV},
-                 {MOUNT_ATTR_NOEXEC, MS_NOEXEC}, {MOUNT_ATTR_NODIRATIME, MS_NODIRATIME}, {MOUNT_ATTR_NOSYMFOLLOW, MS_NOSYMFOLLOW}};
+    } pairs[] = {{MOUNT_ATTR_RDONLY, MS_RDONLY},         {MOUNT_ATTR_NOSUID, MS_NOSUID},
+                 {MOUNT_ATTR_NODEV, MS_NODEV},           {MOUNT_ATTR_NOEXEC, MS_NOEXEC},
+                 {MOUNT_ATTR_NODIRATIME, MS_NODIRATIME}, {MOUNT_ATTR_NOSYMFOLLOW, MS_NOSYMFOLLOW}};
     uint32_t flags = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(pairs); i++)
         flags |= attr & pairs[i].attr ? pairs[i].flag : 0;
@@ -98,7 +99,8 @@ static long change_of_atime(const struct mount_attr *a, struct mount_change *c) 
     uint64_t set = a->attr_set & MOUNT_ATTR__ATIME, clear = a->attr_clr & MOUNT_ATTR__ATIME;
     if (!clear)
         return set ? -EINVAL : 0;
-    if (clear != MOUNT_ATTR__ATIME || (set != MOUNT_ATTR_RELATIME && set != MOUNT_ATTR_NOATIME && set != MOUNT_ATTR_STRICTATIME))
+    if (clear != MOUNT_ATTR__ATIME ||
+        (set != MOUNT_ATTR_RELATIME && set != MOUNT_ATTR_NOATIME && set != MOUNT_ATTR_STRICTATIME))
         return -EINVAL;
     c->clear |= MS_RELATIME | MS_NOATIME;
     c->set |= set == MOUNT_ATTR_NOATIME ? MS_NOATIME : set == MOUNT_ATTR_RELATIME ? MS_RELATIME : 0;
@@ -117,7 +119,8 @@ static long no_idmap(const struct mount_attr *a) {
 
 static long change_of(const struct mount_attr *a, struct mount_change *c) {
     if ((a->propagation & ~(uint64_t)(MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)) ||
-        (a->propagation & (a->propagation - 1)) || ((a->attr_set | a->attr_clr) & ~(uint64_t)(ATTR_FLAGS | MOUNT_ATTR_IDMAP)))
+        (a->propagation & (a->propagation - 1)) ||
+        ((a->attr_set | a->attr_clr) & ~(uint64_t)(ATTR_FLAGS | MOUNT_ATTR_IDMAP)))
         return -EINVAL;
     c->propagation = (uint32_t)a->propagation;
     c->set = attr_flags(a->attr_set);
@@ -141,8 +144,9 @@ long sys_mount_setattr(uint64_t at, uint64_t name, uint64_t flags, uint64_t addr
         return err;
     err = change_of(&attr, &change);
     if (err == 0)
-        err = user_path_lookup((int)at, name,
-                               (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0), &p);
+        err = user_path_lookup(
+            (int)at, name,
+            (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0), &p);
     if (err < 0)
         return err;
     path_to_top(&p);

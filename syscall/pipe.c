@@ -186,7 +186,8 @@ static long copy_range(struct side *in, uaddr_t in_addr, struct side *out, uaddr
         in->file->position = in->pos;
     if (!out_addr)
         out->file->position = out->pos;
-    bool told = (!in_addr || copy_out_obj(in_addr, &in->pos) == 0) && (!out_addr || copy_out_obj(out_addr, &out->pos) == 0);
+    bool told =
+        (!in_addr || copy_out_obj(in_addr, &in->pos) == 0) && (!out_addr || copy_out_obj(out_addr, &out->pos) == 0);
     return told ? n : -EFAULT;
 }
 
