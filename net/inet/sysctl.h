@@ -18,7 +18,6 @@ struct net_settings {
     uint32_t default_ttl;                // ip_default_ttl, 1 to 255
     uint32_t hop_limit;                  // net.ipv6.conf.all.hop_limit
     uint32_t nonlocal_bind, nonlocal_bind6; // bind(2) to addresses that are not this machine's
-    uint32_t echo_ignore_all, echo_ignore_broadcasts; // icmp_*
     uint32_t bindv6only;                 // IPV6_V6ONLY of new sockets
     uint32_t tcp_fin_timeout;            // seconds in FIN-WAIT-2 without a socket
     uint32_t tcp_rmem[3], tcp_wmem[3];   // least, first, most of a connection's buffers, bytes
@@ -26,9 +25,7 @@ struct net_settings {
     uint32_t tcp_keepalive_probes;
     uint32_t tcp_max_syn_backlog;        // connections of one listener that are not complete
     uint32_t tcp_abort_on_overflow;      // a full backlog: RST
-    uint32_t tcp_tw_reuse;               // connect(2) may take a port whose connection to the same peer is in TIME-WAIT
-    uint32_t tcp_syn_retries, tcp_synack_retries, tcp_retries2;
-    uint32_t udp_rmem_min, udp_wmem_min;
+    uint32_t tcp_syn_retries;
     uint32_t igmp_max_memberships;       // groups of one socket
 };
 extern struct net_settings net_settings; // net/inet/sysctl.c

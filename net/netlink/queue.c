@@ -211,24 +211,21 @@ static int dump_start(struct netlink_request *r, int error, struct seqbuf *messa
 
 // Answers one message. 0 or -errno.
 static int handle(struct netlink_request *r) {
-    struct seqbuf out = {0};
     const struct nlmsghdr *h = r->header;
     if (!(h->nlmsg_flags & NLM_F_REQUEST) || h->nlmsg_type < NLMSG_MIN_TYPE)
         return 0;
     int protocol = r->from->socket.protocol;
-    r->out = &out;
     r->multi = netlink_is_dump(protocol, h);
     if (r->multi && READ_ONCE(r->from->dumping))
         return -EBUSY;
     int err = protocol == NETLINK_ROUTE ? rtnetlink_request(r) : diag_request(r);
-    if (!err && out.failed)
-        err = -ENOBUFS;
+    if (r->out->failed) { // the last message is not whole
+        seq_free(r->out);
+        err = err ? err : -ENOBUFS;
+    }
     if (r->multi && (!err || r->dumps))
-        err = dump_start(r, err, &out);
-    else if (!err && out.len)
-        err = netlink_deliver(r->from, out.data, out.len, 0, 0);
-    seq_free(&out);
-    return err;
+        return dump_start(r, err, r->out);
+    return err || !r->out->len ? err : netlink_deliver(r->from, r->out->data, r->out->len, 0, 0);
 }
 
 static void to_kernel(struct netlink_socket *n, const char *data, size_t len) {
@@ -236,10 +233,13 @@ static void to_kernel(struct netlink_socket *n, const char *data, size_t len) {
         const struct nlmsghdr *h = (const void *)data;
         if (h->nlmsg_len < sizeof(*h) || h->nlmsg_len > len)
             return;
-        struct netlink_request r = {.from = n, .port = n->port, .header = h};
+        struct seqbuf out = {0};
+        struct netlink_request r = {.from = n, .port = n->port, .header = h, .out = &out};
         int err = handle(&r);
+        seq_free(&out);
         if (err || ((h->nlmsg_flags & NLM_F_ACK) && !r.multi))
             netlink_acknowledge(&r, err);
+        sched_point();
         size_t step = MIN(NLMSG_ALIGN(h->nlmsg_len), len);
         data += step;
         len -= step;
