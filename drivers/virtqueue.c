@@ -100,19 +100,22 @@ int virtq_add(struct virtqueue *q, const struct virtq_buffer *buffers, unsigned 
         return -EIO;
     if (unlikely(count == 0 || count > q->free_count))
         return -ENOSPC;
-    uint16_t head = q->free_head, i = head, last = head, flags = DESC_F_NEXT;
+    uint16_t head = q->free_head, i = head, last = head;
     uint32_t in_bytes = 0;
-    for (unsigned n = 0; n < count; n++) {
-        uint16_t next = q->state[i].next;
-        if (n >= out) {
-            in_bytes += buffers[n].len;
-            flags = DESC_F_NEXT | DESC_F_WRITE;
-        }
-        q->desc[i] = (struct virtq_desc){virt_to_phys(buffers[n].data), buffers[n].len, flags, next};
+    struct virtq_desc *desc = q->desc;
+    const struct virtq_buffer *b = buffers, *end = b + out;
+    for (; b < end; b++) {
         last = i;
-        i = next;
+        i = q->state[last].next;
+        desc[last] = (struct virtq_desc){virt_to_phys(b->data), b->len, DESC_F_NEXT, i};
     }
-    q->desc[last].flags = flags & (uint16_t)~DESC_F_NEXT;
+    for (end += in; b < end; b++) {
+        last = i;
+        i = q->state[last].next;
+        desc[last] = (struct virtq_desc){virt_to_phys(b->data), b->len, DESC_F_NEXT | DESC_F_WRITE, i};
+        in_bytes += b->len;
+    }
+    desc[last].flags = in ? DESC_F_WRITE : 0;
     publish(q, head, last, count, in_bytes, cookie);
     return 0;
 }
