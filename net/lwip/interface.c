@@ -199,7 +199,9 @@ static void input(struct net_device *dev, struct net_buffer *frame) {
         }
         flags = eth_addr_cmp(&h->dest, &ethbroadcast) ? PBUF_FLAG_LLBCAST : PBUF_FLAG_LLMCAST;
     }
-    if (unlikely(!netif_is_up(n) || frame->total == ETHERNET_HEADER ||
+    // lwIP reads the header of an IP packet before it looks at the length.
+    unsigned least = type == PP_HTONS(ETHTYPE_IP) ? IP_HLEN : type == PP_HTONS(ETHTYPE_IPV6) ? IP6_HLEN : 1;
+    if (unlikely(!netif_is_up(n) || frame->len < ETHERNET_HEADER + least ||
                  (type != PP_HTONS(ETHTYPE_IP) && type != PP_HTONS(ETHTYPE_IPV6) && type != PP_HTONS(ETHTYPE_ARP)))) {
         dev->statistics.rx_dropped++;
         drop(dev, frame);

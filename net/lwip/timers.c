@@ -219,6 +219,10 @@ void lwip_icmp6_input(struct pbuf *p, struct netif *n);
 void lwip_igmp_input(struct pbuf *p, struct netif *n, const ip4_addr_t *to);
 
 void etharp_input(struct pbuf *p, struct netif *n) {
+    if (p->len < SIZEOF_ETHARP_HDR) { // lwIP does not look
+        pbuf_free(p);
+        return;
+    }
     net_timers_wanted = neighbours4 = true;
     lwip_etharp_input(p, n);
 }

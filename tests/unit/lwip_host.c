@@ -193,6 +193,9 @@ void host_start(bool gso) {
 
 void host_receive_frame(const void *frame, unsigned len, unsigned piece) {
     struct pbuf *all = NULL;
+    const uint8_t *type = (const uint8_t *)frame + 12;
+    if (frames && (len < 54 || piece < 54) && !(len >= 34 && type[0] == 8)) /* as interface.c */
+        return;
     net_lock();
     for (unsigned at = 0; at < len || !all;) {
         unsigned n = MIN(piece, len - at);
