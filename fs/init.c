@@ -4,6 +4,7 @@
 #include "fs/seqbuf.h"
 #include "kernel/log.h"
 #include "kernel/string.h"
+#include "kernel/threads/thread.h"
 #include "kernel/uts.h"
 #include "net/lwip/config.h"
 #include "net/lwip/core.h"
@@ -326,6 +327,31 @@ static void put_resolver(struct seqbuf *s) {
     }
 }
 
+// Name servers that come when the program is running already, by DHCP or from a router: into the file, if it is still empty.
+static void write_late_resolver(void *file) {
+    struct file *f = file;
+    struct seqbuf text = {0};
+    uint64_t pos = 0;
+    net_config_dns_wait();
+    put_resolver(&text);
+    if (!text.failed && READ_ONCE(f->inode->size) == 0 && file_write_kernel(f, text.data, text.len, &pos) < 0)
+        log_warn("/etc/resolv.conf cannot be written");
+    seq_free(&text);
+    file_unref(f);
+}
+
+static void wait_for_name_servers(void) {
+    ip_addr_t server;
+    if (!net_config_any() || net_config_dns(0, &server) || net_config_search(0))
+        return;
+    struct file *f = vfs_open(AT_FDCWD, "/etc/resolv.conf", O_WRONLY, 0);
+    struct thread *t = IS_ERR(f) ? NULL : thread_create_kernel("resolver", write_late_resolver, f);
+    if (t)
+        thread_start(t);
+    else if (!IS_ERR(f))
+        file_unref(f);
+}
+
 int vfs_init_etc(void) {
     struct mount *root = mount_root();
     struct dentry *etc;
@@ -359,6 +385,8 @@ int vfs_init_etc(void) {
             put_named_hosts(&text);
         err = append_file(names[i], &text);
         seq_free(&text);
+        if (i == 2 && !err)
+            wait_for_name_servers();
     }
     return err;
 }

@@ -26,7 +26,7 @@ static struct {
 
 static ip_addr_t servers[2][SERVERS_MOST]; // from DHCP, from routers
 static char domain[128];                   // from DHCP
-static struct waitq addressed = WAITQ_INIT(addressed);
+static struct waitq addressed = WAITQ_INIT(addressed), named = WAITQ_INIT(named);
 static netif_ext_callback_t watcher;
 static char hostname[__NEW_UTS_LEN + 1];
 
@@ -222,6 +222,7 @@ void dns_setserver(u8_t n, const ip_addr_t *address) {
         servers[IP_IS_V6(address) != 0][n] = *address;
     else
         ip_addr_set_any(true, &servers[1][n]);
+    waitq_wake_all(&named);
 }
 
 // Routers' alone are asked for.
@@ -255,6 +256,13 @@ bool net_config_dns(unsigned n, ip_addr_t *address) {
                 return true;
             }
     return false;
+}
+
+void net_config_dns_wait(void) {
+    ip_addr_t first;
+    (void)wait_event_until(&named, net_config_dns(0, &first), NSEC_MAX, false);
+    net_lock(); // all that came with it is there
+    net_unlock();
 }
 
 const char *net_config_search(unsigned n) {

@@ -13,6 +13,7 @@ void net_config_wait(void);  // until those with DHCP have an address, ten secon
 
 // --- For /etc/resolv.conf and /etc/hosts, between the two ends of net_config_wait and the program's start; no lock ---
 bool net_config_dns(unsigned n, ip_addr_t *address); // the n-th name server; false: no more
+void net_config_dns_wait(void);                      // sleeps until there is a name server
 const char *net_config_search(unsigned n);           // NULL: no more
 const char *net_config_hosts(unsigned n);            // a line; NULL: no more
 bool net_config_any(void);                           // there is an interface besides the loopback

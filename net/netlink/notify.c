@@ -20,7 +20,13 @@ static void tell_link(struct net_interface *i, unsigned changed) {
     send(RTNLGRP_LINK, &out);
 }
 
-// An address that was, with what is known of it.
+static void take_if_same(void *ctx, const struct interface_address *a) {
+    struct interface_address *to = ctx;
+    if (ip_addr_cmp_zoneless(&a->ip, &to->ip))
+        *to = *a;
+}
+
+// An address that is there, or that was, with what is known of it then.
 static void tell_address(struct net_interface *i, const ip_addr_t *ip, unsigned prefix, bool gone) {
     unsigned group = IP_IS_V4(ip) ? RTNLGRP_IPV4_IFADDR : RTNLGRP_IPV6_IFADDR;
     struct seqbuf out = {0};
@@ -29,9 +35,11 @@ static void tell_address(struct net_interface *i, const ip_addr_t *ip, unsigned 
         return;
     struct interface_address a = {
         .interface = i, .ip = *ip, .prefix = prefix, .valid = ~0u, .preferred = ~0u, .flags = IFA_F_PERMANENT};
-    if (IP_IS_V4(ip)) {
+    if (!gone) {
+        interface_addresses(IP_IS_V4(ip) ? AF_INET : AF_INET6, i->index, take_if_same, &a);
+    } else if (IP_IS_V4(ip)) {
         a.has_broadcast = i->device && prefix < 31;
-        a.broadcast = ip_2_ip4(ip)->addr | (prefix ? lwip_htonl(~(~0u << (32 - prefix))) : ~0u);
+        a.broadcast = ip_2_ip4(ip)->addr | (prefix ? lwip_htonl(prefix < 32 ? ~0u >> prefix : 0) : ~0u);
     } else if (ip6_addr_islinklocal(ip_2_ip6(ip))) {
         a.scope = RT_SCOPE_LINK;
     }
