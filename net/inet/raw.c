@@ -234,12 +234,33 @@ static uint8_t last_header(const struct pbuf *p, unsigned headers) {
     return protocol;
 }
 
+static bool checksum_good(struct pbuf *p, unsigned header, bool v6) {
+    pbuf_remove_header(p, header);
+    uint16_t sum = v6 ? ip_chksum_pseudo(p, IP6_NEXTH_ICMP6, p->tot_len, ip_current_src_addr(), ip_current_dest_addr())
+                      : inet_chksum_pbuf(p);
+    pbuf_add_header_force(p, header);
+    return sum == 0;
+}
+
+// A path's MTU that lwIP would believe: it takes any number, and cuts packets into pieces of nothing.
+static bool harmful(const struct pbuf *p, unsigned header, bool v6, const struct net_interface *in) {
+    uint8_t h[8];
+    if (!v6 || pbuf_copy_partial(p, h, sizeof(h), header) < sizeof(h) || h[0] != ICMPV6_PKT_TOOBIG)
+        return false;
+    uint32_t mtu = (uint32_t)h[4] << 24 | h[5] << 16 | h[6] << 8 | h[7];
+    return mtu < 1280 || mtu > in->mtu;
+}
+
 raw_input_state_t raw_input(struct pbuf *p, struct netif *inp) {
     bool v6 = ip_current_is_v6();
     unsigned header = ip_current_header_tot_len();
     uint8_t protocol = v6 ? last_header(p, header) : IPH_PROTO(ip4_current_header());
     struct net_interface *in = netif_interface(inp);
-    if (protocol == (v6 ? IP6_NEXTH_ICMP6 : IP_PROTO_ICMP)) {
+    if (protocol == (v6 ? IP6_NEXTH_ICMP6 : IP_PROTO_ICMP) && checksum_good(p, header, v6)) {
+        if (harmful(p, header, v6, in)) {
+            pbuf_free(p);
+            return RAW_INPUT_EATEN;
+        }
         ping_input(p, header, v6, in);
         icmp_error_input(p, header, v6, in);
     }

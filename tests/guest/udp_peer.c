@@ -1,5 +1,6 @@
 // UDP with a peer on the network, which tests/system/net_udp.py is: PEER4 PEER6 PORT. At PORT the peer sends everything back; at PORT + 1 it
-// does what it is told; at PORT + 2 is nobody.
+// does what it is told; at PORT + 2 is nobody. A PEER4 of "-": there is none, only the server at the end is wanted, with other sockets
+// beside it to which packets could go.
 // runner: none
 #include "check.h"
 #include <arpa/inet.h>
@@ -183,7 +184,16 @@ int main(int argc, char **argv)
     const char *peers[] = {argv[1], argv[2]};
     int port = argc > 3 ? atoi(argv[3]) : 0, interface = if_nametoindex("eth0");
     setvbuf(stdout, NULL, _IOLBF, 0);
-    for (int i = 0; i < 2; i++) {
+    bool alone = !strcmp(argv[1], "-");
+    for (int i = 0; i < 2 && alone; i++) {
+        socket(i ? AF_INET6 : AF_INET, SOCK_RAW, i ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+        socket(i ? AF_INET6 : AF_INET, SOCK_RAW, IPPROTO_UDP);
+        int fd = socket(i ? AF_INET6 : AF_INET, SOCK_DGRAM, i ? IPPROTO_ICMPV6 : IPPROTO_ICMP), one = 1;
+        union address any = at(i ? "::" : "0.0.0.0", 1);
+        bind(fd, &any.sa, size_of(any.sa.sa_family));
+        setsockopt(fd, i ? IPPROTO_IPV6 : IPPROTO_IP, i ? IPV6_RECVERR : IP_RECVERR, &one, sizeof one);
+    }
+    for (int i = 0; i < 2 && !alone; i++) {
         section(i ? "IPv6" : "IPv4");
         echo(peers[i], port);
         many(peers[i], port);
@@ -192,8 +202,10 @@ int main(int argc, char **argv)
         whole(peers[i], port);
         group(peers[i], i ? "ff02::7777" : "239.77.77.77", port + 1, interface);
     }
-    broadcast("192.168.77.255", port);
-    broadcast("255.255.255.255", port);
+    if (!alone) {
+        broadcast("192.168.77.255", port);
+        broadcast("255.255.255.255", port);
+    }
     // A name of a socket that says who asks: the machine's own address.
     section("server");
     int fd = new_socket(AF_INET6);

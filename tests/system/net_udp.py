@@ -117,6 +117,81 @@ def ping():
                 check(b"3 packets received" in done.stdout, tail(done.stdout))
 
 
+# Frames to the guest that are wrong somewhere: each a good one with some bytes changed, cut off or added; most with good checksums of
+# the changed contents, or they would not come far.
+GARBAGE = """
+import random, socket, struct, sys, time
+random.seed(int(sys.argv[1]))
+mac, IP, IP6, PORT = bytes.fromhex(sys.argv[2]), socket.inet_aton(sys.argv[3]), socket.inet_pton(socket.AF_INET6, sys.argv[4]), int(sys.argv[5])
+own, own6 = socket.inet_aton("192.168.77.1"), socket.inet_pton(socket.AF_INET6, "fd77::1")
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("br0", 0))
+
+def total(data):
+    data += bytes(len(data) % 2)
+    n = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while n >> 16:
+        n = (n & 0xffff) + (n >> 16)
+    return struct.pack("!H", ~n & 0xffff)
+
+def ip4(protocol, data, source=own, to=IP, offset=0):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(data), random.getrandbits(16), offset, random.choice([64, 1]), protocol, 0, source, to)
+    return head[:10] + total(head) + head[12:] + data
+
+def ip6(protocol, data, source=own6, to=IP6):
+    return struct.pack("!IHBB16s16s", 6 << 28, len(data), protocol, 64, source, to) + data
+
+def udp(n, v6):
+    data = struct.pack("!HHHH", random.randrange(1, 65536), random.choice([PORT, PORT, 68, 53, 9]), n + 8, 0) + bytes(n)
+    source, to = (own6, IP6) if v6 else (own, IP)
+    return data[:6] + (total(source + to + struct.pack("!IHBB", len(data), 0, 0, 17) + data) if v6 or random.random() < .5 else bytes(2)) + data[8:]
+
+def icmp(v6):
+    kind = random.choice([1, 2, 3, 4, 128, 129, 130, 131, 134, 135, 136, 137] if v6 else [0, 3, 4, 5, 8, 11, 12, 13, 17])
+    quoted = (ip6(17, udp(8, True), IP6, own6) if v6 else ip4(17, udp(8, False), IP, own)) if random.random() < .8 else random.randbytes(40)
+    body = struct.pack("!BBHI", kind, random.randrange(16), 0, random.getrandbits(32)) + change(quoted, .5)
+    return body[:2] + (total(own6 + IP6 + struct.pack("!IHBB", len(body), 0, 0, 58) + body) if v6 else total(body)) + body[4:]
+
+def change(data, chance):
+    data = bytearray(data)
+    while random.random() < chance:
+        what = random.randrange(3)
+        if what == 0 and data:
+            data[random.randrange(min(len(data), 64))] = random.choice([0, 1, 255, random.randrange(256)])
+        elif what == 1:
+            del data[random.randrange(len(data) + 1):]
+        else:
+            data += random.randbytes(random.randrange(30))
+    return bytes(data)
+
+end = time.monotonic() + float(sys.argv[6])
+while time.monotonic() < end:
+    for _ in range(20):
+        v6 = random.random() < .5
+        protocol, data = random.choice([(17, udp(random.randrange(600), v6)), (58 if v6 else 1, icmp(v6))])
+        data = change(data, .3)
+        if v6 and random.random() < .3: # a header between
+            data = random.choice([struct.pack("!BBHI", protocol, 0, 0x0104, 0), struct.pack("!BBHI", protocol, random.randrange(256), random.getrandbits(16), 7)]) + data
+            protocol = random.choice([0, 60, 43, 44])
+        packet = ip6(protocol, data) if v6 else ip4(protocol, data, offset=random.choice([0, 0, 0, 0x2000, 0x1fff, 5]))
+        packet = change(packet, .3)
+        s.send((mac + bytes.fromhex("020000000001") + (b"\\x86\\xdd" if v6 else b"\\x08\\x00") + packet)[:1514])
+    time.sleep(0.002)
+"""
+
+
+@test("net_udp/garbage")
+def garbage():
+    """Malformed packets of UDP and ICMP: the guest drops them and goes on."""
+    with Network() as network, Guest(network, 0, compiled("udp_peer"), "-", "-", str(PORT), memory="64M") as guest:
+        guest.wait_output("\nready\n")
+        network.run("busybox", "ping", "-c", "1", guest.ip)
+        mac = re.search(r"lladdr (\S+)", network.run("ip", "neigh", "show", guest.ip).stdout.decode()).group(1).replace(":", "")
+        network.run("python3", "-c", GARBAGE, "7", mac, guest.ip, guest.ip6, str(PORT), "4")
+        network.run("python3", "-c", CLIENT, guest.ip, guest.ip6, str(PORT))
+        check(guest.process.wait(20) == 0 and "lwIP" not in guest.errors(), guest.errors())
+
+
 # Answers A and AAAA of NAME.test, of `big.test` truncated over UDP and whole over TCP.
 NAMES = """
 import socket, struct, threading
