@@ -3,6 +3,7 @@
 #include "fs/internal.h"
 #include "fs/seqbuf.h"
 #include "kernel/log.h"
+#include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/threads/thread.h"
 #include "kernel/uts.h"
@@ -284,10 +285,14 @@ static int append_file(const char *name, const struct seqbuf *text) {
     return n == -ENOMEM ? (int)n : 0;
 }
 
-static void put_hosts(struct seqbuf *s, const char *hostname) {
-    char address[IPADDR_STRLEN_MAX];
+static void put_localhost(struct seqbuf *s) {
     seq_puts(s, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
                 "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+}
+
+// The host's name with the interfaces' addresses.
+static void put_host(struct seqbuf *s, const char *hostname) {
+    char address[IPADDR_STRLEN_MAX];
     bool any = false;
     if (net_config_any()) {
         net_lock();
@@ -302,6 +307,25 @@ static void put_hosts(struct seqbuf *s, const char *hostname) {
     }
     if (!any)
         seq_printf(s, "127.0.1.1\t%s\n", hostname);
+}
+
+// Does an image's /etc/hosts name the host itself? Looked for in its beginning.
+static bool names_host(const char *hostname) {
+    enum { SIZE = 16384 };
+    bool found = false;
+    char *text = kmalloc(SIZE);
+    struct file *f = text ? vfs_open(AT_FDCWD, "/etc/hosts", O_RDONLY, 0) : ERR_PTR(-ENOMEM);
+    int64_t n = IS_ERR(f) ? -1 : file_read_kernel(f, text, SIZE - 1, 0);
+    if (!IS_ERR(f))
+        file_unref(f);
+    if (n > 0) {
+        size_t len = strlen(hostname);
+        text[n] = '\0';
+        for (const char *s = text; len && !found && (s = strstr(s, hostname)); s += len)
+            found = s > text && (s[-1] == ' ' || s[-1] == '\t') && (!s[len] || strchr(" \t\n", s[len]));
+    }
+    kfree(text);
+    return found;
 }
 
 static void put_named_hosts(struct seqbuf *s) {
@@ -371,19 +395,20 @@ int vfs_init_etc(void) {
     uts_get(&uts);
     for (unsigned i = 0; i < ARRAY_SIZE(names) && !err; i++) {
         bool ours = false, whole = wanted(names[i], &ours);
-        if (!whole &&
-            !(i == 1 && ours && net_config_hosts(0))) // what was said for this run goes behind an image's own hosts
-            continue;
         struct seqbuf text = {0};
+        if (!whole && !(i == 1 && ours)) // behind an image's own hosts goes what is known of this run
+            continue;
         if (i == 0)
             seq_printf(&text, "%s\n", uts.nodename);
         else if (i == 1 && whole)
-            put_hosts(&text, uts.nodename);
+            put_localhost(&text);
         else if (i == 2)
             put_resolver(&text);
+        if (i == 1 && (whole || !names_host(uts.nodename)))
+            put_host(&text, uts.nodename);
         if (i == 1)
             put_named_hosts(&text);
-        err = append_file(names[i], &text);
+        err = whole || text.len ? append_file(names[i], &text) : 0;
         seq_free(&text);
         if (i == 2 && !err)
             wait_for_name_servers();

@@ -174,6 +174,6 @@ def etc():
                     file.write(contents)
             got = output("/busybox", "sh", "-c", script, root=root, options=options)
             if contents:
-                same(got, contents * 3 + "10.0.0.7 db\n")  # what the command line says goes behind
+                same(got, contents * 3 + f"{USER}\tlongship\n10.0.0.7 db\n")  # what is of this run goes behind
             else:
                 check(got.startswith(wanted) and "10.0.0.7" in got[len(wanted):], f"{contents!r}: {got!r}")
