@@ -61,7 +61,7 @@ enum { QUEUE_RX, QUEUE_TX };
 #define QUEUE_LEAST 16
 #define PAGES_PER_BUFFER 64 // of the machine's RAM for each receive buffer
 #define FIRST_BUFFERS 32
-#define LARGE_LEAST 32      // receive buffers with which frames of 64 KiB may come
+#define LARGE_LEAST 32      // entries of a queue with which frames of 64 KiB may come and go
 #define DIRECT_MOST 3       // descriptors of a chain that lies in the queue itself where it need not
 #define REFILL_AGAIN (20 * NSEC_PER_MSEC)
 
@@ -418,7 +418,7 @@ static int nic_probe(struct virtio_device *dev) {
     uint64_t wanted = F_WANTED, offered = dev->transport->get_features(dev);
     if (offered & F_GUEST_CSUM && offered & F_MRG_RXBUF && size >= LARGE_LEAST)
         wanted |= F_GUEST_TSO4 | F_GUEST_TSO6;
-    if (!(offered & F_CSUM))
+    if (!(offered & F_CSUM) || size < LARGE_LEAST)
         wanted &= ~(F_HOST_TSO4 | F_HOST_TSO6);
     int err = virtio_negotiate(dev, wanted);
     if (err < 0)

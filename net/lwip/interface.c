@@ -163,7 +163,7 @@ static bool stays(const struct net_buffer *b) {
 static uint16_t checks(const struct pbuf *p, u16_t type, bool good) {
     const uint16_t all = NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP |
                          NETIF_CHECKSUM_CHECK_ICMP | NETIF_CHECKSUM_CHECK_ICMP6;
-    if (!good || p->len < IP_HLEN)
+    if (!good)
         return all;
     if (type == PP_HTONS(ETHTYPE_IP)) {
         const struct ip_hdr *h = p->payload;
@@ -199,8 +199,8 @@ static void input(struct net_device *dev, struct net_buffer *frame) {
         }
         flags = eth_addr_cmp(&h->dest, &ethbroadcast) ? PBUF_FLAG_LLBCAST : PBUF_FLAG_LLMCAST;
     }
-    // lwIP reads the header of an IP packet before it looks at the length.
-    unsigned least = type == PP_HTONS(ETHTYPE_IP) ? IP_HLEN : type == PP_HTONS(ETHTYPE_IPV6) ? IP6_HLEN : 1;
+    // lwIP reads headers before it looks at the length.
+    unsigned least = type == PP_HTONS(ETHTYPE_IP) ? IP_HLEN : type == PP_HTONS(ETHTYPE_IPV6) ? IP6_HLEN : SIZEOF_ETHARP_HDR;
     if (unlikely(!netif_is_up(n) || frame->len < ETHERNET_HEADER + least ||
                  (type != PP_HTONS(ETHTYPE_IP) && type != PP_HTONS(ETHTYPE_IPV6) && type != PP_HTONS(ETHTYPE_ARP)))) {
         dev->statistics.rx_dropped++;
@@ -301,6 +301,8 @@ static struct tx_packet *packet_make(struct ether_interface *e, struct pbuf *p) 
     if (contiguous && !p->next)
         return NULL;
     struct pbuf *copy = pbuf_clone(PBUF_RAW, PBUF_RAM, p);
+    if (!copy && limit > UINT16_MAX / PBUF_POOL_BUFSIZE + 1) // no memory in one piece
+        copy = pbuf_clone(PBUF_RAW, PBUF_POOL, p);
     if (!copy)
         return NULL;
     t = packet_make(e, copy);
