@@ -244,6 +244,10 @@ static void before_slow(void) {
 static void after_slow(void) {
     for (struct tcp_pcb *p = tcp_active_pcbs, *next; p; p = next) {
         next = p->next;
+        // The byte of a probe is not in flight: behind it, where the peer's window ends, it would not look at our ACKs, and a window of ours
+        // that opens would stay unknown. When it takes the byte we send it again, with the rest.
+        if (p->persist_backoff && p->unsent && p->unsent->len && !p->unacked)
+            p->snd_nxt = p->lastack;
         if (p->state == SYN_SENT)
             p->rto = (s16_t)(RTO_FIRST << MIN(p->nrtx, 7));
         else if (p->unsent && !p->unacked)
