@@ -62,7 +62,8 @@ struct tcp_socket {
     uint64_t received, consumed;     // bytes, since the beginning
     uint32_t unannounced;            // consumed, and the window has not been told
     uint32_t withheld, owed;         // by so much the window is kept below lwIP's, is still to be made smaller
-    nsec_t stalled;                  // since when nothing was acknowledged (TCP_USER_TIMEOUT)
+    nsec_t stalled;                  // since when nothing was acknowledged (TCP_USER_TIMEOUT); 0: it is
+    nsec_t corked;                   // since when less than a segment is kept (TCP_CORK, MSG_MORE); 0: none is
     struct tcp_options options;
 };
 static inline struct tcp_socket *tcp_of(struct socket *s) { return container_of(s, struct tcp_socket, inet.socket); }

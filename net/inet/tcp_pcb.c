@@ -8,6 +8,7 @@
 #include "net/inet/tcp.h"
 #include <asm/socket.h>
 
+#define CORK_TIME (200 * NSEC_PER_MSEC)
 #define POLL_INTERVAL 1 // of lwIP's slow timer, half a second
 
 static uint8_t ext_arg; // its number
@@ -148,7 +149,8 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb) {
         }
     }
     bool cork = t->options.cork;
-    t->options.cork = t->more = false;
+    if (t->corked && time_monotonic() - t->corked >= CORK_TIME)
+        t->options.cork = t->more = false;
     pcb_push(t);
     t->options.cork = cork;
     return ERR_OK;
@@ -427,8 +429,11 @@ void pcb_push(struct tcp_socket *t) {
     if (!pcb)
         return;
     uint64_t end = load_acquire(&t->bytes.head);
+    uint32_t kept = 0;
     if (unlikely((t->options.cork || t->more) && !t->fin_wanted))
-        end -= (end - t->written) % tcp_mss(pcb); // whole segments
+        kept = (end - t->written) % tcp_mss(pcb); // whole segments only
+    t->corked = !kept ? 0 : t->corked ? t->corked : time_monotonic();
+    end -= kept;
     tcp_bucket_enter_pcb(pcb);
     err_t err = ERR_OK;
     while (t->written < end) {
