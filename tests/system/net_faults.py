@@ -45,6 +45,33 @@ for each in FAULTS.items():
     faulty(*each)
 
 
+BOTH_SHUT = r"""
+import socket, sys, time
+def command(*words):
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+stream, other = (socket.create_connection((sys.argv[1], 6379), 20) for _ in range(2))
+big = bytes(100000)
+other.sendall(command(b"set", b"k", big))
+other.recv(10)
+stream.sendall(command(b"get", b"k") * 60)  # more than our buffers and the guest's take
+time.sleep(3)                                # it asks whether our window is open again
+other.sendall(command(b"debug", b"sleep", b"1"))
+time.sleep(0.3)
+stream.sendall(command(b"set", b"j", big) * 40)
+left = 60 * (len(big) + 11) + 40 * 5
+while left:
+    left -= len(stream.recv(min(left, 1 << 20))) or sys.exit("the end")
+"""
+
+
+@test("net/faults/both-windows-shut")
+def both_windows_shut():
+    """While the peer takes nothing, the guest's own window shuts and opens: the peer learns of that."""
+    with Network() as network, Guest(network, 0, *REDIS, "--enable-debug-command", "yes", root=image()) as guest:
+        guest.wait(6379)
+        network.run("python3", "-c", BOTH_SHUT, guest.ip)
+
+
 @test("net/faults/cable")
 def cable():
     """A connection outlives a cable that is out for three seconds, with what was on its way."""
