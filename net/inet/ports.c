@@ -40,7 +40,9 @@ static struct slab_cache port_cache = SLAB_CACHE("inet_port", sizeof(struct inet
 static struct slab_cache lingering_cache = SLAB_CACHE("inet_lingering", sizeof(struct lingering), 8);
 
 // --- The table. Locked ---
-static struct inet_port **bucket_of(int space, uint16_t number) { return &table[(number ^ (space ? 0xff : 0)) % BUCKETS]; }
+static struct inet_port **bucket_of(int space, uint16_t number) {
+    return &table[(number ^ (space ? 0xff : 0)) % BUCKETS];
+}
 
 static struct inet_port *look_up(int space, uint16_t number) {
     struct inet_port *p = likely(table != NULL) ? *bucket_of(space, number) : NULL;
@@ -132,8 +134,8 @@ static bool same_interface(const struct inet_socket *a, const struct inet_socket
 static bool bit(const struct inet_socket *s, enum socket_bit b) { return socket_bit(&s->socket, b); }
 
 // `chosen`: by bind(2) itself, for port 0, which never takes one that another has.
-static bool sockets_conflict(int space, const struct inet_socket *s, const ip_addr_t *local, const struct inet_socket *other,
-                             bool chosen) {
+static bool sockets_conflict(int space, const struct inet_socket *s, const ip_addr_t *local,
+                             const struct inet_socket *other, bool chosen) {
     if (s == other || !same_interface(s, other) || !addresses_overlap(local, &other->local))
         return false;
     if (chosen)
@@ -144,13 +146,15 @@ static bool sockets_conflict(int space, const struct inet_socket *s, const ip_ad
     return !bit(s, SOCKET_REUSEPORT) || !bit(other, SOCKET_REUSEPORT) || s->uid != other->uid;
 }
 
-static bool lingering_conflicts(const struct inet_socket *s, const ip_addr_t *local, const struct lingering *l, bool chosen) {
+static bool lingering_conflicts(const struct inet_socket *s, const ip_addr_t *local, const struct lingering *l,
+                                bool chosen) {
     if (!addresses_overlap(local, &l->local))
         return false;
     return chosen || !((bit(s, SOCKET_REUSEADDR) && l->reuse) || (bit(s, SOCKET_REUSEPORT) && l->reuse_port));
 }
 
-static bool port_conflicts(const struct inet_port *p, const struct inet_socket *s, const ip_addr_t *local, bool chosen) {
+static bool port_conflicts(const struct inet_port *p, const struct inet_socket *s, const ip_addr_t *local,
+                           bool chosen) {
     struct inet_socket *other;
     struct lingering *l;
     list_for_each (other, &p->bound, bind.link)
@@ -229,13 +233,14 @@ int inet_port_claim(enum inet_port_space space, struct inet_socket *s, const ip_
     return err;
 }
 
-static bool is_connection(const struct inet_socket *s, const ip_addr_t *local, const ip_addr_t *remote, uint16_t remote_port) {
+static bool is_connection(const struct inet_socket *s, const ip_addr_t *local, const ip_addr_t *remote,
+                          uint16_t remote_port) {
     return s->remote_port == remote_port && ip_addr_cmp(&s->remote, remote) && ip_addr_cmp(&s->local, local);
 }
 
 // Does a connection of another socket from this port to the peer exist?
-static bool peer_taken(const struct inet_port *p, const struct inet_socket *self, const ip_addr_t *local, const ip_addr_t *remote,
-                       uint16_t remote_port) {
+static bool peer_taken(const struct inet_port *p, const struct inet_socket *self, const ip_addr_t *local,
+                       const ip_addr_t *remote, uint16_t remote_port) {
     struct inet_socket *s;
     list_for_each (s, &p->shared, bind.link)
         if (s != self && is_connection(s, local, remote, remote_port))
@@ -247,7 +252,8 @@ static bool peer_taken(const struct inet_port *p, const struct inet_socket *self
 }
 
 // Has there just been one?
-static bool peer_lingers(const struct inet_port *p, const ip_addr_t *local, const ip_addr_t *remote, uint16_t remote_port) {
+static bool peer_lingers(const struct inet_port *p, const ip_addr_t *local, const ip_addr_t *remote,
+                         uint16_t remote_port) {
     struct lingering *l;
     list_for_each (l, &p->lingering, link)
         if (l->remote_port == remote_port && ip_addr_cmp(&l->remote, remote) && ip_addr_cmp(&l->local, local))
@@ -260,7 +266,8 @@ static void set_peer(struct inet_socket *s, const ip_addr_t *remote, uint16_t re
     s->remote_port = remote_port;
 }
 
-int inet_port_claim_for_peer(struct inet_socket *s, const ip_addr_t *local, const ip_addr_t *remote, uint16_t remote_port) {
+int inet_port_claim_for_peer(struct inet_socket *s, const ip_addr_t *local, const ip_addr_t *remote,
+                             uint16_t remote_port) {
     int err = lock();
     if (err < 0)
         return err;
@@ -269,7 +276,8 @@ int inet_port_claim_for_peer(struct inet_socket *s, const ip_addr_t *local, cons
     struct choice c = choice_begin(s);
     for (uint16_t number; (number = choice_next(&c));) {
         struct inet_port *p = look_up(PORTS_TCP, number);
-        if (p && (!p->for_peers || peer_taken(p, s, local, remote, remote_port) || peer_lingers(p, local, remote, remote_port)))
+        if (p && (!p->for_peers || peer_taken(p, s, local, remote, remote_port) ||
+                  peer_lingers(p, local, remote, remote_port)))
             continue;
         err = 0;
         if (!p && (p = create(PORTS_TCP, number)))
@@ -328,8 +336,13 @@ void inet_port_linger(const struct inet_socket *s, nsec_t until) {
     spin_lock(&table_lock);
     struct inet_port *p = s->bind.port;
     if (l && p) {
-        *l = (struct lingering){.port = p, .local = s->local, .remote = s->remote, .remote_port = s->remote_port,
-                                .reuse = bit(s, SOCKET_REUSEADDR), .reuse_port = bit(s, SOCKET_REUSEPORT), .uid = s->uid,
+        *l = (struct lingering){.port = p,
+                                .local = s->local,
+                                .remote = s->remote,
+                                .remote_port = s->remote_port,
+                                .reuse = bit(s, SOCKET_REUSEADDR),
+                                .reuse_port = bit(s, SOCKET_REUSEPORT),
+                                .uid = s->uid,
                                 .until = until};
         list_push_back(&p->lingering, &l->link);
         list_push_back(&lingering_order, &l->order);
@@ -343,8 +356,8 @@ void inet_port_linger(const struct inet_socket *s, nsec_t until) {
 
 // --- Finding ---
 // How well a socket fits what came; 0: not at all.
-static unsigned score_of(const struct inet_socket *s, const ip_addr_t *local, const ip_addr_t *remote, uint16_t remote_port,
-                         int interface) {
+static unsigned score_of(const struct inet_socket *s, const ip_addr_t *local, const ip_addr_t *remote,
+                         uint16_t remote_port, int interface) {
     unsigned score = 1;
     if (!IP_IS_ANY_TYPE_VAL(s->local)) {
         if (IP_GET_TYPE(&s->local) != IP_GET_TYPE(local))
@@ -379,8 +392,8 @@ static uint64_t hash_of(const ip_addr_t *local, uint16_t local_port, const ip_ad
     return h * key >> 32;
 }
 
-struct inet_socket *inet_port_find(enum inet_port_space space, const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
-                                   uint16_t remote_port, int interface) {
+struct inet_socket *inet_port_find(enum inet_port_space space, const ip_addr_t *local, uint16_t local_port,
+                                   const ip_addr_t *remote, uint16_t remote_port, int interface) {
     struct inet_socket *s, *best = NULL;
     unsigned most = 0, same = 0; // of those with SO_REUSEPORT, how many are as good
     spin_lock(&table_lock);
@@ -416,7 +429,8 @@ struct inet_socket *inet_port_find(enum inet_port_space space, const ip_addr_t *
     return best;
 }
 
-void inet_port_each(enum inet_port_space space, uint16_t port, void (*fn)(void *ctx, struct inet_socket *s), void *ctx) {
+void inet_port_each(enum inet_port_space space, uint16_t port, void (*fn)(void *ctx, struct inet_socket *s),
+                    void *ctx) {
     struct inet_socket *s;
     spin_lock(&table_lock);
     struct inet_port *p = look_up(space, port);

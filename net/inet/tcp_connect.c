@@ -3,7 +3,8 @@
 #include "net/inet/tcp.h"
 
 // Where to: as connect(2) is given it.
-static int destination(struct tcp_socket *t, const struct socket_address *a, ip_addr_t *to, uint16_t *port, int *scope) {
+static int destination(struct tcp_socket *t, const struct socket_address *a, ip_addr_t *to, uint16_t *port,
+                       int *scope) {
     struct inet_socket *i = &t->inet;
     int err = inet_address_in(i, a, to, port, scope);
     if (err < 0)

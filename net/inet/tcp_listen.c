@@ -2,8 +2,8 @@
 #include "kernel/threads/thread.h"
 #include "net/inet/tcp.h"
 
-struct tcp_socket *tcp_find_listener(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote, uint16_t remote_port,
-                                     int interface) {
+struct tcp_socket *tcp_find_listener(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
+                                     uint16_t remote_port, int interface) {
     struct inet_socket *i = inet_port_find(PORTS_TCP, local, local_port, remote, remote_port, interface);
     return i ? tcp_of_inet(i) : NULL;
 }
@@ -107,7 +107,8 @@ struct socket *tcp_socket_accept(struct socket *s, bool nonblock) {
             return &t->inet.socket;
         if (!deadline)
             return ERR_PTR(-EAGAIN);
-        int err = socket_wait_exclusive(&s->readable, !list_empty(&l->queue) || READ_ONCE(l->state) != TCPS_LISTEN, deadline);
+        int err =
+            socket_wait_exclusive(&s->readable, !list_empty(&l->queue) || READ_ONCE(l->state) != TCPS_LISTEN, deadline);
         if (err < 0)
             return ERR_PTR(socket_interrupted(err, s->receive_timeout));
     }

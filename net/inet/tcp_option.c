@@ -11,7 +11,7 @@
 #define KEEPIDLE_MAX 32767 // MAX_TCP_KEEPIDLE, in seconds; the interval's is the same
 #define KEEPCNT_MAX 127
 #define SYNCNT_MAX 127
-#define MSS_MIN 88 // TCP_MIN_MSS
+#define MSS_MIN 88       // TCP_MIN_MSS
 #define WINDOW_MAX 32767 // MAX_TCP_WINDOW
 #define LOCAL_MSS 65483  // what Linux' loopback has
 
@@ -169,8 +169,8 @@ void pcb_info(struct tcp_socket *t, struct tcp_info *i) {
     i->tcpi_state = pcb_state(pcb);
     i->tcpi_retransmits = pcb->nrtx;
     i->tcpi_probes = pcb->persist_probe;
-    i->tcpi_options = (pcb->flags & TF_TIMESTAMP ? TCPI_OPT_TIMESTAMPS : 0) | (pcb->flags & TF_SACK ? TCPI_OPT_SACK : 0) |
-                      (pcb->flags & TF_WND_SCALE ? TCPI_OPT_WSCALE : 0);
+    i->tcpi_options = (pcb->flags & TF_TIMESTAMP ? TCPI_OPT_TIMESTAMPS : 0) |
+                      (pcb->flags & TF_SACK ? TCPI_OPT_SACK : 0) | (pcb->flags & TF_WND_SCALE ? TCPI_OPT_WSCALE : 0);
     i->tcpi_snd_wscale = pcb->snd_scale;
     i->tcpi_rcv_wscale = pcb->rcv_scale;
     i->tcpi_rto = pcb->rto * tick;
@@ -182,7 +182,8 @@ void pcb_info(struct tcp_socket *t, struct tcp_info *i) {
     i->tcpi_snd_cwnd = pcb->cwnd / MAX(pcb->mss, 1);
     i->tcpi_rcv_space = pcb->rcv_wnd;
     i->tcpi_snd_wnd = pcb->snd_wnd;
-    i->tcpi_notsent_bytes = t->bytes.head - t->bytes.tail - MIN(pcb->snd_nxt - pcb->lastack, t->bytes.head - t->bytes.tail);
+    i->tcpi_notsent_bytes =
+        t->bytes.head - t->bytes.tail - MIN(pcb->snd_nxt - pcb->lastack, t->bytes.head - t->bytes.tail);
     i->tcpi_bytes_acked = t->bytes.tail;
     i->tcpi_bytes_received = t->received;
 }

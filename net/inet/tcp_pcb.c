@@ -35,10 +35,10 @@ static void forget_half_open(void *data) {
 // --- States ---
 enum tcps pcb_state(const struct tcp_pcb *pcb) {
     static const uint8_t states[] = {
-        [CLOSED] = TCPS_CLOSE,           [LISTEN] = TCPS_LISTEN,         [SYN_SENT] = TCPS_SYN_SENT,
-        [SYN_RCVD] = TCPS_SYN_RECV,      [ESTABLISHED] = TCPS_ESTABLISHED, [FIN_WAIT_1] = TCPS_FIN_WAIT1,
-        [FIN_WAIT_2] = TCPS_FIN_WAIT2,   [CLOSE_WAIT] = TCPS_CLOSE_WAIT, [CLOSING] = TCPS_CLOSING,
-        [LAST_ACK] = TCPS_LAST_ACK,      [TIME_WAIT] = TCPS_TIME_WAIT,
+        [CLOSED] = TCPS_CLOSE,         [LISTEN] = TCPS_LISTEN,           [SYN_SENT] = TCPS_SYN_SENT,
+        [SYN_RCVD] = TCPS_SYN_RECV,    [ESTABLISHED] = TCPS_ESTABLISHED, [FIN_WAIT_1] = TCPS_FIN_WAIT1,
+        [FIN_WAIT_2] = TCPS_FIN_WAIT2, [CLOSE_WAIT] = TCPS_CLOSE_WAIT,   [CLOSING] = TCPS_CLOSING,
+        [LAST_ACK] = TCPS_LAST_ACK,    [TIME_WAIT] = TCPS_TIME_WAIT,
     };
     return states[pcb->state];
 }
@@ -55,7 +55,7 @@ static void detach(struct tcp_socket *t) {
     t->pcb = NULL;
 }
 
-static void closed(struct tcp_socket *t) { // it is dead, and done with
+static void closed(struct tcp_socket *t) {                             // it is dead, and done with
     bool first = t->pcb->state != LAST_ACK && t->pcb->state != CLOSED; // to send its FIN: it will be in TIME-WAIT
     detach(t);
     tcp_set_state(t, TCPS_CLOSE);
@@ -250,7 +250,9 @@ int pcb_connect(struct tcp_socket *t) {
 }
 
 // --- Listening: lwIP has one listener a port, for all addresses; who gets a connection is decided by ports.c ---
-static int interface_of_input(void) { return ip_current_input_netif() ? netif_interface(ip_current_input_netif())->index : 0; }
+static int interface_of_input(void) {
+    return ip_current_input_netif() ? netif_interface(ip_current_input_netif())->index : 0;
+}
 
 static struct tcp_socket *listener_of(const struct tcp_pcb *pcb) {
     return tcp_find_listener(&pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port, interface_of_input());

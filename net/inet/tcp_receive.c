@@ -33,8 +33,8 @@ static int end_of(struct tcp_socket *t) {
 
 static bool news(const struct receiving *r) {
     const struct tcp_socket *t = r->t;
-    return may_read(r) || READ_ONCE(t->done) || READ_ONCE(t->inet.socket.error) || (READ_ONCE(t->shutdown) & SHUTDOWN_RECEIVE) ||
-           READ_ONCE(t->state) == TCPS_CLOSE;
+    return may_read(r) || READ_ONCE(t->done) || READ_ONCE(t->inet.socket.error) ||
+           (READ_ONCE(t->shutdown) & SHUTDOWN_RECEIVE) || READ_ONCE(t->state) == TCPS_CLOSE;
 }
 
 // 0: look again; 1: the end; -errno. read_lock held, and dropped while it sleeps.
@@ -56,7 +56,7 @@ static int64_t receive_piece(struct receiving *r) {
     bool local = t->local;
     size_t n = MIN(tcp_available(t) - r->skip, r->uio->left);
     if (!local)
-        pcb_take(t); // at least these
+        pcb_take(t);                    // at least these
     if (unlikely(r->flags & MSG_TRUNC)) // bytes are thrown away
         r->uio->left -= n;
     else if ((local ? bytequeue_peek(&t->bytes, r->uio, r->skip, n) : pcb_copy(t, r->uio, r->skip, n)) < n)

@@ -17,8 +17,13 @@ static uint64_t inode_of(struct socket *s) {
 
 static struct inet_row row_of(struct tcp_socket *t) {
     const struct inet_socket *i = &t->inet;
-    struct inet_row row = {.socket = i, .local = i->local, .remote = i->remote, .local_port = i->local_port,
-                           .remote_port = i->remote_port, .state = t->pcb ? pcb_state(t->pcb) : t->state, .uid = i->uid};
+    struct inet_row row = {.socket = i,
+                           .local = i->local,
+                           .remote = i->remote,
+                           .local_port = i->local_port,
+                           .remote_port = i->remote_port,
+                           .state = t->pcb ? pcb_state(t->pcb) : t->state,
+                           .uid = i->uid};
     row.inode = inode_of((struct socket *)&i->socket);
     if (t->state == TCPS_LISTEN) {
         row.remote_port = 0;
@@ -36,8 +41,12 @@ static bool visit_pcb(void *ctx, struct tcp_pcb *pcb) {
     const struct visit *v = ctx;
     if (pcb->callback_arg && pcb->state != SYN_RCVD)
         return false; // a socket's
-    struct inet_row row = {.local = pcb->local_ip, .remote = pcb->remote_ip, .local_port = pcb->local_port,
-                           .remote_port = pcb->remote_port, .state = pcb_state(pcb), .retransmits = pcb->nrtx};
+    struct inet_row row = {.local = pcb->local_ip,
+                           .remote = pcb->remote_ip,
+                           .local_port = pcb->local_port,
+                           .remote_port = pcb->remote_port,
+                           .state = pcb_state(pcb),
+                           .retransmits = pcb->nrtx};
     return v->fn(v->ctx, &row);
 }
 

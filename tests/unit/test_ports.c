@@ -306,8 +306,9 @@ static void no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(conflicts), cmocka_unit_test(listen_again), cmocka_unit_test(chosen),    cmocka_unit_test(peers),
-        cmocka_unit_test(lingering), cmocka_unit_test(finding),      cmocka_unit_test(balancing), cmocka_unit_test(no_memory),
+        cmocka_unit_test(conflicts), cmocka_unit_test(listen_again), cmocka_unit_test(chosen),
+        cmocka_unit_test(peers),     cmocka_unit_test(lingering),    cmocka_unit_test(finding),
+        cmocka_unit_test(balancing), cmocka_unit_test(no_memory),
     };
     net_settings.port_first = 32768;
     net_settings.port_last = 60999;
