@@ -29,7 +29,8 @@ int net_interface_set_mtu(struct net_interface *i, uint32_t mtu) {
     if (mtu > INT32_MAX)
         return -EINVAL;
     i->mtu = mtu;
-    i->netif.mtu = (u16_t)MIN(mtu, MTU_MAX);
+    // lwIP cuts into pieces of what is left behind the headers.
+    i->netif.mtu = i->netif.mtu6 = (u16_t)MIN(MAX(mtu, MTU_MIN), MTU_MAX);
     return 0;
 }
 
