@@ -3,8 +3,9 @@ import os
 import re
 import shutil
 
+from checked import kernel, silent
 from debian import image
-from harness import busybox, check, knarr, scratch, test
+from harness import busybox, check, compiled, knarr, scratch, test
 
 USER = "10.0.2.15"
 LO = """1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
@@ -177,3 +178,11 @@ def etc():
                 same(got, contents * 3 + f"{USER}\tlongship\n10.0.0.7 db\n")  # what is of this run goes behind
             else:
                 check(got.startswith(wanted) and "10.0.0.7" in got[len(wanted):], f"{contents!r}: {got!r}")
+
+
+@test("net/config/wild")
+def wild():
+    """Requests without sense, on the kernel that checks itself."""
+    got = knarr("-v", "-m", "128M", "--cpus", "2", "--kernel", kernel(), compiled("netlink_wild", "glibc"), "5000", "7")
+    check(got.status == 0 and got.stdout == b"10000 requests of two processes, status 0\n", f"status {got.status}: {got.stdout!r} {got.stderr[-500:]!r}")
+    silent(got)
