@@ -1,6 +1,5 @@
 // Sockets as files; see net/socket.h.
 #include "net/socket.h"
-#include "net/inet/inet.h"
 #include "net/inet/sysctl.h"
 #include "fs/poll.h"
 #include "fs/vfs.h"
@@ -25,7 +24,7 @@ struct socket *socket_create(int family, int type, int protocol) {
     for (unsigned i = 0; i < ARRAY_SIZE(families); i++)
         if (families[i]->family == family)
             return families[i]->create(type, protocol);
-    log_once(LOG_WARN, "socket(2): address family %d is not supported, nor are others than AF_UNIX (EAFNOSUPPORT)",
+    log_once(LOG_WARN, "socket(2): address family %d is not supported (EAFNOSUPPORT)",
              family);
     return ERR_PTR(-EAFNOSUPPORT);
 }

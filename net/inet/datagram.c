@@ -192,7 +192,7 @@ struct pbuf *datagram_pbuf(struct datagram *d) {
         struct page_pbuf *pp = kmalloc(sizeof(*pp));
         struct pbuf *q = NULL;
         if (pp)
-            q = pbuf_alloced_custom(PBUF_RAW, n, PBUF_REF, &pp->pbuf, page_to_virt(pages_of(d)[at / PAGE_SIZE]),
+            q = pbuf_alloced_custom(PBUF_RAW, n, PBUF_ROM, &pp->pbuf, page_to_virt(pages_of(d)[at / PAGE_SIZE]),
                                     PAGE_SIZE);
         if (!q) {
             kfree(pp);
@@ -424,6 +424,7 @@ int datagram_wait_to_send(struct datagram_socket *s, int flags) {
         net_poll(); // the device may have sent some
         if (READ_ONCE(s->sending) < so->send_buffer)
             return 0;
+        net_sent_wanted();
         if (!deadline)
             return -EAGAIN;
         err = wait_event_until(&so->writable,
@@ -458,6 +459,8 @@ uint32_t datagram_poll(struct socket *so, struct file *f, struct poll_table *pt)
         mask |= POLLIN | POLLRDNORM;
     if (READ_ONCE(s->sending) < so->send_buffer / 2)
         mask |= POLLOUT | POLLWRNORM | POLLWRBAND;
+    else
+        net_sent_wanted();
     return mask;
 }
 

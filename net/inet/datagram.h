@@ -113,7 +113,7 @@ int inet_route(struct datagram_socket *s, struct inet_send *how, struct net_inte
 int inet_output(struct datagram_socket *s, struct pbuf *p, const struct inet_send *how, struct net_interface *interface, int protocol);
 int inet_ttl(const struct inet_socket *s, const struct inet_send *how);
 int inet_tos(const struct inet_socket *s, const struct inet_send *how);
-int inet_mtu(const struct net_interface *i, const ip_addr_t *to);
+int inet_mtu(struct net_interface *i, const ip_addr_t *to); // of the path, as far as it is known
 
 // --- icmp.c: errors ---
 // An error for the datagram that from:from_port sent to to:to_port. `quoted`: the message, as far as it is known. Under the core lock.

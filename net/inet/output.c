@@ -1,6 +1,7 @@
 // From datagram sockets to IP: interface and source address, the IP header, lwIP's output. See net/inet/datagram.h.
 #include "lwip/inet_chksum.h"
 #include "lwip/ip.h"
+#include "lwip/nd6.h"
 #include "lwip/prot/ip4.h"
 #include "kernel/random.h"
 #include "net/inet/datagram.h"
@@ -24,7 +25,11 @@ int inet_tos(const struct inet_socket *s, const struct inet_send *how) {
     return how->tos >= 0 ? how->tos : IP_IS_V6(&how->to) ? s->options.traffic_class : s->options.tos;
 }
 
-int inet_mtu(const struct net_interface *i, const ip_addr_t *to) { return (int)i->mtu; }
+int inet_mtu(struct net_interface *i, const ip_addr_t *to) {
+    if (!IP_IS_V6(to) || i->index == LOOPBACK || ip_addr_ismulticast(to))
+        return (int)i->mtu;
+    return MIN((int)i->mtu, (int)nd6_get_destination_mtu(ip_2_ip6(to), &i->netif)); // as routers have told
+}
 
 static bool is_broadcast(const ip_addr_t *a, const struct net_interface *i) {
     if (!IP_IS_V4(a))
@@ -139,6 +144,6 @@ int inet_output(struct datagram_socket *s, struct pbuf *p, const struct inet_sen
     if (IP_IS_V6(&how->to))
         return net_errno(ip6_output_if_src(p, ip_2_ip6(&how->source), ip_2_ip6(&how->to), inet_ttl(&s->inet, how),
                                            inet_tos(&s->inet, how), protocol, netif));
-    int err = add_header4(s, p, how, inet_mtu(i, &how->to), protocol);
+    int err = add_header4(s, p, how, (int)i->mtu, protocol);
     return err ? err : net_errno(ip4_output_if_src(p, NULL, LWIP_IP_HDRINCL, 0, 0, 0, netif));
 }

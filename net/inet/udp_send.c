@@ -131,11 +131,16 @@ static bool may_be_fragmented(const struct inet_socket *is, bool v6, const struc
     return !(how->dont_fragment > 0 || (how->dont_fragment < 0 && v6 && is->options.dont_fragment6));
 }
 
-static void add_checksum(struct datagram_socket *s, struct pbuf *p, const struct inet_send *how, struct netif *netif) {
+static void add_checksum(struct datagram_socket *s, struct pbuf *p, const struct inet_send *how,
+                         struct net_interface *i) {
     struct udp_hdr *h = p->payload;
     bool v6 = IP_IS_V6_VAL(how->to);
     if (v6 ? s->no_check6_send : socket_bit(&s->inet.socket, SOCKET_NO_CHECK))
         return;
+    if (i->device && i->device->checksum && p->tot_len + (v6 ? IP6_HLEN : IP_HLEN) <= inet_mtu(i, &how->to)) {
+        p->flags |= NET_PBUF_CHECKSUM; // by the device
+        return;
+    }
     uint16_t sum = ip_chksum_pseudo(p, IP_PROTO_UDP, p->tot_len, &how->source, &how->to);
     h->chksum = sum ? sum : 0xffff;
 }
@@ -148,7 +153,7 @@ static int send_out(struct datagram_socket *s, struct datagram *d, const struct 
     pbuf_add_header(p, UDP_HEADER); // there is room
     struct udp_hdr *h = p->payload;
     *h = (struct udp_hdr){lwip_htons(d->from_port), lwip_htons(d->to_port), lwip_htons(p->tot_len), 0};
-    add_checksum(s, p, how, &i->netif);
+    add_checksum(s, p, how, i);
     d->sender = s;
     socket_ref(&s->inet.socket);
     atomic_add(&s->sending, d->charge);
