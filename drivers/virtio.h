@@ -102,6 +102,8 @@ void *virtq_abandon(struct virtqueue *q);
 void virtq_interrupts_off(struct virtqueue *q); // a hint: late interrupts still come
 // Asks for an interrupt at the next used buffer. False: there are used buffers already; take them, then try again.
 bool virtq_interrupts_on(struct virtqueue *q);
+// The same, when the device is done with all that it was told of. False: it is.
+bool virtq_interrupts_at_end(struct virtqueue *q);
 unsigned virtq_free(const struct virtqueue *q); // descriptors
 static inline bool virtq_ready(const struct virtqueue *q); // has virtq_take something?
 

@@ -4,8 +4,8 @@
 // a page come in several buffers where the device can do that (MRG_RXBUF); only then is it let build long ones (GUEST_TSO). A
 // buffer that could not be allocated is missing until the next poll, which a timer asks for in case nobody else does.
 //
-// Sending: the device's header lies in the packet, whose segments become descriptors in place. Nobody is told of what was sent,
-// poll and send look at it by the way; only when the queue was full, an interrupt is asked for.
+// Sending: the device's header lies in front of the frame or in the packet, whose segments become descriptors in place. Nobody is told of what
+// was sent, poll and send look at it by the way; only when the queue was full, or somebody waits for it, an interrupt is asked for.
 //
 // Nothing is set up in the device before the stack starts it. A device that lies is disabled; the next poll gives up all it had.
 // Locks: the stack's core lock serialises all but the interrupt handlers, which touch no queue.
@@ -78,6 +78,7 @@ struct nic {
     unsigned wanted;    // receive buffers on offer: few in the beginning, more when frames come quickly
     bool config_changed;
     bool tx_full;       // the stack was sent away
+    bool tx_wanted;     // somebody waits for what was sent
     bool ended;         // broken, and everything given up
     bool refill_armed;
     struct timer refill_timer;
@@ -337,11 +338,20 @@ static unsigned nic_poll(struct net_device *net, unsigned budget) {
 static bool nic_interrupts_on(struct net_device *net) {
     struct nic *n = nic_of(net);
     bool idle = virtq_interrupts_on(n->rx);
+    if (n->tx_wanted && virtq_free(n->tx) == n->tx->size)
+        n->tx_wanted = false;
     if (n->tx_full)
         idle &= virtq_interrupts_on(n->tx);
+    else if (n->tx_wanted)
+        idle &= virtq_interrupts_at_end(n->tx);
     else if (!(n->dev->features & VIRTIO_RING_F_EVENT_IDX))
         virtq_interrupts_off(n->tx);
     return (idle && !READ_ONCE(n->config_changed)) || (n->dev->broken && n->ended);
+}
+
+static void nic_want_sent(struct net_device *net) {
+    nic_of(net)->tx_wanted = true;
+    net_device_interrupt(net);
 }
 
 static int nic_start(struct net_device *net) {
@@ -371,6 +381,7 @@ static const struct net_device_ops nic_ops = {
     .kick = nic_kick,
     .poll = nic_poll,
     .interrupts_on = nic_interrupts_on,
+    .want_sent = nic_want_sent,
     .start = nic_start,
 };
 

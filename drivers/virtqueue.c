@@ -228,9 +228,9 @@ void virtq_interrupts_off(struct virtqueue *q) {
         WRITE_ONCE(q->avail->flags, AVAIL_F_NO_INTERRUPT);
 }
 
-bool virtq_interrupts_on(struct virtqueue *q) {
+static void interrupts_from(struct virtqueue *q, uint16_t index) {
     if (q->event_index)
-        *used_event(q) = q->used_index; // the next one
+        *used_event(q) = index;
     else
         WRITE_ONCE(q->avail->flags, 0);
     // The wish must be visible before the index is looked at again, or a buffer that the device returns in between comes
@@ -239,7 +239,16 @@ bool virtq_interrupts_on(struct virtqueue *q) {
         (void)q->dev->transport->get_status(q->dev);
     else
         barrier_full();
+}
+
+bool virtq_interrupts_on(struct virtqueue *q) {
+    interrupts_from(q, q->used_index); // the next one
     return READ_ONCE(q->used->index) == q->used_index;
+}
+
+bool virtq_interrupts_at_end(struct virtqueue *q) {
+    interrupts_from(q, (uint16_t)(q->avail_index - 1));
+    return READ_ONCE(q->used->index) != q->avail_index;
 }
 
 unsigned virtq_free(const struct virtqueue *q) { return q->free_count; }

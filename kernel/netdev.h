@@ -69,6 +69,8 @@ struct net_device_ops {
     unsigned (*poll)(struct net_device *dev, unsigned budget);
     // Asks for an interrupt at the next frame (and when a full queue has room again). False: there are some already, poll again.
     bool (*interrupts_on)(struct net_device *dev);
+    // Somebody waits for packets to be sent: there is to be a poll when they are. (Otherwise `done` may be called much later.)
+    void (*want_sent)(struct net_device *dev);
     // The set of multicast addresses that is wanted has changed; all: every frame that is multicast. NULL: the device passes all.
     void (*multicast)(struct net_device *dev, const uint8_t (*addresses)[6], unsigned count, bool all);
     // Begins: queues and receive buffers are allocated only now. 0 or -errno. Once, before anything else.

@@ -21,6 +21,8 @@ void net_lock(void);
 void net_unlock(void); // also tells the devices of what was queued for them
 // For waits: looks whether a device has something, at the price of a few instructions when none has. No lock held.
 void net_poll(void);
+// Before a wait for pbufs that the devices have: they come back soon, without it perhaps only with the next packet. No lock held.
+void net_sent_wanted(void);
 
 int net_errno(err_t err); // ERR_OK: 0, else -errno
 

@@ -438,6 +438,14 @@ unsigned net_interface_poll(struct net_interface *i, unsigned budget) {
     return n;
 }
 
+void net_sent_wanted(void) {
+    net_lock();
+    for (struct net_interface *i = net_interface_next(NULL); i; i = net_interface_next(i))
+        if (i->device)
+            i->device->ops->want_sent(i->device);
+    net_unlock();
+}
+
 void net_interface_kick(struct net_interface *i) {
     if (i->device)
         i->device->ops->kick(i->device);

@@ -364,6 +364,43 @@ static void bytes_leave(void **state) {
     }
 }
 
+static void waits_for_what_was_sent(void **state) {
+    static struct taken t;
+    for (unsigned events = 0; events < 2; events++) {
+        begin(events ? F_ALL : F_ALL & ~VIRTIO_RING_F_EVENT_IDX, 256);
+        uint32_t ids[3];
+        for (unsigned i = 0; i < 3; i++) {
+            struct card_packet *p = &card_packets[i];
+            p->packet = (struct net_packet){.segments = p->segments, .count = 1, .len = 60, .done = card_packet_done};
+            p->segments[1] = (struct net_segment){card_packets, 60};
+            p->busy = true;
+            card_busy++;
+            assert_int_equal(card->ops->send(card, &p->packet), 0);
+            assert_true(take(&t));
+            ids[i] = t.id;
+        }
+        unsigned woken = card_woken;
+        card->ops->want_sent(card);
+        assert_int_equal(card_woken, woken + 1);
+        card->ops->poll(card, 64);
+        assert_true(card->ops->interrupts_on(card));
+        const struct virtqueue *q = fake.queues[1].q;
+        for (unsigned i = 0; i < 3; i++) /* an interrupt comes at the last of them, or at any */
+            fake_push(1, ids[i], 0);
+        if (events)
+            assert_int_equal(q->avail->ring[q->size], (uint16_t)(q->used->index - 1));
+        else
+            assert_int_equal(q->avail->flags, 0);
+        assert_false(card->ops->interrupts_on(card)); /* there is something */
+        card->ops->poll(card, 64);
+        assert_int_equal(card_busy, 0);
+        assert_true(card->ops->interrupts_on(card));
+        if (!events)
+            assert_int_equal(q->avail->flags, 1);
+        card_end();
+    }
+}
+
 /* --- What it says of itself --- */
 static void features_that_belong_together(void **state) {
     begin(F_ALL, 256);
@@ -438,6 +475,7 @@ int main(void) {
         cmocka_unit_test_setup(lies_are_found, quiet),
         cmocka_unit_test_setup(packets_leave, quiet),
         cmocka_unit_test_setup(bytes_leave, quiet),
+        cmocka_unit_test_setup(waits_for_what_was_sent, quiet),
         cmocka_unit_test_setup(features_that_belong_together, quiet),
         cmocka_unit_test_setup(odd_configurations, quiet),
         cmocka_unit_test_setup(link_goes_down_and_up, quiet),
