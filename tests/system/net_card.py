@@ -130,5 +130,17 @@ def link(machine):
     return function
 
 
+def flood(without):
+    """More datagrams than the socket's buffer holds: nothing but what was sent makes room again."""
+    def function():
+        with Network() as network, Guest(network, 0, compiled("udp_flood"), "192.168.77.1", "3000", "1400", memory="64M",
+                                         options=card_options("microvm", without)) as guest:
+            check(guest.process.wait(40) == 0 and "0 failed" in guest.output(), f"{guest.output()} {guest.errors()}")
+    return function
+
+
+TESTS.append(Test("net_card/flood", flood([])))
+TESTS.append(Test("net_card/flood/without_event_idx", flood(["event_idx"])))
+
 for machine in ["microvm", "q35"]:
     TESTS.append(Test(f"net_card/link/{machine}", link(machine)))
