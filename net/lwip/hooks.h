@@ -10,6 +10,8 @@ struct pbuf;
 // net/lwip/core.c. RFC 6528: a clock of 4 us and a keyed hash of the connection.
 u32_t net_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
 
+u16_t net_checksum(const void *data, int len); // net/lwip/checksum.c
+
 // net/lwip/config.c
 void dns_setserver(u8_t n, const ip_addr_t *address); // lwIP's own prototype is there in the files that call it
 const ip_addr_t *dns_getserver(u8_t n);

@@ -14,7 +14,7 @@
 #include "tests/unit/lwip_host.h"
 
 void abort(void) NORETURN;
-int printf(const char *fmt, ...);
+int dprintf(int fd, const char *fmt, ...);
 
 #define ME 0x0a, 0, 0, 1
 #define PEER 0x0a, 0, 0, 9
@@ -244,7 +244,7 @@ void lwip_case(const uint8_t *data, size_t size) {
     host_fail_every = 0;
     stop();
     if (host_objects > before + 60 || host_assertions) { /* groups of the addresses that came stay */
-        printf("%ld objects, %ld before; %u assertions\n", host_objects, before, host_assertions);
+        dprintf(2, "%ld objects, %ld before; %u assertions\n", host_objects, before, host_assertions);
         abort();
     }
 }

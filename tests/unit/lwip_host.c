@@ -24,8 +24,8 @@ void *malloc(size_t n);
 void *calloc(size_t n, size_t m);
 void free(void *p);
 void abort(void) NORETURN;
-int printf(const char *fmt, ...);
-int vprintf(const char *fmt, va_list ap);
+int dprintf(int fd, const char *fmt, ...);
+int vdprintf(int fd, const char *fmt, va_list ap);
 
 nsec_t host_now = NSEC_PER_SEC, host_timer_at;
 bool host_timer_armed;
@@ -41,16 +41,16 @@ void log_print(enum log_level level, const char *fmt, ...) {
     if (level != LOG_ERR)
         return;
     va_start(ap, fmt);
-    vprintf(fmt, ap);
+    vdprintf(2, fmt, ap);
     va_end(ap);
-    printf("\n");
+    dprintf(2, "\n");
     host_assertions++;
 }
 void panic(const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    vprintf(fmt, ap);
-    printf("\n");
+    vdprintf(2, fmt, ap);
+    dprintf(2, "\n");
     abort();
 }
 static uint64_t random_state = 88172645463325252;
