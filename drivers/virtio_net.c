@@ -61,8 +61,8 @@ enum { QUEUE_RX, QUEUE_TX };
 #define QUEUE_LEAST 16
 #define PAGES_PER_BUFFER 64 // of the machine's RAM for each receive buffer
 #define FIRST_BUFFERS 32
-#define LARGE_LEAST 32      // entries of a queue with which frames of 64 KiB may come and go
-#define DIRECT_MOST 3       // descriptors of a chain that lies in the queue itself where it need not
+#define LARGE_LEAST 32 // entries of a queue with which frames of 64 KiB may come and go
+#define DIRECT_MOST 3  // descriptors of a chain that lies in the queue itself where it need not
 #define REFILL_AGAIN (20 * NSEC_PER_MSEC)
 
 // In a receive buffer's page: the header, such that what follows the Ethernet header is aligned.
@@ -75,11 +75,11 @@ struct nic {
     struct virtio_device *dev;
     struct virtqueue *rx, *tx;
     unsigned queue_size;
-    unsigned wanted;    // receive buffers on offer: few in the beginning, more when frames come quickly
+    unsigned wanted; // receive buffers on offer: few in the beginning, more when frames come quickly
     bool config_changed;
-    bool tx_full;       // the stack was sent away
-    bool tx_wanted;     // somebody waits for what was sent
-    bool ended;         // broken, and everything given up
+    bool tx_full;   // the stack was sent away
+    bool tx_wanted; // somebody waits for what was sent
+    bool ended;     // broken, and everything given up
     bool refill_armed;
     struct timer refill_timer;
 };
@@ -263,7 +263,8 @@ static int queue_packet(struct nic *n, struct net_packet *p) {
         first++;
         count--;
     }
-    bool indirect = n->dev->features & VIRTIO_RING_F_INDIRECT_DESC && (count > DIRECT_MOST || virtq_free(n->tx) < count);
+    bool indirect =
+        n->dev->features & VIRTIO_RING_F_INDIRECT_DESC && (count > DIRECT_MOST || virtq_free(n->tx) < count);
     if (indirect)
         return virtq_add_indirect(n->tx, (union virtq_entry *)first, count, 0, p);
     return virtq_add(n->tx, (struct virtq_buffer *)first, count, 0, p);
@@ -271,7 +272,8 @@ static int queue_packet(struct nic *n, struct net_packet *p) {
 
 static int nic_send(struct net_device *net, struct net_packet *p) {
     struct nic *n = nic_of(net);
-    struct header *h = p->headroom ? (struct header *)((uintptr_t)p->segments[1].data - sizeof(*h)) : (struct header *)p->header;
+    struct header *h =
+        p->headroom ? (struct header *)((uintptr_t)p->segments[1].data - sizeof(*h)) : (struct header *)p->header;
     *h = (struct header){0};
     if (p->checksum_start) {
         h->flags = HEADER_NEEDS_CSUM;
@@ -394,7 +396,8 @@ static int refuse(struct virtio_device *dev, const char *what, uint64_t value) {
 
 // As many entries as the machine can afford to fill with pages.
 static unsigned queue_size(struct virtio_device *dev) {
-    unsigned size = QUEUE_SIZE, max = MIN(dev->transport->queue_max(dev, QUEUE_RX), dev->transport->queue_max(dev, QUEUE_TX));
+    unsigned size = QUEUE_SIZE,
+             max = MIN(dev->transport->queue_max(dev, QUEUE_RX), dev->transport->queue_max(dev, QUEUE_TX));
     while (size > QUEUE_LEAST && size * PAGES_PER_BUFFER > page_total())
         size /= 2;
     while (size > max)
@@ -419,7 +422,8 @@ static int read_mtu(struct nic *n) {
         virtio_config(n->dev, CONFIG_MTU, &mtu, sizeof(mtu));
     if (mtu < 68)
         return refuse(n->dev, "an MTU of", mtu);
-    unsigned most = n->dev->features & F_MRG_RXBUF ? UINT16_MAX : BUFFER_BYTES - sizeof(struct header) - ETHERNET_HEADER;
+    unsigned most =
+        n->dev->features & F_MRG_RXBUF ? UINT16_MAX : BUFFER_BYTES - sizeof(struct header) - ETHERNET_HEADER;
     n->net.mtu = (uint16_t)MIN(mtu, most);
     return 0;
 }

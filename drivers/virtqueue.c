@@ -80,8 +80,8 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
 }
 
 // The chain that begins at `head` is ready: the device may have it.
-static inline __attribute__((always_inline)) void publish(struct virtqueue *q, uint16_t head, uint16_t last, unsigned count, uint32_t in_bytes,
-                    void *cookie) {
+static inline __attribute__((always_inline)) void publish(struct virtqueue *q, uint16_t head, uint16_t last,
+                                                          unsigned count, uint32_t in_bytes, void *cookie) {
     q->free_head = q->state[last].next;
     q->free_count = (uint16_t)(q->free_count - count);
     q->state[head].cookie = cookie;

@@ -20,10 +20,10 @@
 #include "netif/ethernet.h"
 #include "net/lwip/stack.h"
 
-#define QUEUE_MOST 1000     // packets that wait for the device, as Linux' txqueuelen
-#define SMALL_FRAME 256     // bytes up to which a frame is copied
-#define FEW_SEGMENTS 6      // of most packets
-#define ALIGNED_FRAME 2     // such that the IP header is aligned
+#define QUEUE_MOST 1000 // packets that wait for the device, as Linux' txqueuelen
+#define SMALL_FRAME 256 // bytes up to which a frame is copied
+#define FEW_SEGMENTS 6  // of most packets
+#define ALIGNED_FRAME 2 // such that the IP header is aligned
 
 struct tx_packet {
     struct net_packet packet;
@@ -101,7 +101,8 @@ static void rx_free(struct pbuf *p) {
 static void small_free(struct pbuf *p) { pool_give(&small_pool, container_of(p, struct small_pbuf, custom.pbuf)); }
 
 // Not pbuf_alloced_custom: nothing here needs to be checked.
-static struct pbuf *pbuf_set(struct pbuf_custom *c, void *data, uint32_t len, uint32_t total, void (*free)(struct pbuf *p)) {
+static struct pbuf *pbuf_set(struct pbuf_custom *c, void *data, uint32_t len, uint32_t total,
+                             void (*free)(struct pbuf *p)) {
     c->pbuf = (struct pbuf){
         .payload = data,
         .len = (u16_t)len,
@@ -200,7 +201,9 @@ static void input(struct net_device *dev, struct net_buffer *frame) {
         flags = eth_addr_cmp(&h->dest, &ethbroadcast) ? PBUF_FLAG_LLBCAST : PBUF_FLAG_LLMCAST;
     }
     // lwIP reads headers before it looks at the length.
-    unsigned least = type == PP_HTONS(ETHTYPE_IP) ? IP_HLEN : type == PP_HTONS(ETHTYPE_IPV6) ? IP6_HLEN : SIZEOF_ETHARP_HDR;
+    unsigned least = type == PP_HTONS(ETHTYPE_IP)     ? IP_HLEN
+                     : type == PP_HTONS(ETHTYPE_IPV6) ? IP6_HLEN
+                                                      : SIZEOF_ETHARP_HDR;
     if (unlikely(!netif_is_up(n) || frame->len < ETHERNET_HEADER + least ||
                  (type != PP_HTONS(ETHTYPE_IP) && type != PP_HTONS(ETHTYPE_IPV6) && type != PP_HTONS(ETHTYPE_ARP)))) {
         dev->statistics.rx_dropped++;
@@ -279,7 +282,8 @@ static struct tx_packet *packet_make(struct ether_interface *e, struct pbuf *p) 
     unsigned limit = e->net.device->segments_max, pieces = 0;
     bool contiguous = p->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS;
     for (const struct pbuf *q = p; q; q = q->next)
-        pieces += q->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS ? 1 : 1 + q->len / PAGE_SIZE + 1; // pages, too
+        pieces +=
+            q->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS ? 1 : 1 + q->len / PAGE_SIZE + 1; // pages, too
     bool few = pieces <= FEW_SEGMENTS;
     struct tx_packet *t = few ? pool_take(&few_pool) : slab_alloc(&many_cache);
     if (unlikely(!t))
@@ -406,7 +410,8 @@ static err_t link_output(struct netif *n, struct pbuf *p) {
         return ERR_MEM;
     }
     // Of a copy its own headers.
-    if (dev->checksum ? unlikely(!offload(e, &t->packet, t->pbuf)) : unlikely(p->tot_len > e->net.mtu + SIZEOF_ETH_HDR)) {
+    if (dev->checksum ? unlikely(!offload(e, &t->packet, t->pbuf))
+                      : unlikely(p->tot_len > e->net.mtu + SIZEOF_ETH_HDR)) {
         dev->statistics.tx_errors++;
         packet_done(&t->packet);
         return ERR_IF;
@@ -489,7 +494,8 @@ static err_t filter_change(struct ether_interface *e, const uint8_t mac[6], bool
 
 static err_t igmp_filter(struct netif *n, const ip4_addr_t *group, enum netif_mac_filter_action action) {
     const uint8_t *a = (const uint8_t *)&group->addr;
-    const uint8_t mac[6] = {LL_IP4_MULTICAST_ADDR_0, LL_IP4_MULTICAST_ADDR_1, LL_IP4_MULTICAST_ADDR_2, a[1] & 0x7f, a[2], a[3]};
+    const uint8_t mac[6] = {
+        LL_IP4_MULTICAST_ADDR_0, LL_IP4_MULTICAST_ADDR_1, LL_IP4_MULTICAST_ADDR_2, a[1] & 0x7f, a[2], a[3]};
     return filter_change(ether_of(n), mac, action == NETIF_ADD_MAC_FILTER);
 }
 

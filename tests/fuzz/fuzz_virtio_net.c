@@ -18,7 +18,8 @@ static void send_one(void) {
         struct card_packet *p = &card_packets[i];
         if (p->busy)
             continue;
-        p->packet = (struct net_packet){.segments = p->segments, .count = 1 + i % card->segments_max, .done = card_packet_done};
+        p->packet =
+            (struct net_packet){.segments = p->segments, .count = 1 + i % card->segments_max, .done = card_packet_done};
         for (unsigned k = 1; k <= p->packet.count; k++) {
             p->segments[k] = (struct net_segment){card_packets, 60};
             p->packet.len += 60;
@@ -36,7 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (struct net_device *d; (d = net_device_next(NULL));)
         list_remove(&d->link_all);
     unsigned kind = take(1);
-    card_prepare((VIRTIO_F_VERSION_1 | VIRTIO_RING_F_EVENT_IDX | VIRTIO_RING_F_INDIRECT_DESC | 0xfffff) & ~without[kind % 4], kind & 4 ? 256 : 32);
+    card_prepare((VIRTIO_F_VERSION_1 | VIRTIO_RING_F_EVENT_IDX | VIRTIO_RING_F_INDIRECT_DESC | 0xfffff) &
+                     ~without[kind % 4],
+                 kind & 4 ? 256 : 32);
     if (!card_begin())
         return 0;
     while (at < end) {

@@ -18,7 +18,7 @@ const struct virtio_driver *const virtio_drivers[] = {&virtio_net_driver, NULL};
 #define CARD_CHECK(cond)                                                                                               \
     do {                                                                                                               \
         if (!(cond)) {                                                                                                 \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #cond);                                          \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #cond);                                         \
             abort();                                                                                                   \
         }                                                                                                              \
     } while (0)

@@ -17,21 +17,22 @@ static bool interrupts = true;
 static unsigned kicked;
 static void (*pending_interrupt)(void); // comes as soon as interrupts are on
 
-struct cpu *cpu_this(void) { return here; }
-struct thread *thread_current(void) { return here->current; }
-void cpu_kick(unsigned cpu)
-{
+struct cpu *cpu_this(void) {
+    return here;
+}
+struct thread *thread_current(void) {
+    return here->current;
+}
+void cpu_kick(unsigned cpu) {
     assert_int_equal(cpu, here->id);
     kicked++;
 }
-uint64_t irq_save(void)
-{
+uint64_t irq_save(void) {
     uint64_t before = interrupts ? RFLAGS_IF : 0;
     interrupts = false;
     return before;
 }
-void irq_restore(uint64_t flags)
-{
+void irq_restore(uint64_t flags) {
     if (!(flags & RFLAGS_IF))
         return;
     interrupts = true;
@@ -46,36 +47,31 @@ void irq_restore(uint64_t flags)
 
 static struct deferred work[3];
 static unsigned order[64], runs;
-static void note(struct deferred *d)
-{
+static void note(struct deferred *d) {
     assert_true(interrupts);
     assert_int_equal(d->queued, 0);
     order[runs++] = (unsigned)(d - work);
 }
-static void note_and_run(struct deferred *d)
-{
+static void note_and_run(struct deferred *d) {
     deferred_raise(&work[1]);
     note(d);
     assert_true(deferred_run()); // nothing happens
     assert_int_equal(order[runs - 1], d - work);
 }
 static unsigned again;
-static void note_and_raise(struct deferred *d)
-{
+static void note_and_raise(struct deferred *d) {
     note(d);
     if (again && again--)
         deferred_raise(d);
 }
 static void raise_0(void) { deferred_raise(&work[0]); }
-static void note_and_interrupt(struct deferred *d)
-{
+static void note_and_interrupt(struct deferred *d) {
     note(d);
     pending_interrupt = raise_0;
     irq_restore(irq_save());
 }
 
-static int fresh(void **state)
-{
+static int fresh(void **state) {
     for (unsigned i = 0; i < 2; i++) {
         current[i] = (struct thread){0};
         two[i] = (struct cpu){.id = i, .current = &current[i]};
@@ -87,8 +83,7 @@ static int fresh(void **state)
     return 0;
 }
 
-static void once_and_in_order(void **state)
-{
+static void once_and_in_order(void **state) {
     assert_false(deferred_pending());
     for (unsigned i = 0; i < 3; i++)
         deferred_raise(&work[i]);
@@ -104,8 +99,7 @@ static void once_and_in_order(void **state)
     assert_int_equal(runs, 3);
 }
 
-static void raised_while_it_runs(void **state)
-{
+static void raised_while_it_runs(void **state) {
     work[0].fn = note_and_run;
     deferred_raise(&work[0]);
     assert_true(deferred_run());
@@ -120,8 +114,7 @@ static void raised_while_it_runs(void **state)
     assert_int_equal(current[0].work, 0);
 }
 
-static void endless_work_gives_way(void **state)
-{
+static void endless_work_gives_way(void **state) {
     work[0].fn = note_and_raise;
     again = 20;
     deferred_raise(&work[0]);
@@ -144,8 +137,7 @@ static void endless_work_gives_way(void **state)
     assert_int_equal(current[1].work, 0);
 }
 
-static void each_cpu_its_own(void **state)
-{
+static void each_cpu_its_own(void **state) {
     deferred_raise(&work[0]);
     here = &two[1];
     assert_false(deferred_pending());
@@ -161,8 +153,7 @@ static void each_cpu_its_own(void **state)
     assert_int_equal(order[1], 0);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(once_and_in_order, fresh),
         cmocka_unit_test_setup(raised_while_it_runs, fresh),

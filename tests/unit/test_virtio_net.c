@@ -155,16 +155,16 @@ static void lie(unsigned kind) {
     struct card_header h = {.buffers = 1};
     uint32_t len = 100;
     switch (kind) {
-    case 0: fake_push(0, 256, 100); break;               /* no such buffer */
+    case 0: fake_push(0, 256, 100); break;                    /* no such buffer */
     case 1: fake_push(0, (uint32_t)c.head, c.len + 1); break; /* longer than it is */
-    case 2: fake.queues[0].q->used->index += 300; break; /* more than there are */
-    case 3: fake_push(0, (uint32_t)c.head, 11); break;   /* no header */
+    case 2: fake.queues[0].q->used->index += 300; break;      /* more than there are */
+    case 3: fake_push(0, (uint32_t)c.head, 11); break;        /* no header */
     case 4: h.buffers = 0; break;
-    case 5: h.buffers = 2; break;      /* of which one is there */
+    case 5: h.buffers = 2; break; /* of which one is there */
     case 6: h.buffers = UINT16_MAX; break;
-    case 7: h.buffers = 2, len = 0; break; /* the second one is empty */
-    case 8: h.buffers = 18, len = c.len; break;          /* too long */
-    case 9: fake_push(1, 300, 0); break;                 /* sent what it was not given */
+    case 7: h.buffers = 2, len = 0; break;      /* the second one is empty */
+    case 8: h.buffers = 18, len = c.len; break; /* too long */
+    case 9: fake_push(1, 300, 0); break;        /* sent what it was not given */
     }
     if (kind >= 4 && kind <= 8) {
         memcpy(c.at, &h, 12);
@@ -343,7 +343,8 @@ static void bytes_leave(void **state) {
         for (unsigned count = 1; count <= card->segments_max; count++) {
             struct card_packet *p = &card_packets[0];
             uint8_t want[65536];
-            p->packet = (struct net_packet){.segments = p->segments, .done = card_packet_done, .count = (uint16_t)count};
+            p->packet =
+                (struct net_packet){.segments = p->segments, .done = card_packet_done, .count = (uint16_t)count};
             for (unsigned k = 1; k <= count; k++) {
                 p->segments[k] = (struct net_segment){data + rand() % 50000, 1 + (uint32_t)rand() % 1200};
                 memcpy(want + p->packet.len, p->segments[k].data, p->segments[k].len);
@@ -404,7 +405,8 @@ static void waits_for_what_was_sent(void **state) {
 /* --- What it says of itself --- */
 static void features_that_belong_together(void **state) {
     begin(F_ALL, 256);
-    assert_int_equal(fake.accepted & 0xfffff, F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_GUEST_TSO | F_HOST_TSO | F_MRG | F_STATUS);
+    assert_int_equal(fake.accepted & 0xfffff,
+                     F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_GUEST_TSO | F_HOST_TSO | F_MRG | F_STATUS);
     assert_true(card->checksum && card->gso4 && card->gso6 && card->link);
     assert_int_equal(card->mtu, 1500);
     assert_memory_equal(card->mac, "\x52\x54\0\x12\x34\x56", 6);
