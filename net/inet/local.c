@@ -43,6 +43,7 @@ static void join(struct tcp_socket *t, struct tcp_socket *l, struct tcp_socket *
     theirs->remote = mine->local;
     theirs->remote_port = mine->local_port;
     tcp_inherit(other, l);
+    t->local = other->local = true;
     set_peer(other, t);
     set_peer(t, other);
     tcp_enqueue(l, other);

@@ -2,6 +2,7 @@
 #include "net/inet/tcp.h"
 #include "fs/poll.h"
 #include "fs/vfs.h"
+#include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
 #include "kernel/memory/usercopy.h"
 #include "kernel/string.h"
@@ -12,6 +13,7 @@
 
 #define SEND_MOST (256u << 10)    // what an unlimited send buffer grows to
 #define RECEIVE_MOST (256u << 10) // and a receive buffer
+#define LEAST (16u << 10)         // what they have when there are many
 
 static struct slab_cache tcp_cache = SLAB_CACHE("tcp_socket", sizeof(struct tcp_socket), 64);
 static struct list all = LIST_INIT(all); // that are not closed, by inet.link
@@ -78,12 +80,22 @@ void tcp_socket_end(struct tcp_socket *t, int error) {
 }
 
 // --- Limits ---
+// Connections through lwIP share a sixteenth of the memory for each direction.
+static uint32_t fair(const struct tcp_socket *t, uint32_t most) {
+    uint64_t count = READ_ONCE(tcp_pcb_count), share = page_total() * PAGE_SIZE / 16;
+    if (t->local || likely(count * most <= share))
+        return most;
+    return MAX(share / count, LEAST);
+}
+
 uint32_t tcp_send_limit(const struct tcp_socket *t) {
-    return socket_bit(&t->inet.socket, SOCKET_SNDBUF_LOCKED) ? READ_ONCE(t->inet.socket.send_buffer) : SEND_MOST;
+    return socket_bit(&t->inet.socket, SOCKET_SNDBUF_LOCKED) ? READ_ONCE(t->inet.socket.send_buffer)
+                                                             : fair(t, SEND_MOST);
 }
 
 uint32_t tcp_receive_limit(const struct tcp_socket *t) {
-    return socket_bit(&t->inet.socket, SOCKET_RCVBUF_LOCKED) ? READ_ONCE(t->inet.socket.receive_buffer) : RECEIVE_MOST;
+    return socket_bit(&t->inet.socket, SOCKET_RCVBUF_LOCKED) ? READ_ONCE(t->inet.socket.receive_buffer)
+                                                             : fair(t, RECEIVE_MOST);
 }
 
 bool tcp_socket_writable(struct tcp_socket *t) {
@@ -261,7 +273,7 @@ static uint32_t tcp_poll_socket(struct socket *s, struct file *f, struct poll_ta
     if (state != TCPS_SYN_SENT) {
         if (tcp_available(t) >= (size_t)MIN((unsigned)s->low_water, tcp_receive_limit(t)))
             mask |= POLLIN | POLLRDNORM;
-        if ((shutdown & SHUTDOWN_SEND) || tcp_socket_writable(t))
+        if ((shutdown & SHUTDOWN_SEND) || tcp_socket_writable(t) || (tcp_no_space(t) && tcp_socket_writable(t)))
             mask |= POLLOUT | POLLWRNORM;
     }
     if (READ_ONCE(s->error))

@@ -56,6 +56,7 @@ struct tcp_socket {
     struct page *written_page; // with the byte before `written`, or NULL
     bool fin_wanted;           // as soon as all bytes are lwIP's
     bool more;                 // the last send said MSG_MORE
+    bool no_space;             // somebody found no room to send, and is to be told of it
     struct pbuf *input, **input_end; // received, and not taken yet
     struct pbuf *reading;            // taken by the reader: under read_lock
     uint32_t reading_offset;         // in its first pbuf
@@ -75,9 +76,16 @@ static inline void tcp_unref(struct tcp_socket *t) { socket_unref(&t->inet.socke
 
 // --- tcp.c ---
 struct tcp_socket *tcp_socket_alloc(int family); // refs 1. NULL: no memory
-uint32_t tcp_send_limit(const struct tcp_socket *t);    // SO_SNDBUF, or what it grows to by itself
+// SO_SNDBUF, or what it grows to by itself: less when there are many connections, so that these do not take all memory.
+uint32_t tcp_send_limit(const struct tcp_socket *t);
+extern unsigned tcp_pcb_count; // connections of lwIP's with a socket
 uint32_t tcp_receive_limit(const struct tcp_socket *t);
 bool tcp_socket_writable(struct tcp_socket *t);         // a third of the send buffer is free, as Linux has it
+// There is no room: who waits is woken when there is. Ordered before another look at whether there is. True.
+static inline bool tcp_no_space(struct tcp_socket *t) {
+    (void)atomic_xchg(&t->no_space, true);
+    return true;
+}
 // The rest under the core lock.
 void tcp_set_state(struct tcp_socket *t, enum tcps state); // keeps the list for /proc/net/tcp
 // The connection ends with an error (0: none): nothing more comes or goes; wakes.

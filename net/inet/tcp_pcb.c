@@ -12,6 +12,7 @@
 #define POLL_INTERVAL 1 // of lwIP's slow timer, half a second
 
 static uint8_t ext_arg; // its number
+unsigned tcp_pcb_count;
 
 static struct tcp_socket *socket_of(void *arg) { return arg; }
 
@@ -53,6 +54,7 @@ static void detach(struct tcp_socket *t) {
     tcp_poll(pcb, NULL, 0);
     tcp_ext_arg_set(pcb, ext_arg, NULL);
     t->pcb = NULL;
+    tcp_pcb_count--;
 }
 
 static void closed(struct tcp_socket *t) {                             // it is dead, and done with
@@ -77,6 +79,7 @@ static void on_destroy(u8_t id, void *data) {
     if (!t)
         return;
     t->pcb = NULL;
+    tcp_pcb_count--;
     if (t->dead)
         tcp_set_state(t, TCPS_CLOSE);
     else
@@ -119,7 +122,6 @@ static err_t on_input(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t n) {
     struct tcp_socket *t = socket_of(arg);
     struct socket *s = &t->inet.socket;
-    bool was_writable = tcp_socket_writable(t);
     bytequeue_drop(&t->bytes, MIN((size_t)n, t->written - t->bytes.tail));
     t->stalled = 0;
     if (t->written < t->bytes.head || t->fin_wanted)
@@ -127,7 +129,8 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t n) {
     if (t->dead && all_acknowledged(t)) {
         socket_wake_state(s);
         closed(t);
-    } else if (!was_writable && tcp_socket_writable(t)) {
+    } else if (t->no_space && tcp_socket_writable(t)) {
+        t->no_space = false;
         socket_wake_writable(s, POLLOUT | POLLWRNORM);
     }
     return ERR_OK;
@@ -203,6 +206,7 @@ static const struct tcp_ext_arg_callbacks callbacks;
 // The socket has the pcb from now on.
 static void attach(struct tcp_socket *t, struct tcp_pcb *pcb) {
     tcp_ref(t);
+    tcp_pcb_count++;
     t->pcb = pcb;
     tcp_arg(pcb, t);
     tcp_recv(pcb, on_input);
@@ -463,6 +467,8 @@ int64_t pcb_put(struct tcp_socket *t, struct uio *u, size_t n) {
     mutex_lock(&t->bytes.write_lock);
     size_t used = bytequeue_used(&t->bytes), limit = tcp_send_limit(t);
     int64_t done = 0;
+    if (used >= limit && tcp_no_space(t))
+        used = bytequeue_used(&t->bytes);
     if (used < limit) {
         n = MIN(n, limit - used);
         int err = bytequeue_put(&t->bytes, u, n);
@@ -535,6 +541,7 @@ void pcb_drop(struct tcp_socket *t, size_t n) {
     net_lock();
     free_list(read);
     if (tell) {
+        pcb_window(t); // what is fair may have changed
         announce(t, t->unannounced);
         t->unannounced = 0;
     }
