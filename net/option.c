@@ -4,13 +4,11 @@
 #include "kernel/process/process.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
-#include "net/inet/inet.h"
 #include "net/inet/sysctl.h"
 #include "net/socket.h"
 #include <asm/socket.h>
 #include <linux/capability.h>
 
-#define INTERFACE_NAME_MAX 16 // IFNAMSIZ
 #define SEND_BUFFER_MIN 4608
 #define RECEIVE_BUFFER_MIN 2304
 #define ENOTSUPP 524 // what Linux answers to SO_ZEROCOPY here
@@ -92,61 +90,6 @@ static void set_receive_buffer(struct socket *s, int value) {
 // In the order of Linux: what is above the limit is cut, a negative number is a huge one.
 static int limited(int value, uint32_t most) { return (int)MIN((uint32_t)value, most); }
 
-// --- The interface that a socket is bound to ---
-
-static bool is_inet(const struct socket *s) { return s->family == AF_INET || s->family == AF_INET6; }
-
-static int set_interface(struct socket *s, int index) {
-    if (!is_inet(s))
-        return -ENOPROTOOPT;
-    if (inet_of(s)->interface && !capable(CAP_NET_RAW))
-        return -EPERM;
-    if (index < 0)
-        return -EINVAL;
-    net_lock();
-    inet_of(s)->interface = index;
-    net_unlock();
-    return 0;
-}
-
-static int set_interface_name(struct socket *s, const void *value, unsigned len) {
-    char name[INTERFACE_NAME_MAX] = "";
-    int index = 0;
-    if (!is_inet(s))
-        return -ENOPROTOOPT;
-    memcpy(name, value, MIN(len, (unsigned)sizeof(name) - 1));
-    if (name[0]) {
-        net_lock();
-        struct net_interface *i = net_interface_find_name(name);
-        index = i ? i->index : 0;
-        net_unlock();
-        if (!index)
-            return -ENODEV;
-    }
-    return set_interface(s, index);
-}
-
-static int get_interface_name(struct socket *s, void *value, unsigned *len) {
-    int err = 0;
-    if (!is_inet(s))
-        return -ENOPROTOOPT;
-    net_lock();
-    int index = inet_of(s)->interface;
-    struct net_interface *i = index ? net_interface_find(index) : NULL;
-    if (!index) {
-        *len = 0;
-    } else if (*len < INTERFACE_NAME_MAX) {
-        err = -EINVAL;
-    } else if (!i) {
-        err = -ENODEV;
-    } else {
-        *len = strlen(i->name) + 1;
-        memcpy(value, i->name, *len);
-    }
-    net_unlock();
-    return err;
-}
-
 // --- When a message came ---
 
 static int set_timestamp(struct socket *s, int name, int value) {
@@ -215,7 +158,7 @@ static int set_int(struct socket *s, int name, int value) {
     case SO_TIMESTAMP_NEW:
     case SO_TIMESTAMPNS_OLD:
     case SO_TIMESTAMPNS_NEW: return set_timestamp(s, name, value);
-    case SO_BINDTOIFINDEX: return set_interface(s, value);
+    case SO_BINDTOIFINDEX: return socket_set_interface(s, value);
     case SO_LOCK_FILTER:
         if (socket_bit(s, SOCKET_LOCK_FILTER) && !value)
             return -EPERM;
@@ -243,7 +186,7 @@ int socket_set_option(struct socket *s, int level, int name, const void *value, 
         return s->ops->set_option ? s->ops->set_option(s, level, name, value, len) : -EOPNOTSUPP;
     int number, err;
     if (name == SO_BINDTODEVICE)
-        return set_interface_name(s, value, len);
+        return socket_set_interface_name(s, value, len);
     if (len < sizeof(number))
         return -EINVAL;
     memcpy(&number, value, sizeof(number));
@@ -360,10 +303,8 @@ static int get_int(struct socket *s, int name, int *value) {
     case SO_TIMESTAMPNS_OLD:
     case SO_TIMESTAMPNS_NEW: *value = get_timestamp(s, name); return 0;
     case SO_BINDTOIFINDEX:
-        if (!is_inet(s))
-            return -ENOPROTOOPT;
-        *value = inet_of(s)->interface;
-        return 0;
+        *value = socket_get_interface(s);
+        return *value < 0 ? *value : 0;
     case SO_LOCK_FILTER: *value = socket_bit(s, SOCKET_LOCK_FILTER); return 0;
     case SO_INCOMING_NAPI_ID:
     case SO_ZEROCOPY: *value = 0; return 0;
@@ -397,7 +338,7 @@ int socket_get_option(struct socket *s, int level, int name, void *value, unsign
     case SO_PEERNAME: return get_peer_name(s, value, len);
     case SO_COOKIE: return get_cookie(s, value, len);
     case SO_NETNS_COOKIE: return get_namespace(value, len);
-    case SO_BINDTODEVICE: return get_interface_name(s, value, len);
+    case SO_BINDTODEVICE: return socket_get_interface_name(s, value, len);
     }
     int number, err = get_int(s, name, &number);
     return err < 0 ? err : put(value, len, &number, sizeof(number));

@@ -139,7 +139,7 @@ struct socket_family {
     // A new socket without a file, refs 1; checks type and protocol. ERR_PTR(-EPROTONOSUPPORT, -ESOCKTNOSUPPORT, -ENOMEM, ...).
     struct socket *(*create)(int type, int protocol);
 };
-extern const struct socket_family unix_family, netlink_family;
+extern const struct socket_family unix_family, inet_family, inet6_family, netlink_family;
 
 // --- For syscall/ ---
 struct socket *socket_create(int family, int type, int protocol); // socket(2) without the file. ERR_PTR
@@ -203,5 +203,13 @@ static inline int socket_interrupted(int err, nsec_t timeout) {
         waitq_finish(&entry_);                                                                                         \
         result_;                                                                                                       \
     })
+
+// --- What net/inet/ answers for all sockets, so that nothing above knows lwIP ---
+long inet_ioctl(struct socket *s, unsigned cmd, uaddr_t arg); // SIOCGIF* and the like, for any socket: ioctl.c. -ENOTTY: none of them
+// SO_BINDTODEVICE, SO_BINDTOIFINDEX: device.c. -ENOPROTOOPT: not of the family, -EPERM, -ENODEV, -EINVAL
+int socket_set_interface(struct socket *s, int index);
+int socket_set_interface_name(struct socket *s, const void *value, unsigned len);
+int socket_get_interface_name(struct socket *s, void *value, unsigned *len);
+int socket_get_interface(struct socket *s); // the index, 0: none
 
 #endif

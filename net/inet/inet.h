@@ -57,7 +57,6 @@ struct inet_socket {
 };
 static inline struct inet_socket *inet_of(struct socket *s) { return container_of(s, struct inet_socket, socket); }
 
-extern const struct socket_family inet_family, inet6_family;
 
 // --- net/inet/family.c: socket(2) ---
 void inet_init_socket(struct inet_socket *s, const struct socket_ops *ops, int family, int type, int protocol); // and net_start before
@@ -104,7 +103,6 @@ void inet_port_each(enum inet_port_space space, uint16_t port, void (*fn)(void *
 int inet_set_option(struct socket *s, int level, int name, const void *value, unsigned len); // IPPROTO_IP, IPPROTO_IPV6
 int inet_get_option(struct socket *s, int level, int name, void *value, unsigned *len);
 void inet_options_free(struct inet_socket *s); // leaves all groups
-long inet_ioctl(struct socket *s, unsigned cmd, uaddr_t arg); // SIOCGIF* and the like: net/inet/ioctl.c; -ENOIOCTLCMD-like: -ENOTTY
 
 // --- For /proc/net and netlink: all sockets of a protocol. Under the core lock ---
 enum inet_table { TABLE_TCP, TABLE_UDP, TABLE_RAW, TABLE_PING };

@@ -1,7 +1,7 @@
 // link: tests/unit/fs_fakes.c fs/dentry.c fs/directory.c fs/inode.c fs/cache/inode_table.c fs/xattr.c fs/mount.c fs/mount_calls.c fs/mount_flags.c fs/superblock.c fs/path.c fs/pathname.c fs/names.c fs/rename.c
 // link: fs/open.c fs/file.c fs/fdtable.c fs/context.c fs/tmpfs.c fs/tmpfs_file.c fs/tmpfs_mount.c fs/pagetree.c fs/pipe.c fs/pipe_open.c fs/lock.c fs/poll.c
 // link: fs/epoll.c fs/inotify.c fs/eventfd.c fs/seqbuf.c kernel/memory/uio.c kernel/threads/wait.c net/socket.c net/option.c net/scm.c fs/file_owner.c
-// link: net/bytequeue.c net/unix.c net/unix_name.c net/unix_connect.c net/unix_stream.c net/unix_packet.c net/unix_gc.c
+// link: net/bytequeue.c net/unix.c net/unix_name.c net/unix_connect.c net/unix_stream.c net/unix_packet.c net/unix_gc.c net/inet/sysctl.c
 // flags: -D__KERNEL__
 /* The queue of bytes against a plain array, also when memory runs out; sockets in flight: whatever is sent within whatever, nothing
  * that can be received is lost, and nothing is left when all descriptors are closed. */
@@ -17,6 +17,14 @@
 #include "net/bytequeue.h"
 #include "net/unix.h"
 #include "tests/unit/fs_fakes.h"
+
+// There is no other family.
+const struct socket_family inet_family = {.family = -1}, inet6_family = {.family = -1}, netlink_family = {.family = -1};
+long inet_ioctl(struct socket *s, unsigned cmd, uaddr_t arg) { return -ENOTTY; }
+int socket_set_interface(struct socket *s, int index) { return -ENOPROTOOPT; }
+int socket_set_interface_name(struct socket *s, const void *value, unsigned len) { return -ENOPROTOOPT; }
+int socket_get_interface_name(struct socket *s, void *value, unsigned *len) { return -ENOPROTOOPT; }
+int socket_get_interface(struct socket *s) { return -ENOPROTOOPT; }
 
 struct group_list *process_groups(struct process *p) {
     return NULL;
