@@ -10,11 +10,13 @@
 // of the measurement was such a case, and the measurement begins anew behind it.
 //
 // Locks: time_lock (interrupt-safe, a leaf) for all writers and for reading the reference; readers use the page's sequence.
+#include "kernel/boot.h"
 #include "kernel/clock_event.h"
 #include "kernel/threads/lock.h"
 #include "kernel/log.h"
 #include "kernel/muldiv.h"
 #include "kernel/memory/page.h"
+#include "kernel/string.h"
 #include "kernel/time.h"
 
 #define SHORTEST_BASELINE (250 * NSEC_PER_USEC) // right to within half a percent
@@ -258,6 +260,15 @@ void time_init_cpu(void)
     clock_init_cpu();
 }
 
+// The RTC knows whole seconds. The host says (now=) when it started the machine: within the RTC's second that is closer.
+static nsec_t time_of_day(void) {
+    const char *word = cmdline_get("now");
+    nsec_t rtc = rtc_read() * NSEC_PER_SEC;
+    uint64_t now = 0;
+    bool closer = word && str_to_u64(word, &now) && (nsec_t)now > rtc && (nsec_t)now - rtc < NSEC_PER_SEC;
+    return closer ? (nsec_t)now : rtc;
+}
+
 void time_init(void)
 {
     struct page *page = page_alloc(0, PA_ZERO);
@@ -288,6 +299,5 @@ void time_init(void)
         timer_init(&measure_timer, measure);
         timer_add(&measure_timer, FIRST_BASELINE);
     }
-    nsec_t real = info.realtime ? info.realtime : rtc_read() * NSEC_PER_SEC;
-    vdso_data->real_offset = real - time_monotonic();
+    vdso_data->real_offset = (info.realtime ? info.realtime : time_of_day()) - time_monotonic();
 }

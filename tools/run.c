@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tools/accel.h"
@@ -68,8 +69,13 @@ static char *kernel_command_line(const struct run_options *options) {
     struct strings words = {0};
     size_t length = 1;
 
-    if (!options->dry_run)
+    struct timespec now;
+
+    if (!options->dry_run) {
+        clock_gettime(CLOCK_REALTIME, &now);
         strings_add(&words, "console=framed");
+        strings_add(&words, "now=%jd%09ld", (intmax_t)now.tv_sec, now.tv_nsec);
+    }
     if (options->verbose > 0)
         strings_add(&words, "loglevel=%s", options->verbose > 1 ? "debug" : "info");
     if (options->trace)
@@ -169,13 +175,12 @@ int run_main(int argc, char **argv) {
 
     struct stdio_kinds stdio = find_stdio(&options);
     bool raw = strcmp(stdio.in, "tty") == 0 && isatty(STDIN_FILENO) && !options.dry_run;
-    char *append = kernel_command_line(&options);
     struct root root = root_open(&options);
     choose_machine(&options, &root);
     if (!options.dry_run)
         network_open(&options.network);
     int initrd = initrd_build(&options, &root, &stdio);
-    struct qemu_setup setup = {.options = &options, .append = append};
+    struct qemu_setup setup = {.options = &options, .append = kernel_command_line(&options)};
     struct stat initrd_status;
     char path[64];
 

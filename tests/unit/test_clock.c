@@ -50,6 +50,8 @@ void clock_init(struct clock_cycles_info *info)
 }
 void clock_init_cpu(void) {}
 int64_t rtc_read(void) { return 1577836800; }
+const char *cmdline_get(const char *name) { return NULL; }
+bool str_to_u64(const char *s, uint64_t *value) { return false; }
 uint64_t irq_save(void) { return 0; }
 void irq_restore(uint64_t flags) {}
 void spin_lock_slow(struct spinlock *l) { abort(); }
