@@ -46,7 +46,7 @@ class Local:
 
     def run(self, *argv, stdin=b"", timeout=WAIT, status=0, **kwargs):
         """Runs a command of the host where the guests can be reached, and returns its Outcome; any other status fails (None: none does)."""
-        done = execute(self.inside(argv), stdin, timeout, **kwargs)
+        done = execute(self.inside(argv), stdin, timeout, preexec_fn=die_with_us, **kwargs)
         check(status is None or done.status == status,
               f"{' '.join(map(str, argv[:8]))}: status {done.status}: {tail(done.stdout)} {tail(done.stderr)}")
         return done
