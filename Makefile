@@ -71,7 +71,8 @@ KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size
 
 # What runs seldom is made small, the rest fast. Not in the checked kernel, whose reports name the callers of inline functions.
 ifndef CHECKED
-KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c icmp.c multicast.c option.c ping.c raw.c table.c) \
+KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c icmp.c multicast.c option.c ping.c raw.c table.c \
+    address.c family.c tcp_connect.c tcp_option.c tcp_table.c) \
     $(wildcard fs/9p/*.c fs/procfs*.c fs/sysfs*.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/inotify*.c kernel/ipc/*.c kernel/debug/*.c \
                            loader/core*.c syscall/trace*.c syscall/ipc_*.c) \
     $(addprefix fs/ext4/,checkpoint.c crc.c fallocate.c group.c indirect.c inode_alloc.c ioctl.c options.c orphan.c recovery.c super.c thread.c xattr.c) \
