@@ -60,7 +60,7 @@ void net_assert_locked(void);
 #define LWIP_HAVE_LOOPIF 0
 #define LWIP_CHECKSUM_CTRL_PER_NETIF 1   // the device may do them
 #define LWIP_CHECKSUM_ON_COPY 0
-#define LWIP_CHKSUM net_checksum         // 64 bits a step
+#define LWIP_CHKSUM net_checksum         // 32 bits a step
 unsigned short net_checksum(const void *data, int len);
 
 // --- Neighbours ---

@@ -1,32 +1,25 @@
-// The Internet checksum (RFC 1071) for lwIP, of what no device sums: 64 bits a step. The sum is the same in any width, folded in the end.
+// The Internet checksum (RFC 1071) for lwIP, of what no device sums: 32 bits a step into 64. The sum is the same in any width, folded in the end.
 #include "lwip/arch.h"
 #include "net/lwip/hooks.h"
 
-static uint64_t load64(const uint8_t *p) {
-    uint64_t w;
-    __builtin_memcpy(&w, p, 8);
+static inline uint64_t load32(const uint8_t *p) {
+    uint32_t w;
+    __builtin_memcpy(&w, p, 4);
     return w;
 }
 
-// Not complemented, in the order of the bytes in memory.
+// Not complemented, in the order of the bytes in memory. Of at most 64 KiB.
 u16_t net_checksum(const void *data, int len) {
     const uint8_t *p = data;
-    unsigned __int128 sum = 0;
-    uint64_t last = 0;
-    for (; len >= 32; len -= 32, p += 32) {
-        sum += load64(p);
-        sum += load64(p + 8);
-        sum += load64(p + 16);
-        sum += load64(p + 24);
-    }
-    for (; len >= 8; len -= 8, p += 8)
-        sum += load64(p);
+    uint64_t sum = 0;
+    for (; len >= 32; len -= 32, p += 32)
+        sum += load32(p) + load32(p + 4) + load32(p + 8) + load32(p + 12) + load32(p + 16) + load32(p + 20) + load32(p + 24) + load32(p + 28);
+    for (; len >= 4; len -= 4, p += 4)
+        sum += load32(p);
     for (int i = 0; i < len; i++)
-        last |= (uint64_t)p[i] << 8 * i;
-    sum += last;
-    uint64_t s = (uint64_t)sum, high = (uint64_t)(sum >> 64);
-    s = (s & 0xffffffff) + (s >> 32) + high;
-    s = (s & 0xffff) + (s >> 16);
-    s = (s & 0xffff) + (s >> 16);
-    return (u16_t)((s & 0xffff) + (s >> 16));
+        sum += (uint64_t)p[i] << 8 * i;
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (u16_t)((sum & 0xffff) + (sum >> 16));
 }

@@ -9,10 +9,8 @@
 #define lwip_htonl(x) __builtin_bswap32(x)
 #ifdef KNARR_UNIT_TEST // the C library has htons and the like
 #define LWIP_DONT_PROVIDE_BYTEORDER_FUNCTIONS 1
-#include <sys/types.h>
-#else
-typedef long ssize_t;
 #endif
+typedef long ssize_t;
 
 #define LWIP_NO_CTYPE_H 1
 #define LWIP_NO_UNISTD_H 1
