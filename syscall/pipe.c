@@ -10,7 +10,8 @@
 #include "syscall/syscall.h"
 
 #define COPY_MAX 0x7ffff000UL
-#define COPY_BUFFER 16384
+#define COPY_BUFFER 65536 // what a network card can cut into frames in one go
+#define COPY_LEAST 4096
 
 static long install_pair(struct file *ends[2], unsigned flags, uaddr_t out) {
     int fds[2];
@@ -73,6 +74,8 @@ static long copy(struct side *in, struct side *out, uint64_t count) {
     char *buf = kmalloc(MAX(size, 1ul));
     uint64_t done = 0;
     long n = 0;
+    if (!buf && size > COPY_LEAST)
+        buf = kmalloc(size = COPY_LEAST);
     if (!buf)
         return -ENOMEM;
     while (done < count) {
