@@ -211,28 +211,42 @@ void trap_paranoid(struct trapframe *f) {
     die(f, "machine check");
 }
 
-void exit_to_user(struct trapframe *f) {
-    (void)f;
-    uint32_t ignored = WORK_TRACE;
-    for (;;) {
-        uint32_t work = READ_ONCE(thread_current()->work) & ~ignored;
-        if (!work) {
-            CHECKED(check_no_locks("on the way to the application");)
-            return;
-        }
+static inline __attribute__((always_inline)) void exit_work(uint32_t work) {
+    if (work & WORK_RESCHED)
+        sched_exit_to_user();
+    if (work & WORK_RSEQ)
+        rseq_return_to_user();
+    if (work & WORK_RECLAIM)
+        reclaim_on_exit();
+    if (work & ~(uint32_t)(WORK_RESCHED | WORK_RSEQ | WORK_RECLAIM | WORK_DEFERRED))
+        signal_deliver();
+}
+
+// With deferred work among it, which may have to be left for the next time. Apart, so that signals pay nothing for it.
+static __attribute__((noinline, cold)) void exit_with_deferred(void) {
+    uint32_t ignored = WORK_TRACE, work;
+    while ((work = READ_ONCE(thread_current()->work) & ~ignored)) {
         irq_enable();
         if (work & WORK_DEFERRED)
-            ignored = deferred_run() ? WORK_TRACE : WORK_TRACE | WORK_DEFERRED; // what is left: the next time
-        if (work & WORK_RESCHED)
-            sched_exit_to_user();
-        if (work & WORK_RSEQ)
-            rseq_return_to_user();
-        if (work & WORK_RECLAIM)
-            reclaim_on_exit();
-        if (work & ~(uint32_t)(WORK_RESCHED | WORK_RSEQ | WORK_RECLAIM | WORK_DEFERRED))
-            signal_deliver();
+            ignored = deferred_run() ? WORK_TRACE : WORK_TRACE | WORK_DEFERRED;
+        exit_work(work);
         irq_disable();
     }
+}
+
+void exit_to_user(struct trapframe *f) {
+    (void)f;
+    uint32_t work;
+    while ((work = READ_ONCE(thread_current()->work) & ~(uint32_t)WORK_TRACE)) {
+        if (unlikely(work & WORK_DEFERRED)) {
+            exit_with_deferred();
+            break;
+        }
+        irq_enable();
+        exit_work(work);
+        irq_disable();
+    }
+    CHECKED(check_no_locks("on the way to the application");)
 }
 
 void exit_bad_rip(struct trapframe *f) {
