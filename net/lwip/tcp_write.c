@@ -159,7 +159,9 @@ static void fit(struct tcp_pcb *pcb, bool cutting) {
     if (unlikely(TCP_SEQ_LT(lwip_ntohl(s->tcphdr->seqno), pcb->lastack))) {
         if (!trim(pcb))
             return;
-        s = pcb->unsent;
+        s = pcb->unsent; // the socket was told, and may have sent what there is
+        if (!s || s->len <= one)
+            return;
     }
     u32_t window = MIN(pcb->snd_wnd, pcb->cwnd), before = lwip_ntohl(s->tcphdr->seqno) - pcb->lastack;
     u32_t room = before < window ? window - before : 0, most = cutting ? LARGE : one;
