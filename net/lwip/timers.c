@@ -227,7 +227,17 @@ void etharp_input(struct pbuf *p, struct netif *n) {
     lwip_etharp_input(p, n);
 }
 
+// RFC 8201, 4: such a message is to be discarded. lwIP would believe it, and cut packets into pieces of nothing without end.
+static bool too_small_a_path(const struct pbuf *p) {
+    const struct icmp6_hdr *h = p->payload;
+    return p->len >= sizeof(*h) && h->type == ICMP6_TYPE_PTB && lwip_ntohl(h->data) < IP6_MIN_MTU_LENGTH;
+}
+
 void icmp6_input(struct pbuf *p, struct netif *n) {
+    if (unlikely(too_small_a_path(p))) {
+        pbuf_free(p);
+        return;
+    }
     net_timers_wanted = neighbours6 = true;
     if (p->len && *(const u8_t *)p->payload == ICMP6_TYPE_PTB)
         net_paths_known = true;
