@@ -309,6 +309,8 @@ static struct tx_packet *packet_make(struct ether_interface *e, struct pbuf *p) 
         copy = pbuf_clone(PBUF_RAW, PBUF_POOL, p);
     if (!copy)
         return NULL;
+    copy->flags |= p->flags & (NET_PBUF_CHECKSUM | NET_PBUF_GSO);
+    copy->gso_size = p->gso_size;
     t = packet_make(e, copy);
     pbuf_free(copy);
     return t;
