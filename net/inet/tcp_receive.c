@@ -13,7 +13,8 @@ struct receiving {
 size_t tcp_available(const struct tcp_socket *t) {
     if (READ_ONCE(t->local))
         return bytequeue_used(&t->bytes);
-    return load_acquire(&t->received) - READ_ONCE(t->consumed);
+    uint64_t consumed = load_acquire(&t->consumed), received = load_acquire(&t->received); // both may grow meanwhile
+    return received > consumed ? received - consumed : 0;                                  // and fall to 0
 }
 
 static bool may_read(const struct receiving *r) { return tcp_available(r->t) > r->skip; }
