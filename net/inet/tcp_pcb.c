@@ -80,10 +80,12 @@ static void on_destroy(u8_t id, void *data) {
         return;
     t->pcb = NULL;
     tcp_pcb_count--;
-    if (t->dead)
+    if (t->dead) {
         tcp_set_state(t, TCPS_CLOSE);
-    else
+        socket_wake_state(&t->inet.socket); // SO_LINGER's close(2)
+    } else {
         tcp_socket_end(t, 0); // the error, if there is one, comes before or behind
+    }
     tcp_unref(t);
 }
 
@@ -123,6 +125,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t n) {
     struct tcp_socket *t = socket_of(arg);
     struct socket *s = &t->inet.socket;
     bytequeue_drop(&t->bytes, MIN((size_t)n, t->written - t->bytes.tail));
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // there is room, and then the look at no_space: as tcp_no_space has it
     t->stalled = 0;
     if (t->written < t->bytes.head || t->fin_wanted)
         pcb_push(t);
@@ -146,8 +149,8 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb) {
         if (!t->stalled) {
             t->stalled = now;
         } else if (now - t->stalled >= t->options.user_timeout * NSEC_PER_MSEC) {
-            pcb_abort(t);
             tcp_socket_end(t, ETIMEDOUT);
+            pcb_abort(t); // a closed socket's last reference
             return ERR_ABRT;
         }
     }
