@@ -239,8 +239,8 @@ static void test_syn_sent(void **state) { /* retransmissions at 1, 2, 4, ... sec
     net_unlock();
     assert_int_equal(err, ERR_OK);
     assert_int_equal(answers, 1);
-    static const uint8_t at[] = {1, 3, 7, 15, 31, 63, 127};
-    for (unsigned i = 0, now = 0; i < sizeof(at); i++) {
+    static const uint16_t at[] = {1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 2047, 4095}; /* who has less patience ends it before */
+    for (unsigned i = 0, now = 0; i < ARRAY_SIZE(at); i++) {
         host_run((at[i] - now) * NSEC_PER_SEC - 300 * NSEC_PER_MSEC);
         assert_int_equal(answers, i + 1);
         host_run(700 * NSEC_PER_MSEC);
@@ -303,6 +303,7 @@ static void peer_answer(void) {
 static unsigned acked;
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t n) {
     acked += n;
+    net_tcp_output(pcb); /* as sockets do when they have more; also from within tcp_output */
     return ERR_OK;
 }
 
@@ -359,6 +360,25 @@ static void test_small_window(void **state) {
     transfer(0, 3000, 0);
     assert_true(peer.largest <= 3000);
 }
+static void test_trimmed(void **state) { /* a segment is sent again without what the peer has, and nothing is behind it */
+    uint32_t seq = connect_from(FROM(7), 7777);
+    struct tcp_pcb *pcb = latest;
+    acked = 0;
+    net_lock();
+    tcp_sent(pcb, on_sent);
+    tcp_bucket_enter_pcb(pcb);
+    assert_int_equal(net_tcp_write(pcb, data, 1000, 0), ERR_OK);
+    net_tcp_output(pcb);
+    tcp_bucket_leave();
+    net_unlock();
+    assert_int_equal(last.len, 1000);
+    host_receive(packet, host_tcp(packet, FROM(7), 7777, PORT, 1001, seq + 600, TCP_ACK, 65535, NULL, 0), 2000);
+    assert_int_equal(acked, 0); /* pages stay as long as a segment refers to them */
+    host_run(5 * NSEC_PER_SEC);
+    assert_int_equal(acked, 600);
+    assert_int_equal(last.seq, seq + 600);
+    assert_int_equal(last.len, 400);
+}
 static void test_loss(void **state) { transfer(2, 65535, 0); }
 static void test_much_loss(void **state) { transfer(20, 30000, 0); }
 static void test_no_memory(void **state) { transfer(1, 65535, 13); }
@@ -369,7 +389,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_time_wait, setup, teardown),    cmocka_unit_test_setup_teardown(test_syn_sent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large, setup, teardown),        cmocka_unit_test_setup_teardown(test_small_window, setup, teardown),
         cmocka_unit_test_setup_teardown(test_loss, setup, teardown),         cmocka_unit_test_setup_teardown(test_much_loss, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),    cmocka_unit_test_setup_teardown(test_trimmed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
