@@ -116,7 +116,7 @@ size_t tcp_unsent(struct tcp_socket *t);          // bytes that the other end do
 // Under the core lock: t connects to its `remote`, which is an address of this machine. `other` becomes the other end, when it is
 // taken (0). 1: it waits for room in the listener's queue; -ECONNREFUSED.
 int local_connect(struct tcp_socket *t, struct tcp_socket *other);
-void local_room(struct tcp_socket *listener);  // there is room: who waits is connected. Drops the core lock meanwhile
+void local_room(struct tcp_socket *listener);  // there is room: who waits is connected. Core lock
 void local_forget(struct tcp_socket *t);       // it waits for room no more. Core lock
 void local_fin(struct tcp_socket *t);          // t sends no more. Core lock
 void local_limits(struct tcp_socket *t);       // SO_SNDBUF or SO_RCVBUF has changed. Core lock
