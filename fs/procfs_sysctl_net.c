@@ -109,6 +109,7 @@ static int show_nonlocal6(struct seqbuf *s, struct proc_ref *r) {
 }
 static long store_nonlocal6(struct proc_ref *r, const char *text, size_t len) { return store(setting_of("6"), text); }
 
+#define READ_ONLY(nm) PROC_FILE(nm, show_setting)
 #define SETTING(nm)                                                                                                    \
     { .name = (nm), .mode = S_IFREG | 0644, .show = show_setting, .store = store_setting }
 
@@ -303,7 +304,7 @@ static const struct proc_entry ipv4_entries[] = {
     FIXED("tcp_ecn"),
     FIXED("tcp_fack"),
     FIXED("tcp_fastopen"),
-    SETTING("tcp_fin_timeout"),
+    READ_ONLY("tcp_fin_timeout"),
     SETTING("tcp_keepalive_intvl"),
     SETTING("tcp_keepalive_probes"),
     SETTING("tcp_keepalive_time"),
@@ -319,7 +320,7 @@ static const struct proc_entry ipv4_entries[] = {
     FIXED("tcp_retries1"),
     FIXED("tcp_retries2"),
     FIXED("tcp_rfc1337"),
-    SETTING("tcp_rmem"),
+    READ_ONLY("tcp_rmem"),
     FIXED("tcp_sack"),
     FIXED("tcp_slow_start_after_idle"),
     SETTING("tcp_syn_retries"),
@@ -328,7 +329,7 @@ static const struct proc_entry ipv4_entries[] = {
     FIXED("tcp_timestamps"),
     FIXED("tcp_tw_reuse"),
     FIXED("tcp_window_scaling"),
-    SETTING("tcp_wmem"),
+    READ_ONLY("tcp_wmem"),
     FIXED("udp_rmem_min"),
     FIXED("udp_wmem_min"),
     {.name = NULL},

@@ -137,7 +137,7 @@ unsigned short net_checksum(const void *data, int len);
 #define TCP_TMR_INTERVAL 50              // ms: delayed ACKs; retransmissions count in twice that, the least timeout is three of these
 #define TCP_MSL 30000UL                  // TIME-WAIT is twice that
 #define TCP_MAXRTX 12                    // about tcp_retries2
-#define TCP_SYNMAXRTX 7                  // tcp_syn_retries, and one that ends it
+#define TCP_SYNMAXRTX 12                 // at most; TCP_SYNCNT and tcp_syn_retries end it before (net/inet/tcp_pcb.c)
 #define SO_REUSE 1                       // net/inet/ports.c decides who may bind; lwIP lets all
 #define LWIP_CALLBACK_API 1
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1 // they compare sizes of pools

@@ -19,13 +19,13 @@ struct net_settings {
     uint32_t hop_limit;                  // net.ipv6.conf.all.hop_limit
     uint32_t nonlocal_bind, nonlocal_bind6; // bind(2) to addresses that are not this machine's
     uint32_t bindv6only;                 // IPV6_V6ONLY of new sockets
-    uint32_t tcp_fin_timeout;            // seconds in FIN-WAIT-2 without a socket
-    uint32_t tcp_rmem[3], tcp_wmem[3];   // least, first, most of a connection's buffers, bytes
+    uint32_t tcp_fin_timeout;            // seconds in FIN-WAIT-2 without a socket: lwIP's, not to be set
+    uint32_t tcp_rmem[3], tcp_wmem[3];   // least, first, most of a connection's buffers, bytes: as tcp.c has them
     uint32_t tcp_keepalive_time, tcp_keepalive_intvl; // seconds
     uint32_t tcp_keepalive_probes;
     uint32_t tcp_max_syn_backlog;        // connections of one listener that are not complete
     uint32_t tcp_abort_on_overflow;      // a full backlog: RST
-    uint32_t tcp_syn_retries;
+    uint32_t tcp_syn_retries;            // of a SYN that nobody answers; at most 11
     uint32_t igmp_max_memberships;       // groups of one socket
 };
 extern struct net_settings net_settings; // net/inet/sysctl.c

@@ -144,6 +144,14 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb) {
     struct tcp_socket *t = socket_of(arg);
     if (!t)
         return ERR_OK;
+    if (pcb->state == SYN_SENT) {
+        unsigned retries = t->options.syn_count ? t->options.syn_count : net_settings.tcp_syn_retries;
+        if (pcb->nrtx < retries || pcb->rtime + 1 < pcb->rto)
+            return ERR_OK;
+        pcb_abort(t); // in place of one more SYN
+        tcp_socket_end(t, ETIMEDOUT);
+        return ERR_ABRT;
+    }
     if (t->options.user_timeout && t->bytes.head != t->bytes.tail) {
         nsec_t now = time_monotonic();
         if (!t->stalled) {
@@ -230,6 +238,7 @@ static void allocate_ext_arg(void) {
 static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err) {
     struct tcp_socket *t = socket_of(arg);
     first_window(t, pcb);
+    tcp_poll(pcb, t->options.user_timeout ? on_poll : NULL, POLL_INTERVAL);
     tcp_set_state(t, TCPS_ESTABLISHED);
     socket_wake_state(&t->inet.socket);
     return ERR_OK;
@@ -245,6 +254,7 @@ int pcb_connect(struct tcp_socket *t) {
     pcb->local_port = i->local_port; // not by tcp_bind: ports.c has decided
     pcb->netif_idx = i->interface;
     attach(t, pcb);
+    tcp_poll(pcb, on_poll, POLL_INTERVAL); // for the end of its patience
     tcp_bucket_enter(&i->local, i->local_port, &i->remote, i->remote_port);
     err_t err = tcp_connect(pcb, &i->remote, i->remote_port, on_connected);
     if (err != ERR_OK) {
@@ -460,7 +470,7 @@ void pcb_push(struct tcp_socket *t) {
         tcp_shutdown(pcb, 0, 1);
     }
     net_tcp_output(pcb);
-    bool waits = t->written < t->bytes.head || t->options.user_timeout;
+    bool waits = t->written < t->bytes.head || t->options.user_timeout || pcb->state == SYN_SENT;
     if (waits != (pcb->poll != NULL))
         tcp_poll(pcb, waits ? on_poll : NULL, waits ? POLL_INTERVAL : 0);
     tcp_bucket_leave();

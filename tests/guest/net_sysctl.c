@@ -73,13 +73,11 @@ int main(void)
     SHOW(getsockopt(s, IPPROTO_TCP, TCP_KEEPINTVL, &v[1], &len));
     SHOW(getsockopt(s, IPPROTO_TCP, TCP_KEEPCNT, &v[2], &len));
     printf("%d %d %d\n", v[0], v[1], v[2]);
-    SHOW(put(IPV4 "tcp_rmem", "4096 65536 1000000"));
-    show(IPV4 "tcp_rmem");
-    SHOW(put(IPV4 "tcp_rmem", "8192"));
-    show(IPV4 "tcp_rmem");
-    SHOW(put(IPV4 "tcp_rmem", "0 1 2"));
-    SHOW(put(IPV4 "tcp_fin_timeout", "30"));
-    show(IPV4 "tcp_fin_timeout");
+    SHOW(put(IPV4 "tcp_syn_retries", "3"));
+    SHOW(put(IPV4 "tcp_syn_retries", "0"));
+    SHOW(put(IPV4 "tcp_syn_retries", "128"));
+    SHOW(getsockopt(s, IPPROTO_TCP, TCP_SYNCNT, &v[0], &len));
+    printf("%d\n", v[0]);
 
     section("IP");
     SHOW(put(IPV4 "ip_default_ttl", "77"));
