@@ -82,11 +82,26 @@ static bool *switch6(struct inet_options *o, int name) {
     return NULL;
 }
 
-static void set_receive(struct inet_options *o, int bit, bool on) {
+// What nobody would tell a receiver: nothing is known of options, extension headers, checksums and fragments any more when a message is read.
+#define NEVER_TOLD                                                                                                     \
+    (1u << INET_RECEIVE_OPTS | 1u << INET_RECEIVE_RETOPTS | 1u << INET_RECEIVE_CHECKSUM |                              \
+     1u << INET_RECEIVE_FRAGSIZE | 1u << INET_RECEIVE_HOPOPTS | 1u << INET_RECEIVE_HOPOPTS_OLD |                       \
+     1u << INET_RECEIVE_DSTOPTS | 1u << INET_RECEIVE_DSTOPTS_OLD | 1u << INET_RECEIVE_RTHDR |                          \
+     1u << INET_RECEIVE_RTHDR_OLD | 1u << INET_RECEIVE_PATHMTU | 1u << INET_RECEIVE_FRAGSIZE6)
+
+static int refuse(const char *what) {
+    log_once(LOG_WARN, "setsockopt(2): %s is not supported (ENOPROTOOPT)", what);
+    return -ENOPROTOOPT;
+}
+
+static int set_receive(struct inet_options *o, int bit, bool on) {
+    if (on && (NEVER_TOLD >> bit & 1))
+        return refuse("a control message beside what is received");
     if (on)
         atomic_or(&o->receive, 1u << bit);
     else
         atomic_and(&o->receive, ~(1u << bit));
+    return 0;
 }
 
 static bool may_be_transparent(void) { return capable(CAP_NET_RAW) || capable(CAP_NET_ADMIN); }
@@ -112,11 +127,6 @@ static int set_unicast_if(struct inet_socket *s, int *place, unsigned len, int v
 
 static uint8_t keep_ecn(const struct inet_socket *s, int value, uint8_t old) {
     return s->socket.type == SOCK_STREAM ? (value & ~ECN_MASK) | (old & ECN_MASK) : value;
-}
-
-static int refuse(const char *what) {
-    log_once(LOG_WARN, "setsockopt(2): %s is not supported (ENOPROTOOPT)", what);
-    return -ENOPROTOOPT;
 }
 
 // --- IPPROTO_IP ---
@@ -162,8 +172,7 @@ static int set_ip(struct inet_socket *s, int name, const void *data, unsigned le
     if (bit >= 0) {
         if (name == IP_RECVFRAGSIZE && s->socket.type == SOCK_STREAM)
             return -EINVAL;
-        set_receive(o, bit, value);
-        return 0;
+        return set_receive(o, bit, value);
     }
     bool *place = switch4(o, name);
     if (place)
@@ -178,6 +187,8 @@ static int set_ip(struct inet_socket *s, int name, const void *data, unsigned le
     case IP_MINTTL:
         if (len < 1 || value < 0 || value > 255)
             return -EINVAL;
+        if (value && s->socket.type == SOCK_STREAM) // of others Linux lets everything pass too
+            return refuse("IP_MINTTL of TCP");
         o->min_ttl = value;
         return 0;
     case IP_MULTICAST_TTL:
@@ -319,8 +330,7 @@ static int set_ipv6(struct inet_socket *s, int name, const void *data, unsigned 
     if (bit >= 0) {
         if (!whole && name != IPV6_RECVFRAGSIZE)
             return -EINVAL;
-        set_receive(o, bit, value);
-        return 0;
+        return set_receive(o, bit, value);
     }
     bool *place = switch6(o, name);
     if (place)
@@ -342,6 +352,8 @@ static int set_ipv6(struct inet_socket *s, int name, const void *data, unsigned 
     case IPV6_MINHOPCOUNT:
         if (!whole || value < 0 || value > 255)
             return -EINVAL;
+        if (value && stream)
+            return refuse("IPV6_MINHOPCOUNT of TCP");
         o->min_hops = value;
         return 0;
     case IPV6_TCLASS:

@@ -124,7 +124,9 @@ static int tcp_socket_bind(struct socket *s, const struct socket_address *a) {
     err = inet_bind_allowed(&t->inet, &ip, port);
     if (err == 0 && t->state != TCPS_CLOSE)
         err = -EINVAL;
-    if (err == 0)
+    if (err == 0 && !port && t->inet.options.no_port_yet)
+        t->inet.local = ip; // connect(2) or listen(2) chooses the port
+    else if (err == 0)
         err = inet_port_claim(PORTS_TCP, &t->inet, &ip, port);
     if (err == 0) {
         t->inet.bound_address = !ip_addr_isany(&ip);

@@ -30,7 +30,6 @@ struct tcp_options { // of IPPROTO_TCP, as they were set; inherited by accepted 
     uint16_t mss;                              // 0: not set
     uint32_t keep_idle, keep_interval;         // seconds; 0: the system's
     uint32_t user_timeout, notsent, clamp;     // ms; bytes, 0: none
-    int linger2, defer_accept;                 // seconds
 };
 
 struct tcp_socket {

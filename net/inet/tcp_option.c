@@ -28,6 +28,11 @@ static int set_congestion(const void *value, unsigned len) {
 
 static int set_ulp(const void *value, unsigned len) { return len < 1 ? -EINVAL : -ENOENT; }
 
+static int refuse(const char *what) {
+    log_once(LOG_WARN, "setsockopt(2): %s is not supported (ENOPROTOOPT)", what);
+    return -ENOPROTOOPT;
+}
+
 static int range(int value, int first, int last) { return value < first || value > last ? -EINVAL : 0; }
 
 // Core lock held.
@@ -57,14 +62,14 @@ static int set_number(struct tcp_socket *t, int name, int value) {
         err = range(value, 1, SYNCNT_MAX);
         o->syn_count = err ? o->syn_count : value;
         break;
-    case TCP_LINGER2: o->linger2 = value < 0 ? -1 : MIN(value, 120); break;
-    case TCP_DEFER_ACCEPT: o->defer_accept = MAX(value, 0); break;
+    case TCP_LINGER2: return refuse("TCP_LINGER2");
+    case TCP_DEFER_ACCEPT: return value > 0 ? refuse("TCP_DEFER_ACCEPT") : 0;
     case TCP_WINDOW_CLAMP:
         if (!value && t->state != TCPS_CLOSE)
             return -EINVAL;
         o->clamp = value ? MAX(value, 1152) : 0; // SOCK_MIN_RCVBUF / 2
         break;
-    case TCP_QUICKACK: o->quickack = value & 1; break;
+    case TCP_QUICKACK: o->quickack = value & 1; break; // a hint
     case TCP_USER_TIMEOUT:
         err = value < 0 ? -EINVAL : 0;
         o->user_timeout = err ? o->user_timeout : (uint32_t)value;
@@ -229,8 +234,8 @@ static int get_number(struct tcp_socket *t, int name, int *value) {
     case TCP_KEEPINTVL: *value = o->keep_interval ? o->keep_interval : net_settings.tcp_keepalive_intvl; break;
     case TCP_KEEPCNT: *value = o->keep_count ? o->keep_count : net_settings.tcp_keepalive_probes; break;
     case TCP_SYNCNT: *value = o->syn_count ? o->syn_count : net_settings.tcp_syn_retries; break;
-    case TCP_LINGER2: *value = o->linger2 < 0 ? -1 : o->linger2 ? o->linger2 : (int)net_settings.tcp_fin_timeout; break;
-    case TCP_DEFER_ACCEPT: *value = o->defer_accept; break;
+    case TCP_LINGER2: *value = net_settings.tcp_fin_timeout; break;
+    case TCP_DEFER_ACCEPT: *value = 0; break;
     case TCP_WINDOW_CLAMP: *value = o->clamp; break;
     case TCP_QUICKACK: *value = o->quickack; break;
     case TCP_USER_TIMEOUT: *value = o->user_timeout; break;

@@ -20,7 +20,9 @@ static int udp_socket_bind(struct socket *so, const struct socket_address *a) {
         return err;
     net_lock();
     err = inet_bind_allowed(is, &ip, port);
-    if (!err)
+    if (!err && !port && is->options.no_port_yet)
+        is->local = ip; // udp_autobind chooses the port
+    else if (!err)
         err = inet_port_claim(PORTS_UDP, is, &ip, port);
     if (!err) {
         is->bound_address = !ip_addr_isany_val(ip);

@@ -47,7 +47,6 @@ static void defaults(int family)
     OPTION(fd, TCP_KEEPINTVL);
     OPTION(fd, TCP_KEEPCNT);
     OPTION(fd, TCP_SYNCNT);
-    OPTION(fd, TCP_LINGER2);
     OPTION(fd, TCP_DEFER_ACCEPT);
     OPTION(fd, TCP_WINDOW_CLAMP);
     OPTION(fd, TCP_QUICKACK);
@@ -195,7 +194,6 @@ static void late(void)
     SHOW(setsockopt(v[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one));
     SHOW(setsockopt(v[0], IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one));
     SHOW(setsockopt(v[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof one));
-    SHOW(setsockopt(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof one));
     show_option("SO_PEERCRED", v[0], SOL_SOCKET, SO_PEERCRED);
     struct sockaddr_in a;
     socklen_t len = sizeof a;
@@ -203,6 +201,65 @@ static void late(void)
     printf("length %u\n", len);
     SHOW(send(v[0], "u", 1, MSG_OOB) >= 0 || errno == EOPNOTSUPP); // urgent data are refused here
     close_pair(v);
+    close(l);
+}
+
+static int where(int fd, const char *what)
+{
+    struct sockaddr_in a;
+    socklen_t len = sizeof a;
+    getsockname(fd, (struct sockaddr *)&a, &len);
+    printf("%s: address %08x, %s\n", what, ntohl(a.sin_addr.s_addr), a.sin_port ? "a port" : "no port");
+    return ntohs(a.sin_port);
+}
+
+static int bound_late(int type, const struct address *a)
+{
+    int fd = socket(AF_INET, type, 0);
+    set_int(fd, IPPROTO_IP, 24, 1); // IP_BIND_ADDRESS_NO_PORT
+    SHOW(bind(fd, &a->any, a->len));
+    where(fd, "bound");
+    return fd;
+}
+
+// bind(2) gives an address, the port is chosen when it is needed; and it is chosen from a range.
+static void ports(void)
+{
+    section("ports");
+    struct address any = loopback(AF_INET, 0), to;
+    int l = listener(AF_INET, 5);
+    to.len = sizeof to.v4;
+    getsockname(l, &to.any, &to.len);
+    any.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 7);
+    int fd = bound_late(SOCK_STREAM, &any);
+    SHOW(connect(fd, &to.any, to.len));
+    where(fd, "connected");
+    SHOW(bind(fd, &any.any, any.len));
+    close(fd);
+    fd = bound_late(SOCK_STREAM, &any);
+    SHOW(bind(fd, &any.any, any.len)); // it may still be another one
+    SHOW(listen(fd, 1));
+    where(fd, "listening");
+    close(fd);
+    fd = bound_late(SOCK_DGRAM, &any);
+    SHOW(connect(fd, &to.any, to.len));
+    where(fd, "connected");
+    close(fd);
+    fd = bound_late(SOCK_DGRAM, &any);
+    SHOW(sendto(fd, "x", 1, 0, &to.any, to.len));
+    where(fd, "sent");
+    close(fd);
+
+    unsigned range = 45099u << 16 | 45000; // IP_LOCAL_PORT_RANGE
+    for (int late = 0; late < 2; late++) {
+        fd = tcp(AF_INET);
+        SHOW(setsockopt(fd, IPPROTO_IP, 51, &range, sizeof range));
+        SHOW(late ? 0 : bind(fd, &any.any, any.len));
+        SHOW(connect(fd, &to.any, to.len));
+        int port = where(fd, "in the range");
+        printf("%d\n", port >= 45000 && port <= 45099);
+        close(fd);
+    }
     close(l);
 }
 
@@ -216,5 +273,6 @@ int main(void)
     info();
     cork_and_linger();
     late();
+    ports();
     return 0;
 }
