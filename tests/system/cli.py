@@ -148,8 +148,8 @@ def make_root(directory):
     (root / "bin/busybox").write_bytes(pathlib.Path(busybox()).read_bytes())
     (root / "bin/busybox").chmod(0o755)
     (root / "etc/motd").write_text("welcome\n")
-    for name in ["hostname", "hosts", "resolv.conf"]:  # a boot makes them when they are not there
-        (root / "etc" / name).write_text("ours\n")
+    for name in ["hostname", "hosts", "resolv.conf"]:  # a boot makes them when they are not there, and names the host
+        (root / "etc" / name).write_text("127.0.1.1 knarr\n")
     (root / "etc/secret").write_text("x" * 5000)
     (root / "etc/secret").chmod(0o600)
     (root / "deep/er/page").write_bytes(bytes(range(256)) * 40)
