@@ -144,7 +144,7 @@ static const struct known_word {
 #define WORD(name)                                                                                                     \
     { name, sizeof(name) - 1 }
     WORD("virtio_mmio.device"), WORD("console"), WORD("loglevel"), WORD("trace"), WORD("stats"),
-    WORD("missing-files"),      WORD("boot"),    WORD("probe"),    WORD("cpus"),  WORD("aslr"), WORD("crash"),
+    WORD("missing-files"),      WORD("boot"),    WORD("probe"),    WORD("cpus"),  WORD("aslr"), WORD("crash"), WORD("now"),
 };
 
 void cmdline_parse(const char *cmdline) {
