@@ -57,6 +57,7 @@ struct tcp_socket {
     bool more;                 // the last send said MSG_MORE
     bool no_space;             // somebody found no room to send, and is to be told of it
     struct pbuf *input, **input_end; // received, and not taken yet
+    struct pbuf *gathering;          // the last of them, when there is room for small segments; or NULL
     struct pbuf *reading;            // taken by the reader: under read_lock
     uint32_t reading_offset;         // in its first pbuf
     uint64_t received, consumed;     // bytes, since the beginning

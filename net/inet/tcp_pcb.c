@@ -102,6 +102,26 @@ static void on_error(void *arg, err_t err) {
     }
 }
 
+// Small segments that nobody has read yet are put together: each by itself would hold many times its bytes, up to a page.
+#define GATHER_PIECE 1024
+#define GATHER_ROOM 1920 // with the headers of pbuf and heap a block of 2 KiB
+
+static bool gather(struct tcp_socket *t, struct pbuf *p) {
+    struct pbuf *g = t->gathering;
+    if (!g || (uint32_t)GATHER_ROOM - g->len < p->tot_len) {
+        g = pbuf_alloc(PBUF_RAW, GATHER_ROOM, PBUF_RAM);
+        if (!g)
+            return false;
+        g->len = g->tot_len = 0;
+        *t->input_end = g;
+        t->input_end = &g->next;
+        t->gathering = g;
+    }
+    pbuf_copy_partial(p, (uint8_t *)g->payload + g->len, p->tot_len, 0);
+    g->len = g->tot_len = (uint16_t)(g->len + p->tot_len);
+    return true;
+}
+
 static err_t on_input(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err) {
     struct tcp_socket *t = socket_of(arg);
     if (!p) {
@@ -112,10 +132,15 @@ static err_t on_input(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
         return ERR_OK;
     }
     uint32_t n = p->tot_len;
-    *t->input_end = p;
-    while (p->next)
-        p = p->next;
-    t->input_end = &p->next;
+    if (t->input && n <= GATHER_PIECE && gather(t, p)) {
+        pbuf_free(p);
+    } else {
+        *t->input_end = p;
+        while (p->next)
+            p = p->next;
+        t->input_end = &p->next;
+        t->gathering = NULL;
+    }
     store_release(&t->received, t->received + n);
     socket_wake_readable(&t->inet.socket, POLLIN | POLLRDNORM);
     return ERR_OK;
@@ -505,7 +530,7 @@ void pcb_take(struct tcp_socket *t) {
         end = &(*end)->next;
     net_lock();
     *end = t->input;
-    t->input = NULL;
+    t->input = t->gathering = NULL;
     t->input_end = &t->input;
     net_unlock();
 }
@@ -564,7 +589,7 @@ void pcb_drop(struct tcp_socket *t, size_t n) {
 void pcb_free_input(struct tcp_socket *t) {
     free_list(t->input);
     free_list(t->reading);
-    t->input = t->reading = NULL;
+    t->input = t->gathering = t->reading = NULL;
     t->input_end = &t->input;
     t->reading_offset = t->unannounced = 0;
     WRITE_ONCE(t->consumed, t->received);

@@ -204,6 +204,32 @@ test("many", """
     """, timeout=90)
 
 
+test("small", """
+    # Segments of a few bytes that nobody reads yet hold about as much memory as they have bytes.
+    def free():
+        return int(re.search(r"MemFree: +(\\d+)", ask("stats"))[1])
+    before = free()
+    socks = [connect("slow") for i in range(10)]
+    sent = [bytearray() for s in socks]
+    for s in socks:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    end, size = time.monotonic() + 0.4, 0
+    while time.monotonic() < end:
+        for s, data in zip(socks, sent):
+            size = size % 5 + 1
+            piece = os.urandom(size)
+            s.sendall(piece)
+            data += piece
+        time.sleep(0.0002) # so that they do not wait for each other in Linux, which would put them together
+    held = before - free()
+    for s, data in zip(socks, sent):
+        s.shutdown(socket.SHUT_WR)
+        expect(everything(s).decode(), f"{len(data)} {checksum(data)} end\\n", "slow")
+    count = sum(map(len, sent)) // 3
+    expect(held < 2000, True, f"{count} segments hold {held} kB") # most of it the threads that serve
+    """)
+
+
 def remote(address, cpus):
     """The same program on Linux and on Knarr, each with this host as the peer."""
     def function():
