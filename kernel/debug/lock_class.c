@@ -14,7 +14,7 @@
 
 extern const char kernel_start[], kernel_end[];
 
-enum { BY_VARIABLE, BY_CACHE, BY_ALLOCATION, BY_PLACE };
+enum { BY_VARIABLE, BY_CACHE, BY_ALLOCATION, BY_LARGE, BY_PLACE };
 
 struct lock_class {
     uint64_t key;
@@ -28,6 +28,16 @@ struct lock_class {
 static struct lock_class classes[LOCK_CLASSES_MOST]; // the first is no class
 static uint32_t class_count = 1;
 static uint32_t word;
+
+// The block above the slab's sizes that the page belongs to, up to 8 pages (whose descriptors lie together); NULL: to none.
+static const struct page *large_head(const struct page *p) {
+    for (unsigned order = 0; order <= 3; order++) {
+        const struct page *head = page_array + ((size_t)(p - page_array) & ~((1UL << order) - 1));
+        if (head->flags & PAGE_LARGE && head->order >= order)
+            return head;
+    }
+    return NULL;
+}
 
 static struct lock_class describe(const void *lock, unsigned kind, uint32_t place) {
     struct lock_class c = {.kind = (uint8_t)kind};
@@ -50,6 +60,13 @@ static struct lock_class describe(const void *lock, unsigned kind, uint32_t plac
         bool sized = strncmp(cache->name, "kmalloc", 7) == 0;
         c.by = sized ? BY_ALLOCATION : BY_CACHE;
         c.key = sized ? check_slab_place(cache, (const char *)lock - c.offset) : (uint64_t)cache;
+        return c;
+    }
+    const struct page *large = p ? large_head(p) : NULL;
+    if (large) {
+        c.by = BY_LARGE;
+        c.key = large->order;
+        c.offset = (uint32_t)(a - (uintptr_t)page_to_virt(large));
         return c;
     }
     c.by = BY_PLACE;
@@ -130,6 +147,7 @@ const char *lock_class_name(uint16_t class, char *buf, size_t size) {
         snprintf(buf, size, "%s +%u of what %s allocates", kind, c->offset,
                  lock_place_name((uint32_t)c->key, place, sizeof(place)));
         break;
+    case BY_LARGE: snprintf(buf, size, "%s +%u of a block of %lu pages", kind, c->offset, 1UL << c->key); break;
     default: snprintf(buf, size, "%s first used in %s", kind, lock_place_name((uint32_t)c->key, place, sizeof(place)));
     }
     return buf;
