@@ -66,6 +66,18 @@ int datagram_fill(struct datagram *d, struct uio *u) {
     return 0;
 }
 
+struct datagram *datagram_read(struct uio *u, size_t len) {
+    struct datagram *d = datagram_create(len);
+    if (!d)
+        return ERR_PTR(-ENOBUFS);
+    int err = datagram_fill(d, u);
+    if (err < 0) {
+        datagram_put(d);
+        return ERR_PTR(err);
+    }
+    return d;
+}
+
 // The piece at *offset (behind it: what is left of it): where it is and how long, at most n.
 static const char *piece(const struct datagram *d, size_t offset, size_t *n) {
     if (d->paged) {
@@ -231,12 +243,36 @@ struct datagram *datagram_from_pbuf(struct pbuf *p, unsigned offset) {
 
 // --- Queues ---
 
-void datagram_socket_init(struct datagram_socket *s, const struct socket_ops *ops, int family, int type, int protocol) {
-    memset(s, 0, sizeof(*s));
+struct datagram_socket *datagram_socket_create(const struct socket_ops *ops, int family, int type, int protocol) {
+    struct datagram_socket *s = kzalloc(sizeof(*s));
+    if (!s)
+        return NULL;
     inet_init_socket(&s->inet, ops, family, type, protocol);
     list_init(&s->queue);
     list_init(&s->errors);
+    return s;
 }
+
+void datagram_socket_enter(struct datagram_socket *s, struct list *sockets) {
+    if (s->inet.socket.family == AF_INET6) {
+        s->inet.options.v6only = true;
+        IP_SET_TYPE_VAL(s->inet.local, IPADDR_TYPE_V6);
+    }
+    net_lock();
+    list_push_back(sockets, &s->inet.link);
+    net_unlock();
+}
+
+void datagram_socket_release(struct socket *so) {
+    struct datagram_socket *s = datagram_of(so);
+    net_lock();
+    list_remove(&s->inet.link);
+    inet_options_free(&s->inet);
+    net_unlock();
+    datagram_socket_close(s);
+}
+
+void datagram_socket_free(struct socket *so) { kfree(datagram_of(so)); }
 
 static void empty(struct datagram_socket *s, struct list *queue) {
     for (;;) {

@@ -68,10 +68,15 @@ struct inet_send {
 };
 
 // --- datagram.c ---
-void datagram_socket_init(struct datagram_socket *s, const struct socket_ops *ops, int family, int type, int protocol);
+struct datagram_socket *datagram_socket_create(const struct socket_ops *ops, int family, int type, int protocol); // NULL: no memory
+// Raw and ping sockets: of AF_INET6 they serve IPv6 only. Into the list of all of them, and out of it when the file is gone.
+void datagram_socket_enter(struct datagram_socket *s, struct list *sockets);
+void datagram_socket_release(struct socket *so);
+void datagram_socket_free(struct socket *so);
 void datagram_socket_close(struct datagram_socket *s); // empties the queues; under no lock
 struct datagram *datagram_create(size_t len);          // refs 1, without contents. NULL: no memory
 int datagram_fill(struct datagram *d, struct uio *u);  // d->len bytes of the uio. 0 or -EFAULT
+struct datagram *datagram_read(struct uio *u, size_t len); // both. ERR_PTR(-ENOBUFS, -EFAULT)
 size_t datagram_copy(const struct datagram *d, struct uio *u, size_t offset, size_t n); // to the uio; fewer than n on a fault
 void datagram_copy_flat(const struct datagram *d, void *to, size_t offset, size_t n);   // offset + n <= len
 char *datagram_bytes(struct datagram *d, size_t offset, size_t *n); // of one that datagram_create made: where they are, and how many in one piece

@@ -139,12 +139,10 @@ static int64_t ping_send(struct socket *so, struct uio *u, struct socket_message
         err = len > 0xffff ? -EMSGSIZE : len < ICMP_HEADER ? -EINVAL : flags & MSG_OOB ? -EOPNOTSUPP : 0;
     if (err < 0)
         return err;
-    struct datagram *d = datagram_create(len);
-    if (!d)
-        return -ENOBUFS;
-    err = datagram_fill(d, u);
-    if (!err)
-        err = check_request(d, v6);
+    struct datagram *d = datagram_read(u, len);
+    if (IS_ERR(d))
+        return PTR_ERR(d);
+    err = check_request(d, v6);
     if (!err)
         err = message_destination(s, m ? m->name : NULL, &how);
     if (!err && v6 && !IP_IS_V6_VAL(how.to))
@@ -204,20 +202,9 @@ void ping_error(const struct datagram *quoted, uint16_t id, const struct icmp_er
 
 // --- Life ---
 
-static void ping_release(struct socket *so) {
-    struct datagram_socket *s = datagram_of(so);
-    net_lock();
-    list_remove(&s->inet.link);
-    inet_options_free(&s->inet);
-    net_unlock();
-    datagram_socket_close(s);
-}
-
-static void ping_free(struct socket *so) { kfree(datagram_of(so)); }
-
 static const struct socket_ops ping_ops = {
-    .release = ping_release,
-    .free = ping_free,
+    .release = datagram_socket_release,
+    .free = datagram_socket_free,
     .bind = ping_bind,
     .connect = ping_connect,
     .name = inet_name,
@@ -247,17 +234,10 @@ static bool allowed(void) {
 struct socket *ping_create(int family) {
     if (!allowed())
         return ERR_PTR(-EACCES);
-    struct datagram_socket *s = kmalloc(sizeof(*s));
+    struct datagram_socket *s = datagram_socket_create(&ping_ops, family, SOCK_DGRAM, family == AF_INET6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
     if (!s)
         return ERR_PTR(-ENOMEM);
-    datagram_socket_init(s, &ping_ops, family, SOCK_DGRAM, family == AF_INET6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
-    if (family == AF_INET6) {
-        s->inet.options.v6only = true;
-        IP_SET_TYPE_VAL(s->inet.local, IPADDR_TYPE_V6);
-    }
-    net_lock();
-    list_push_back(&sockets, &s->inet.link);
-    net_unlock();
+    datagram_socket_enter(s, &sockets);
     return &s->inet.socket;
 }
 

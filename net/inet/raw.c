@@ -11,6 +11,7 @@
 #include "kernel/string.h"
 #include "net/inet/datagram.h"
 #include "net/inet/icmp.h"
+#include "net/lwip/stack.h"
 #include <linux/icmpv6.h>
 
 #define IN6_LEN_OLD 24
@@ -145,13 +146,9 @@ static int64_t raw_socket_send(struct socket *so, struct uio *u, struct socket_m
         err = datagram_wait_to_send(s, flags);
     if (err < 0)
         return err;
-    struct datagram *d = datagram_create(len);
-    if (!d)
-        return -ENOBUFS;
-    if ((err = datagram_fill(d, u)) < 0) {
-        datagram_put(d);
-        return err;
-    }
+    struct datagram *d = datagram_read(u, len);
+    if (IS_ERR(d))
+        return PTR_ERR(d);
     net_lock();
     err = transmit(s, d, &how);
     net_unlock();
@@ -242,22 +239,13 @@ static bool checksum_good(struct pbuf *p, unsigned header, bool v6) {
     return sum == 0;
 }
 
-// A path's MTU that lwIP would believe: it takes any number, and cuts packets into pieces of nothing.
-static bool harmful(const struct pbuf *p, unsigned header, bool v6, const struct net_interface *in) {
-    uint8_t h[8];
-    if (!v6 || pbuf_copy_partial(p, h, sizeof(h), header) < sizeof(h) || h[0] != ICMPV6_PKT_TOOBIG)
-        return false;
-    uint32_t mtu = (uint32_t)h[4] << 24 | h[5] << 16 | h[6] << 8 | h[7];
-    return mtu < 1280 || mtu > in->mtu;
-}
-
 raw_input_state_t raw_input(struct pbuf *p, struct netif *inp) {
     bool v6 = ip_current_is_v6();
     unsigned header = ip_current_header_tot_len();
     uint8_t protocol = v6 ? last_header(p, header) : IPH_PROTO(ip4_current_header());
     struct net_interface *in = netif_interface(inp);
     if (protocol == (v6 ? IP6_NEXTH_ICMP6 : IP_PROTO_ICMP) && checksum_good(p, header, v6)) {
-        if (harmful(p, header, v6, in)) {
+        if (v6 && net_path_mtu_harmful(p, header, in->mtu)) {
             pbuf_free(p);
             return RAW_INPUT_EATEN;
         }
@@ -336,20 +324,9 @@ static int raw_socket_get_option(struct socket *so, int level, int name, void *v
 
 // --- Life ---
 
-static void raw_socket_release(struct socket *so) {
-    struct datagram_socket *s = datagram_of(so);
-    net_lock();
-    list_remove(&s->inet.link);
-    inet_options_free(&s->inet);
-    net_unlock();
-    datagram_socket_close(s);
-}
-
-static void raw_socket_free(struct socket *so) { kfree(datagram_of(so)); }
-
 static const struct socket_ops raw_socket_ops = {
-    .release = raw_socket_release,
-    .free = raw_socket_free,
+    .release = datagram_socket_release,
+    .free = datagram_socket_free,
     .bind = raw_socket_bind,
     .connect = raw_socket_connect,
     .name = inet_name,
@@ -363,20 +340,13 @@ static const struct socket_ops raw_socket_ops = {
 };
 
 struct socket *raw_create(int family, int protocol) {
-    struct datagram_socket *s = kmalloc(sizeof(*s));
+    struct datagram_socket *s = datagram_socket_create(&raw_socket_ops, family, SOCK_RAW, protocol);
     if (!s)
         return ERR_PTR(-ENOMEM);
-    datagram_socket_init(s, &raw_socket_ops, family, SOCK_RAW, protocol);
     s->inet.local_port = protocol; // that is what getsockname(2) and /proc/net/raw show
     s->inet.options.header_included = protocol == IPPROTO_RAW;
     s->checksum_offset = family == AF_INET6 && protocol == IPPROTO_ICMPV6 ? 2 : -1;
-    if (family == AF_INET6) {
-        s->inet.options.v6only = true;
-        IP_SET_TYPE_VAL(s->inet.local, IPADDR_TYPE_V6);
-    }
-    net_lock();
-    list_push_back(&sockets, &s->inet.link);
-    net_unlock();
+    datagram_socket_enter(s, &sockets);
     return &s->inet.socket;
 }
 

@@ -125,11 +125,9 @@ static void udp_socket_release(struct socket *so) {
     datagram_socket_close(s);
 }
 
-static void udp_socket_free(struct socket *so) { kfree(datagram_of(so)); }
-
 static const struct socket_ops udp_socket_ops = {
     .release = udp_socket_release,
-    .free = udp_socket_free,
+    .free = datagram_socket_free,
     .bind = udp_socket_bind,
     .connect = udp_socket_connect,
     .name = inet_name,
@@ -144,10 +142,9 @@ static const struct socket_ops udp_socket_ops = {
 };
 
 struct socket *udp_create(int family, int protocol) {
-    struct datagram_socket *s = kmalloc(sizeof(*s));
+    struct datagram_socket *s = datagram_socket_create(&udp_socket_ops, family, SOCK_DGRAM, protocol);
     if (!s)
         return ERR_PTR(-ENOMEM);
-    datagram_socket_init(s, &udp_socket_ops, family, SOCK_DGRAM, protocol);
     net_lock();
     list_push_back(&sockets, &s->inet.link);
     net_unlock();

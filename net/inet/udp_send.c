@@ -262,13 +262,9 @@ static int64_t send_bytes(struct datagram_socket *s, struct uio *u, int flags, s
     int err = len > 0xffff ? -EMSGSIZE : datagram_wait_to_send(s, flags);
     if (err < 0)
         return err;
-    struct datagram *d = datagram_create(len);
-    if (!d)
-        return -ENOBUFS;
-    if ((err = datagram_fill(d, u)) < 0) {
-        datagram_put(d);
-        return err;
-    }
+    struct datagram *d = datagram_read(u, len);
+    if (IS_ERR(d))
+        return PTR_ERR(d);
     net_lock();
     err = route_and_send(s, d, how);
     net_unlock();

@@ -118,5 +118,3 @@ void *mem_trim(void *p, mem_size_t size) { return p; } // nothing is gained
 
 void mem_init(void) {}
 void memp_init(void) {}
-
-uint64_t net_memory_used(void) { return READ_ONCE(used); }

@@ -45,8 +45,11 @@ bool tcp_bucket_reclaim(void); // frees the oldest connection in TIME-WAIT; fals
 // --- tcp_write.c ---
 extern bool net_paths_known; // a router has told the MTU of a path
 
+// --- timers.c ---
+// An ICMPv6 message at offset `at` that tells an MTU that no path may have (RFC 8201, 4), or one larger than `most`.
+bool net_path_mtu_harmful(const struct pbuf *p, unsigned at, uint32_t most);
+
 // --- memory.c ---
-uint64_t net_memory_used(void);
 unsigned net_memory_count(int type); // objects of a memp_t
 
 #endif

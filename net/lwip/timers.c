@@ -228,13 +228,14 @@ void etharp_input(struct pbuf *p, struct netif *n) {
 }
 
 // RFC 8201, 4: such a message is to be discarded. lwIP would believe it, and cut packets into pieces of nothing without end.
-static bool too_small_a_path(const struct pbuf *p) {
-    const struct icmp6_hdr *h = p->payload;
-    return p->len >= sizeof(*h) && h->type == ICMP6_TYPE_PTB && lwip_ntohl(h->data) < IP6_MIN_MTU_LENGTH;
+bool net_path_mtu_harmful(const struct pbuf *p, unsigned at, uint32_t most) {
+    struct icmp6_hdr h;
+    return pbuf_copy_partial(p, &h, sizeof(h), (u16_t)at) == sizeof(h) && h.type == ICMP6_TYPE_PTB &&
+           (lwip_ntohl(h.data) < IP6_MIN_MTU_LENGTH || lwip_ntohl(h.data) > most);
 }
 
 void icmp6_input(struct pbuf *p, struct netif *n) {
-    if (unlikely(too_small_a_path(p))) {
+    if (unlikely(net_path_mtu_harmful(p, 0, UINT32_MAX))) {
         pbuf_free(p);
         return;
     }

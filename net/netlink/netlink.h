@@ -87,7 +87,6 @@ struct message message_begin(const struct netlink_request *r, int type, const vo
 void message_end(const struct message *m);
 void message_put(const struct message *m, int type, const void *data, size_t len);
 static inline void message_put_u8(const struct message *m, int type, uint8_t v) { message_put(m, type, &v, 1); }
-static inline void message_put_u16(const struct message *m, int type, uint16_t v) { message_put(m, type, &v, 2); }
 static inline void message_put_u32(const struct message *m, int type, uint32_t v) { message_put(m, type, &v, 4); }
 void message_put_text(const struct message *m, int type, const char *text);
 void message_put_ip(const struct message *m, int type, const ip_addr_t *a); // 4 or 16 bytes
