@@ -4,9 +4,7 @@
 #include "tools/pack.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +13,7 @@
 
 #include "tools/archive.h"
 #include "tools/erofs/writer.h"
+#include "tools/output.h"
 
 static const char usage[] =
     "Usage: knarr pack [-o IMAGE] [--layer TAR]... [DIR|TAR]\n"
@@ -85,72 +84,12 @@ static char *default_output(const char *root) {
     return output;
 }
 
-/* --- The file --- */
-
-static char *unfinished; /* a name that must go when something fails */
-
-static void remove_unfinished(void) {
-    if (unfinished)
-        unlink(unfinished);
-}
-
-static void end_by_signal(int number) {
-    remove_unfinished();
-    signal(number, SIG_DFL);
-    raise(number);
-}
-
-/* A file without a name where the image will lie; where there is no such thing, one with a name of its own. */
-static int create(const char *output) {
-    const char *slash = strrchr(output, '/');
-    char *directory = slash ? xasprintf("%.*s", (int)(slash - output) + 1, output) : xstrdup(".");
-    struct stat status;
-
-    if (stat(output, &status) == 0 && !S_ISREG(status.st_mode))
-        die(STATUS_FAILED, "%s: not a regular file", output);
-    atexit(remove_unfinished);
-    for (const int *number = (const int[]){SIGHUP, SIGINT, SIGQUIT, SIGTERM, 0}; *number; number++) {
-        if (signal(*number, end_by_signal) == SIG_IGN)
-            signal(*number, SIG_IGN);
-    }
-    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
-    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
-        mode_t mask = umask(0);
-        umask(mask);
-        unfinished = xasprintf("%s.XXXXXX", output);
-        fd = mkostemp(unfinished, O_CLOEXEC);
-        if (fd >= 0)
-            fchmod(fd, 0666 & ~mask);
-        else
-            unfinished = NULL;
-    }
-    if (fd < 0)
-        die(STATUS_FAILED, "%s: %s", output, strerror(errno));
-    free(directory);
-    return fd;
-}
-
-/* Takes the place of an older image in one step. */
-static void finish(int fd, const char *output) {
-    if (!unfinished) {
-        char *self = xasprintf("/proc/self/fd/%d", fd);
-        unfinished = xasprintf("%s.%ld", output, (long)getpid()); /* before the link: a signal may come in between */
-        if (linkat(AT_FDCWD, self, AT_FDCWD, unfinished, AT_SYMLINK_FOLLOW) != 0)
-            die(STATUS_FAILED, "%s: %s", unfinished, strerror(errno));
-        free(self);
-    }
-    if (rename(unfinished, output) != 0 || close(fd) != 0)
-        die(STATUS_FAILED, "%s: %s", output, strerror(errno));
-    unfinished = NULL;
-}
-
 int pack_main(int argc, char **argv) {
     struct options options = {0};
     struct erofs_tree *tree = erofs_tree_new();
     struct stat status;
 
     parse(&options, argc, argv);
-    signal(SIGXFSZ, SIG_IGN); /* an error like others */
     if (options.root) {
         if (stat(options.root, &status) != 0)
             die(STATUS_FAILED, "%s: %s", options.root, strerror(errno));
@@ -162,9 +101,9 @@ int pack_main(int argc, char **argv) {
     for (size_t i = 0; i < options.layers.count; i++)
         erofs_add_tar(tree, archive_open_input(options.layers.item[i]), options.layers.item[i], true);
     const char *output = options.output ? options.output : default_output(options.root);
-    int fd = create(output);
+    int fd = output_create(output);
     erofs_layout(tree);
     erofs_write(tree, fd, 0, output);
-    finish(fd, output);
+    output_finish(fd, output);
     return 0;
 }
