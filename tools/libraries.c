@@ -31,12 +31,10 @@ struct library {
     char *rpath, *runpath; /* NULL: none */
     dev_t dev;
     ino_t ino;
-    struct node *node;
 };
 
 struct search {
-    struct initrd *initrd;
-    const struct run_options *options;
+    const struct library_search *user;
     struct library *first, *last;
     const char *interpreter;
     bool musl;
@@ -157,10 +155,14 @@ static char *expand(const char *text, size_t length, const char *of) {
     return out;
 }
 
-/* Opens a library; 0 when it is none. On success its paths and dynamic section are filled in. */
-static int try_open(struct library *library, char *host, char *guest) {
+static int open_file(const struct search *s, const char *path) {
+    return s->user->open ? s->user->open(s->user->context, path) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
+/* Opens a library; -1 when it is none. On success its paths and dynamic section are filled in. */
+static int try_open(const struct search *s, struct library *library, char *host, char *guest) {
     struct stat status;
-    int fd = open(host, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open_file(s, host);
 
     if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && read_library(fd, library)) {
         library->host = host;
@@ -178,13 +180,14 @@ static int try_open(struct library *library, char *host, char *guest) {
 }
 
 /* Along a list of directories; `of`: whose $ORIGIN is meant. */
-static int search_list(struct library *library, const char *list, const char *separators, const struct library *of) {
+static int search_list(const struct search *s, struct library *library, const char *list, const char *separators,
+                       const struct library *of) {
     while (list && *list) {
         size_t length = strcspn(list, separators);
         if (length > 0) {
             char *host = expand(list, length, of->host), *guest = expand(list, length, of->guest);
             int fd =
-                try_open(library, xasprintf("%s/%s", host, library->name), xasprintf("%s/%s", guest, library->name));
+                try_open(s, library, xasprintf("%s/%s", host, library->name), xasprintf("%s/%s", guest, library->name));
             free(host);
             free(guest);
             if (fd >= 0)
@@ -196,10 +199,10 @@ static int search_list(struct library *library, const char *list, const char *se
     return -1;
 }
 
-static char *read_file(const char *path, size_t *size) {
+static char *read_file(const struct search *s, const char *path, size_t *size) {
     struct stat status;
     char *text = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open_file(s, path);
 
     if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
         text = xmalloc((size_t)status.st_size + 1);
@@ -218,50 +221,28 @@ static int search_glibc(struct search *s, struct library *library, const struct 
 
     for (of = loader; of && !loader->runpath && fd < 0; of = of->loader)
         if (!of->runpath)
-            fd = search_list(library, of->rpath, ":", of);
+            fd = search_list(s, library, of->rpath, ":", of);
     if (fd < 0)
-        fd = search_list(library, environment_get(&s->options->environment, "LD_LIBRARY_PATH"), ":;", s->first);
+        fd = search_list(s, library, environment_get(s->user->environment, "LD_LIBRARY_PATH"), ":;", s->first);
     if (fd < 0)
-        fd = search_list(library, loader->runpath, ":", loader);
+        fd = search_list(s, library, loader->runpath, ":", loader);
     if (fd < 0 && s->cache) {
         const char *place = ldcache_find(s->cache, s->cache_size, library->name);
         if (place)
-            fd = try_open(library, xstrdup(place), xstrdup(place));
+            fd = try_open(s, library, xstrdup(place), xstrdup(place));
     }
-    return fd < 0 ? search_list(library, SYSTEM_DIRECTORIES, ":", loader) : fd;
+    return fd < 0 ? search_list(s, library, SYSTEM_DIRECTORIES, ":", loader) : fd;
 }
 
 static int search_musl(struct search *s, struct library *library, const struct library *loader) {
-    int fd = search_list(library, environment_get(&s->options->environment, "LD_LIBRARY_PATH"), ":\n", s->first);
+    int fd = search_list(s, library, environment_get(s->user->environment, "LD_LIBRARY_PATH"), ":\n", s->first);
 
     for (const struct library *of = loader; of && fd < 0; of = of->loader)
-        fd = search_list(library, of->runpath ? of->runpath : of->rpath, ":", of);
-    return fd < 0 ? search_list(library, s->musl_path ? s->musl_path : MUSL_DIRECTORIES, ":\n", loader) : fd;
+        fd = search_list(s, library, of->runpath ? of->runpath : of->rpath, ":", of);
+    return fd < 0 ? search_list(s, library, s->musl_path ? s->musl_path : MUSL_DIRECTORIES, ":\n", loader) : fd;
 }
 
-/* --- Into the guest --- */
-
-static struct node *add_file(struct search *s, const char *host, const char *guest, int fd) {
-    struct stat status;
-
-    if (fstat(fd, &status) != 0)
-        die(STATUS_FAILED, "%s: %s", host, strerror(errno));
-    struct cpio_member member = {.path = guest + 1,
-                                 .mode = S_IFREG | (status.st_mode & 0777),
-                                 .nlink = 1,
-                                 .mtime = (uint32_t)status.st_mtime,
-                                 .size = (uint64_t)status.st_size};
-    return initrd_copy(s->initrd, &member, fd, host);
-}
-
-static void add_host_file(struct search *s, const char *path) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd >= 0 && !tree_find(&s->initrd->tree, path + 1))
-        add_file(s, path, path, fd);
-    if (fd >= 0)
-        close(fd);
-}
+/* --- The search --- */
 
 static void enqueue(struct search *s, struct library *library) {
     *(s->last ? &s->last->next : &s->first) = library;
@@ -290,15 +271,14 @@ static void need(struct search *s, const char *name, struct library *loader, boo
     int fd;
     if (strchr(name, '/')) {
         char *host = expand(name, strlen(name), loader->host), *guest = expand(name, strlen(name), loader->guest);
-        fd = try_open(library, host, *guest == '/' ? xstrdup(guest) : xasprintf("%s/%s", s->options->directory, guest));
+        fd = try_open(s, library, host, *guest == '/' ? xstrdup(guest) : xasprintf("%s/%s", s->user->directory, guest));
         free(guest);
     } else {
         fd = s->musl ? search_musl(s, library, loader) : search_glibc(s, library, loader);
     }
-    if (fd < 0 && must)
-        die(STATUS_NOT_FOUND, "%s: the library %s, which %s needs, is not found on the host (see --root)",
-            s->first->host, name, loader == s->first ? "it" : loader->name);
     if (fd < 0) { /* LD_PRELOAD: the dynamic linker will say so */
+        if (must)
+            s->user->missing(s->user->context, name, loader == s->first ? NULL : loader->name);
         free(library->name);
         free(library);
         return;
@@ -306,20 +286,14 @@ static void need(struct search *s, const char *name, struct library *loader, boo
     const struct library *same = s->first;
     while (same && (same->dev != library->dev || same->ino != library->ino))
         same = same->next;
-    library->node = tree_find(&s->initrd->tree, library->guest + 1);
-    if (same && same->node && !library->node)
-        initrd_hardlink(s->initrd, library->guest + 1, same->node);
-    else if (!library->node)
-        library->node = add_file(s, library->host, library->guest, fd);
-    if (!library->node && same)
-        library->node = same->node;
+    s->user->found(s->user->context, library->host, library->guest, fd, same ? same->guest : NULL);
     close(fd);
     enqueue(s, library);
 }
 
 /* The libraries of LD_PRELOAD, which come before the others. */
 static void need_preloaded(struct search *s) {
-    const char *list = environment_get(&s->options->environment, "LD_PRELOAD");
+    const char *list = environment_get(s->user->environment, "LD_PRELOAD");
 
     while (list && *list) {
         size_t length = strcspn(list, " :");
@@ -332,43 +306,103 @@ static void need_preloaded(struct search *s) {
     }
 }
 
-void libraries_add(struct initrd *initrd, const struct run_options *options, const char *program, int fd,
-                   const char *guest, const char *interpreter) {
-    struct search s = {.initrd = initrd, .options = options, .interpreter = interpreter};
-    struct library *self = xmalloc(sizeof(*self));
-    char *real = realpath(program, NULL), *place = clean(interpreter);
+int libraries_find(const struct library_search *user, const char *program, int fd, const char *guest,
+                   const char *interpreter, const char **problem) {
+    struct search s = {.user = user, .interpreter = interpreter};
+    struct library *self = xmalloc(sizeof(*self)), *loaded = xmalloc(sizeof(*loaded));
+    char *real = user->open ? NULL : realpath(program, NULL);
     size_t size;
-    int linker = open(interpreter, O_RDONLY | O_CLOEXEC);
 
-    if (linker < 0)
-        die(STATUS_NOT_FOUND, "%s: it is dynamically linked, and its linker %s is neither in the guest nor on the host",
-            program, interpreter);
-    s.musl = strncmp(last_component(interpreter), "ld-musl-", 8) == 0;
     *self = (struct library){.name = xstrdup(""), .host = real ? real : xstrdup(program), .guest = xstrdup(guest)};
-    if (!read_library(fd, self))
-        die(STATUS_NOT_EXECUTABLE, "%s: its dynamic section is damaged", program);
+    *loaded = (struct library){.name = xstrdup(last_component(interpreter)), .loader = self};
+    s.musl = strncmp(last_component(interpreter), "ld-musl-", 8) == 0;
+    if (!read_library(fd, self)) {
+        *problem = "its dynamic section is damaged";
+        return STATUS_NOT_EXECUTABLE;
+    }
     enqueue(&s, self);
 
-    struct library *loaded = xmalloc(sizeof(*loaded));
-    *loaded = (struct library){.name = xstrdup(last_component(interpreter)), .loader = self};
-    if (try_open(loaded, xstrdup(interpreter), xstrdup(place)) < 0)
-        die(STATUS_NOT_EXECUTABLE, "%s: its dynamic linker %s is no ELF file for x86-64", program, interpreter);
-    loaded->needed = (struct strings){0};
-    loaded->node = add_file(&s, interpreter, place, linker);
+    int linker = open_file(&s, interpreter);
+    if (linker < 0) {
+        *problem = "it is dynamically linked, and its linker is not there";
+        return STATUS_NOT_FOUND;
+    }
     close(linker);
-    free(place);
+    linker = try_open(&s, loaded, xstrdup(interpreter), xstrdup(interpreter));
+    if (linker < 0) {
+        *problem = "its dynamic linker is no ELF file for x86-64";
+        return STATUS_NOT_EXECUTABLE;
+    }
+    loaded->needed = (struct strings){0};
+    user->found(user->context, loaded->host, loaded->guest, linker, NULL);
+    close(linker);
     enqueue(&s, loaded);
 
     if (s.musl)
-        s.musl_path = read_file(MUSL_PATH, &size);
+        s.musl_path = read_file(&s, MUSL_PATH, &size);
     else
-        s.cache = read_file(CACHE, &s.cache_size);
+        s.cache = read_file(&s, CACHE, &s.cache_size);
     need_preloaded(&s);
     for (struct library *each = s.first; each; each = each->next)
         for (size_t i = 0; i < each->needed.count; i++)
             need(&s, each->needed.item[i], each, true);
-    if (s.musl_path)
-        add_host_file(&s, MUSL_PATH);
-    if (s.cache)
-        add_host_file(&s, CACHE);
+    if (s.musl_path || s.cache)
+        user->found(user->context, s.musl_path ? MUSL_PATH : CACHE, s.musl_path ? MUSL_PATH : CACHE, -1, NULL);
+    free(s.musl_path);
+    free(s.cache);
+    return 0;
+}
+
+/* --- Into the guest --- */
+
+struct guest {
+    struct initrd *initrd;
+    const char *program;
+};
+
+static void add_file(void *context, const char *host, const char *path, int given, const char *same) {
+    struct initrd *initrd = ((struct guest *)context)->initrd;
+    struct node *first = same ? tree_find(&initrd->tree, same + 1) : NULL;
+    struct stat status;
+
+    if (tree_find(&initrd->tree, path + 1))
+        return;
+    if (first) {
+        initrd_hardlink(initrd, path + 1, first);
+        return;
+    }
+    int fd = given >= 0 ? given : open(host, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0)
+        die(STATUS_FAILED, "%s: %s", host, strerror(errno));
+    struct cpio_member member = {.path = path + 1,
+                                 .mode = S_IFREG | (status.st_mode & 0777),
+                                 .nlink = 1,
+                                 .mtime = (uint32_t)status.st_mtime,
+                                 .size = (uint64_t)status.st_size};
+    initrd_copy(initrd, &member, fd, host);
+    if (fd != given)
+        close(fd);
+}
+
+static void missing(void *context, const char *name, const char *loader) {
+    die(STATUS_NOT_FOUND, "%s: the library %s, which %s needs, is not found on the host (see --root)",
+        ((struct guest *)context)->program, name, loader ? loader : "it");
+}
+
+void libraries_add(struct initrd *initrd, const struct run_options *options, const char *program, int fd,
+                   const char *path, const char *interpreter) {
+    struct guest guest = {initrd, program};
+    struct library_search search = {.environment = &options->environment,
+                                    .directory = options->directory,
+                                    .context = &guest,
+                                    .found = add_file,
+                                    .missing = missing};
+    const char *problem;
+
+    if (access(interpreter, R_OK) != 0)
+        die(STATUS_NOT_FOUND, "%s: it is dynamically linked, and its linker %s is neither in the guest nor on the host",
+            program, interpreter);
+    int status = libraries_find(&search, program, fd, path, interpreter, &problem);
+    if (status != 0)
+        die(status, "%s: %s (%s)", program, problem, interpreter);
 }
