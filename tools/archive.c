@@ -63,21 +63,43 @@ void archive_fail(struct archive *archive, const char *file) {
     die(STATUS_FAILED, "%s: %s", file, reason ? reason : "not an archive");
 }
 
-struct archive *archive_start(int fd, const char *file) {
+struct archive *archive_new(void) {
     load_library();
     struct archive *archive = lib.archive_read_new();
 
     if (!archive)
         die(STATUS_FAILED, "out of memory");
-    lib.archive_read_support_filter_all(archive);
-    lib.archive_read_support_format_tar(archive);
-    lib.archive_read_support_format_cpio(archive);
-    lib.archive_read_set_options(archive, "hdrcharset=BINARY"); /* names are bytes */
-    if (lseek(fd, 0, SEEK_SET) != 0)
+    return archive;
+}
+
+static struct archive *open_at(struct archive *archive, int fd, uint64_t position, const char *file) {
+    if (lseek(fd, (off_t)position, SEEK_SET) != (off_t)position)
         die(STATUS_FAILED, "%s: %s", file, strerror(errno));
     if (lib.archive_read_open_fd(archive, fd, BLOCK) != ARCHIVE_OK)
         archive_fail(archive, file);
     return archive;
+}
+
+struct archive *archive_start_at(int fd, uint64_t position, const char *file) {
+    struct archive *archive = archive_new();
+
+    lib.archive_read_support_filter_all(archive);
+    lib.archive_read_support_format_tar(archive);
+    lib.archive_read_support_format_cpio(archive);
+    lib.archive_read_set_options(archive, "hdrcharset=BINARY"); /* names are bytes */
+    return open_at(archive, fd, position, file);
+}
+
+struct archive *archive_start(int fd, const char *file) {
+    return archive_start_at(fd, 0, file);
+}
+
+struct archive *archive_start_raw(int fd, const char *file) {
+    struct archive *archive = archive_new();
+
+    lib.archive_read_support_filter_all(archive);
+    lib.archive_read_support_format_raw(archive);
+    return open_at(archive, fd, 0, file);
 }
 
 struct archive_entry *archive_member(struct archive *archive, const char *file) {

@@ -15,6 +15,14 @@
     USE(archive_read_support_format_tar)                                                                               \
     USE(archive_read_support_format_cpio)                                                                              \
     USE(archive_read_set_options)                                                                                      \
+    USE(archive_read_support_format_raw)                                                                               \
+    USE(archive_read_support_filter_gzip)                                                                              \
+    USE(archive_read_support_filter_zstd)                                                                              \
+    USE(archive_read_support_filter_xz)                                                                                \
+    USE(archive_read_support_filter_bzip2)                                                                             \
+    USE(archive_read_support_format_empty)                                                                             \
+    USE(archive_read_header_position)                                                                                  \
+    USE(archive_read_open)                                                                                             \
     USE(archive_read_open_fd)                                                                                          \
     USE(archive_read_next_header)                                                                                      \
     USE(archive_read_data)                                                                                             \
@@ -51,8 +59,17 @@ extern struct archive_library {
  */
 int archive_open_input(const char *file);
 
+/* A reader that knows no format and has no file yet; the library is loaded. */
+struct archive *archive_new(void);
+
 /* A reader at the beginning of such a file, for tar and cpio in any compression. Dies when it is none of these. */
 struct archive *archive_start(int fd, const char *file);
+
+/* The same from a place on, which is the beginning of a member's header. The file's offset is the reader's. */
+struct archive *archive_start_at(int fd, uint64_t position, const char *file);
+
+/* A reader whose only member is all that the file has, uncompressed. */
+struct archive *archive_start_raw(int fd, const char *file);
 
 /* The next member, or NULL at the end; dies when the archive is damaged. */
 struct archive_entry *archive_member(struct archive *archive, const char *file);
