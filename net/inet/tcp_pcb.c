@@ -1,15 +1,12 @@
-// TCP sockets whose connection is lwIP's: its calls and callbacks. See net/inet/tcp.h.
+// TCP sockets whose connection is lwIP's: its calls and callbacks; what is sent: tcp_pcb_send.c. See net/inet/tcp.h.
 // lwIP's pcb holds a reference to the socket, which its ext-arg's destroy callback gives back: so the pages that segments refer to live
 // as long as these. A closed socket stays until all is acknowledged; the rest of the connection's life (FIN-WAIT, TIME-WAIT) the pcb has alone.
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/time.h"
 #include "lwip/priv/tcp_priv.h"
-#include "net/inet/tcp.h"
+#include "net/inet/tcp_pcb.h"
 #include <asm/socket.h>
-
-#define CORK_TIME (200 * NSEC_PER_MSEC)
-#define POLL_INTERVAL 1 // of lwIP's slow timer, half a second
 
 static uint8_t ext_arg; // its number
 unsigned tcp_pcb_count;
@@ -57,7 +54,7 @@ static void detach(struct tcp_socket *t) {
     tcp_pcb_count--;
 }
 
-static void closed(struct tcp_socket *t) {                             // it is dead, and done with
+void pcb_closed(struct tcp_socket *t) {
     bool first = t->pcb->state != LAST_ACK && t->pcb->state != CLOSED; // to send its FIN: it will be in TIME-WAIT
     detach(t);
     tcp_set_state(t, TCPS_CLOSE);
@@ -66,8 +63,6 @@ static void closed(struct tcp_socket *t) {                             // it is 
     inet_port_release(&t->inet);
     tcp_unref(t);
 }
-
-static bool all_acknowledged(const struct tcp_socket *t) { return t->bytes.head == t->bytes.tail && !t->fin_wanted; }
 
 // --- Callbacks: under the core lock, in the connection's bucket ---
 static void on_destroy(u8_t id, void *data) {
@@ -146,55 +141,6 @@ static err_t on_input(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
     return ERR_OK;
 }
 
-static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t n) {
-    struct tcp_socket *t = socket_of(arg);
-    struct socket *s = &t->inet.socket;
-    bytequeue_drop(&t->bytes, MIN((size_t)n, t->written - t->bytes.tail));
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); // there is room, and then the look at no_space: as tcp_no_space has it
-    t->stalled = 0;
-    if (t->written < t->bytes.head || t->fin_wanted)
-        pcb_push(t);
-    if (t->dead && all_acknowledged(t)) {
-        socket_wake_state(s);
-        closed(t);
-    } else if (t->no_space && tcp_socket_writable(t)) {
-        t->no_space = false;
-        socket_wake_writable(s, POLLOUT | POLLWRNORM);
-    }
-    return ERR_OK;
-}
-
-// Twice a second, while something waits: corked bytes are sent, what lwIP had no memory for is tried again.
-static err_t on_poll(void *arg, struct tcp_pcb *pcb) {
-    struct tcp_socket *t = socket_of(arg);
-    if (!t)
-        return ERR_OK;
-    if (pcb->state == SYN_SENT) {
-        unsigned retries = t->options.syn_count ? t->options.syn_count : net_settings.tcp_syn_retries;
-        if (pcb->nrtx < retries || pcb->rtime + 1 < pcb->rto)
-            return ERR_OK;
-        pcb_abort(t); // in place of one more SYN
-        tcp_socket_end(t, ETIMEDOUT);
-        return ERR_ABRT;
-    }
-    if (t->options.user_timeout && t->bytes.head != t->bytes.tail) {
-        nsec_t now = time_monotonic();
-        if (!t->stalled) {
-            t->stalled = now;
-        } else if (now - t->stalled >= t->options.user_timeout * NSEC_PER_MSEC) {
-            tcp_socket_end(t, ETIMEDOUT);
-            pcb_abort(t); // a closed socket's last reference
-            return ERR_ABRT;
-        }
-    }
-    bool cork = t->options.cork;
-    if (t->corked && time_monotonic() - t->corked >= CORK_TIME)
-        t->options.cork = t->more = false;
-    pcb_push(t);
-    t->options.cork = cork;
-    return ERR_OK;
-}
-
 // --- The window ---
 // lwIP's own limit is the largest that there is; the socket's is kept by telling it of less than was read.
 static uint32_t to_withhold(const struct tcp_socket *t, const struct tcp_pcb *pcb) {
@@ -246,7 +192,7 @@ static void attach(struct tcp_socket *t, struct tcp_pcb *pcb) {
     t->pcb = pcb;
     tcp_arg(pcb, t);
     tcp_recv(pcb, on_input);
-    tcp_sent(pcb, on_sent);
+    tcp_sent(pcb, pcb_on_sent);
     tcp_err(pcb, on_error);
     tcp_ext_arg_set_callbacks(pcb, ext_arg, &callbacks);
     tcp_ext_arg_set(pcb, ext_arg, t);
@@ -263,7 +209,7 @@ static void allocate_ext_arg(void) {
 static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err) {
     struct tcp_socket *t = socket_of(arg);
     first_window(t, pcb);
-    tcp_poll(pcb, t->options.user_timeout ? on_poll : NULL, POLL_INTERVAL);
+    tcp_poll(pcb, t->options.user_timeout ? pcb_on_poll : NULL, PCB_POLL_INTERVAL);
     tcp_set_state(t, TCPS_ESTABLISHED);
     socket_wake_state(&t->inet.socket);
     return ERR_OK;
@@ -279,7 +225,7 @@ int pcb_connect(struct tcp_socket *t) {
     pcb->local_port = i->local_port; // not by tcp_bind: ports.c has decided
     pcb->netif_idx = i->interface;
     attach(t, pcb);
-    tcp_poll(pcb, on_poll, POLL_INTERVAL); // for the end of its patience
+    tcp_poll(pcb, pcb_on_poll, PCB_POLL_INTERVAL); // for the end of its patience
     tcp_bucket_enter(&i->local, i->local_port, &i->remote, i->remote_port);
     err_t err = tcp_connect(pcb, &i->remote, i->remote_port, on_connected);
     if (err != ERR_OK) {
@@ -435,8 +381,8 @@ void pcb_close(struct tcp_socket *t) {
     tcp_err(t->pcb, NULL);              // called behind on_destroy, when the socket may be gone
     if (t->state == TCPS_ESTABLISHED || t->state == TCPS_CLOSE_WAIT)
         pcb_fin(t);
-    if (t->pcb && all_acknowledged(t))
-        closed(t);
+    if (t->pcb && pcb_all_acknowledged(t))
+        pcb_closed(t);
 }
 
 // --- Options ---
@@ -464,61 +410,7 @@ void pcb_options(struct tcp_socket *t) {
     if (o->mss && pcb->mss > o->mss)
         pcb->mss = o->mss;
     if (o->user_timeout)
-        tcp_poll(pcb, on_poll, POLL_INTERVAL);
-}
-
-// --- Sending ---
-void pcb_push(struct tcp_socket *t) {
-    struct tcp_pcb *pcb = t->pcb;
-    if (!pcb)
-        return;
-    uint64_t end = load_acquire(&t->bytes.head);
-    uint32_t kept = 0;
-    if (unlikely((t->options.cork || t->more) && !t->fin_wanted))
-        kept = (end - t->written) % tcp_mss(pcb); // whole segments only
-    t->corked = !kept ? 0 : t->corked ? t->corked : time_monotonic();
-    end -= kept;
-    tcp_bucket_enter_pcb(pcb);
-    err_t err = ERR_OK;
-    while (t->written < end) {
-        const char *data;
-        struct page *page = t->written_page;
-        size_t n = bytequeue_look(&t->bytes, &page, t->written, end - t->written, &data);
-        n = MIN(n, (size_t)pcb->snd_buf);
-        if (!n || (err = net_tcp_write(pcb, data, n, t->written + n < end ? TCP_WRITE_FLAG_MORE : 0)) != ERR_OK)
-            break;
-        t->written += n;
-        t->written_page = page;
-    }
-    if (t->fin_wanted && t->written == t->bytes.head) {
-        t->fin_wanted = false;
-        tcp_shutdown(pcb, 0, 1);
-    }
-    net_tcp_output(pcb);
-    bool waits = t->written < t->bytes.head || t->options.user_timeout || pcb->state == SYN_SENT;
-    if (waits != (pcb->poll != NULL))
-        tcp_poll(pcb, waits ? on_poll : NULL, waits ? POLL_INTERVAL : 0);
-    tcp_bucket_leave();
-}
-
-int64_t pcb_put(struct tcp_socket *t, struct uio *u, size_t n) {
-    mutex_lock(&t->bytes.write_lock);
-    size_t used = bytequeue_used(&t->bytes), limit = tcp_send_limit(t);
-    int64_t done = 0;
-    if (used >= limit && tcp_no_space(t))
-        used = bytequeue_used(&t->bytes);
-    if (used < limit) {
-        n = MIN(n, limit - used);
-        int err = bytequeue_put(&t->bytes, u, n);
-        done = err < 0 ? err : (int64_t)n;
-    }
-    if (done > 0) {
-        net_lock();
-        pcb_push(t);
-        net_unlock();
-    }
-    mutex_unlock(&t->bytes.write_lock);
-    return done;
+        tcp_poll(pcb, pcb_on_poll, PCB_POLL_INTERVAL);
 }
 
 // --- Receiving ---
