@@ -94,6 +94,9 @@ int virtq_add_in(struct virtqueue *q, void *data, uint32_t len, void *cookie); /
 union virtq_entry;
 int virtq_add_indirect(struct virtqueue *q, union virtq_entry *table, unsigned out, unsigned in, void *cookie);
 void virtq_kick(struct virtqueue *q); // notifies the device, unless it asked not to be
+// The same in two steps: the look, with the queue's lock, and the telling, which takes a virtual machine long and needs none.
+bool virtq_kick_wanted(struct virtqueue *q); // true: virtq_notify is to be called soon
+void virtq_notify(struct virtqueue *q);
 // The next chain that the device is done with: its cookie, and how many bytes were written to it (never more than `in`
 // had room for). NULL: none.
 void *virtq_take(struct virtqueue *q, uint32_t *written);

@@ -190,7 +190,6 @@ static void refill(struct nic *n) {
             break;
         }
     }
-    virtq_kick(n->rx);
 }
 
 // The buffers behind the first one, `count` of them. False: the frame is damaged, or the device broken.
@@ -310,7 +309,18 @@ static int nic_send(struct net_device *net, struct net_packet *p) {
     return 0;
 }
 
-static void nic_kick(struct net_device *net) { virtq_kick(nic_of(net)->tx); }
+static unsigned nic_kick(struct net_device *net) {
+    struct nic *n = nic_of(net);
+    return (virtq_kick_wanted(n->rx) ? 1U << QUEUE_RX : 0) | (virtq_kick_wanted(n->tx) ? 1U << QUEUE_TX : 0);
+}
+
+static void nic_notify(struct net_device *net, unsigned what) {
+    struct nic *n = nic_of(net);
+    if (what & 1U << QUEUE_RX)
+        virtq_notify(n->rx);
+    if (what & 1U << QUEUE_TX)
+        virtq_notify(n->tx);
+}
 
 // --- Polling ---
 
@@ -374,6 +384,7 @@ static int nic_start(struct net_device *net) {
     while (n->wanted > FIRST_BUFFERS / 2) // the first refill finds none left and doubles it
         n->wanted /= 2;
     refill(n);
+    virtq_kick(rx);
     look_at_config(n);
     return 0;
 }
@@ -381,6 +392,7 @@ static int nic_start(struct net_device *net) {
 static const struct net_device_ops nic_ops = {
     .send = nic_send,
     .kick = nic_kick,
+    .notify = nic_notify,
     .poll = nic_poll,
     .interrupts_on = nic_interrupts_on,
     .want_sent = nic_want_sent,

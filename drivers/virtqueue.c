@@ -4,15 +4,16 @@
 // Nothing that the device writes is believed: of the used ring only `index`, `id` and `len` are read, each once, and
 // checked against state[], which is private memory. The descriptor table and the available ring are written only.
 //
-// QEMU's translator makes nothing of a fence, nor of a locked instruction, where one thread runs all CPUs: the host's processor may do
-// a load before an earlier store, while another thread is the device. There (virtqueue.no_fences) an access to a register of the
-// device is the fence, for which QEMU takes a lock.
+// QEMU's translator makes nothing of a fence, nor of a locked instruction, for a machine of one CPU: the host's processor may do a load
+// before an earlier store, while another thread is the device. There (virtqueue.no_fences) an access to a register of the device is
+// the fence, for which QEMU takes a lock. With more CPUs, each a thread of its own, fences are what they should be.
 #include "drivers/virtio.h"
 
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
+#include "kernel/x86/apic.h"
 #include "kernel/x86/cpu.h"
 #include "kernel/x86/io.h"
 
@@ -61,7 +62,7 @@ struct virtqueue *virtq_create(struct virtio_device *dev, unsigned index, unsign
     q->avail = (struct virtq_avail *)(base + AVAIL_OFFSET(size));
     q->used = (struct virtq_used *)(base + USED_OFFSET(size));
     q->event_index = dev->features & VIRTIO_RING_F_EVENT_IDX;
-    q->no_fences = __builtin_memcmp(cpu_features.hypervisor_vendor, "TCGTCGTCGTCG", 12) == 0;
+    q->no_fences = topology.cpu_count <= 1 && __builtin_memcmp(cpu_features.hypervisor_vendor, "TCGTCGTCGTCG", 12) == 0;
     q->callback = callback;
     q->callback_arg = arg;
     q->free_count = q->size;
@@ -152,23 +153,26 @@ int virtq_add_indirect(struct virtqueue *q, union virtq_entry *table, unsigned o
     return 0;
 }
 
-void virtq_kick(struct virtqueue *q) {
+bool virtq_kick_wanted(struct virtqueue *q) {
     uint16_t old = q->kicked_index, now = q->avail_index;
     if (old == now || unlikely(q->dev->broken))
-        return;
+        return false;
     q->kicked_index = now;
     // The index must be visible before the device's wish is read: it writes its wish, then looks at the index again. With
     // the load done first, both could miss each other and the chain would lie there for ever (section 2.7.13.4).
     barrier_full();
-    bool wanted;
     if (q->no_fences)
-        wanted = true; // costs what the fence would
-    else if (q->event_index)
-        wanted = (uint16_t)(now - *avail_event(q) - 1) < (uint16_t)(now - old); // section 2.7.10
-    else
-        wanted = !(READ_ONCE(q->used->flags) & USED_F_NO_NOTIFY);
-    if (wanted)
-        q->dev->transport->notify(q);
+        return true; // costs what the fence would
+    if (q->event_index)
+        return (uint16_t)(now - *avail_event(q) - 1) < (uint16_t)(now - old); // section 2.7.10
+    return !(READ_ONCE(q->used->flags) & USED_F_NO_NOTIFY);
+}
+
+void virtq_notify(struct virtqueue *q) { q->dev->transport->notify(q); }
+
+void virtq_kick(struct virtqueue *q) {
+    if (virtq_kick_wanted(q))
+        virtq_notify(q);
 }
 
 void *virtq_take(struct virtqueue *q, uint32_t *written) {

@@ -5,8 +5,8 @@
 // until `done`. Interrupts only say that there is something to do: then the stack polls, and turns interrupts on again when it finds
 // nothing more (Linux calls this NAPI).
 //
-// Locks: the stack calls every function of net_device_ops under its core lock (net/lwip/core.h), in thread context with interrupts on; none
-// of them may sleep. The driver's interrupt handler calls net_device_interrupt and nothing else of the stack.
+// Locks: the stack calls every function of net_device_ops but `notify` under its core lock (net/lwip/core.h), in thread context with
+// interrupts on; none of them may sleep. The driver's interrupt handler calls net_device_interrupt and nothing else of the stack.
 #ifndef KERNEL_NETDEV_H
 #define KERNEL_NETDEV_H
 
@@ -63,9 +63,12 @@ struct net_device_ops {
     // Queues a frame; the device may not look before `kick`. 0, -ENOSPC: the queue is full (`done` is not called; poll will make
     // room), -EIO: the device is broken.
     int (*send)(struct net_device *dev, struct net_packet *p);
-    void (*kick)(struct net_device *dev);
-    // Calls done for what was sent, dev->input for at most `budget` received frames; refills the receive queue. Returns frames received,
-    // damaged ones among them. A broken device gives everything up.
+    // What the device is to be told of, in the driver's terms: `notify` is called with it. 0: it looks by itself, or there is nothing new.
+    unsigned (*kick)(struct net_device *dev);
+    // Without the core lock, since it takes a virtual machine long; by any number of CPUs.
+    void (*notify)(struct net_device *dev, unsigned what);
+    // Calls done for what was sent, dev->input for at most `budget` received frames; refills the receive queue, of which `kick` tells
+    // the device. Returns frames received, damaged ones among them. A broken device gives everything up.
     unsigned (*poll)(struct net_device *dev, unsigned budget);
     // Asks for an interrupt at the next frame (and when a full queue has room again). False: there are some already, poll again.
     bool (*interrupts_on)(struct net_device *dev);

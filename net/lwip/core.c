@@ -1,20 +1,29 @@
 // The stack's frame: the lock, the start, the polling of devices, lwIP's clock and random numbers, errors.
-// Devices are polled by deferred work: so many frames, then the lock is given away once, until nothing is left; then interrupts are
-// turned on. lwIP is started by the first device or socket; before that nothing is touched.
+// lwIP is started by the first device or socket; before that nothing is touched.
+//
+// Devices are polled by deferred work, until nothing is left; then interrupts are turned on. With several CPUs the poller gives the lock
+// to whoever waits for it after a few frames, and leaves the rest to him when he does not get it back soon: he polls on his way out. So
+// nobody spins for long for a lock whose holder may have lost its real processor. Devices are told of what was queued for them without
+// the lock.
 #include "kernel/log.h"
 #include "kernel/random.h"
 #include "kernel/string.h"
 #include "kernel/threads/deferred.h"
 #include "kernel/threads/lock.h"
 #include "kernel/time.h"
+#include "kernel/x86/cpu.h"
 #include "lwip/init.h"
 #include "lwip/sys.h"
 #include "net/lwip/hooks.h"
 #include "net/lwip/stack.h"
 
-#define BUDGET 64 // frames of one device in one turn
+#define BUDGET 64    // frames of one device in one turn
+#define CHUNK 8      // between two looks whether somebody waits for the lock
+#define PATIENCE 256 // looks at a lock that is taken
 
 static struct spinlock core_lock;
+static uint32_t waiting;   // CPUs that spin for it: a hint
+static uint32_t poll_left; // somebody had something to poll and not the lock: who lets go of it sees to that
 static bool started;
 static struct net_interface *interfaces; // by index
 static void poll_devices(struct deferred *d);
@@ -23,21 +32,48 @@ static bool loopback_wanted;
 bool net_kick_wanted;
 
 // --- The lock ---
-void net_lock(void) { spin_lock(&core_lock); }
+void net_lock(void) {
+    bool busy = spin_is_locked(&core_lock);
+    if (unlikely(busy))
+        atomic_add(&waiting, 1);
+    spin_lock(&core_lock);
+    if (unlikely(busy))
+        atomic_sub(&waiting, 1);
+}
+
+// The last device that is to be told of something, and of what; others are told.
+static struct net_device *kick(unsigned *what) {
+    struct net_device *last = NULL;
+    net_kick_wanted = false;
+    for (struct net_interface *i = interfaces; i; i = i->next) {
+        if (!i->kick_wanted)
+            continue;
+        i->kick_wanted = false;
+        unsigned w = i->device ? i->device->ops->kick(i->device) : 0;
+        if (!w)
+            continue;
+        if (unlikely(last))
+            last->ops->notify(last, *what);
+        last = i->device;
+        *what = w;
+    }
+    return last;
+}
 
 void net_unlock(void) {
+    struct net_device *dev = NULL;
+    unsigned what = 0;
     if (unlikely(net_timers_wanted))
         net_timers_check();
     net_now_forget();
-    if (net_kick_wanted) {
-        net_kick_wanted = false;
-        for (struct net_interface *i = interfaces; i; i = i->next)
-            if (i->kick_wanted) {
-                i->kick_wanted = false;
-                net_interface_kick(i);
-            }
-    }
+    if (net_kick_wanted)
+        dev = kick(&what);
     spin_unlock(&core_lock);
+    if (dev)
+        dev->ops->notify(dev, what);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // the lock is free before the look; poll_lock does the reverse
+    if (unlikely(READ_ONCE(poll_left)))
+        deferred_raise(&polling);
 }
 
 void net_assert_locked(void);
@@ -48,7 +84,7 @@ static bool poll_device(struct net_interface *i) { // true: there is more
     struct net_device *dev = i->device;
     if (!dev->polling)
         return false;
-    if (net_interface_poll(i, BUDGET) >= BUDGET)
+    if (net_interface_poll(i, CHUNK) >= CHUNK)
         return true;
     dev->polling = false; // before interrupts are on: the next one sets it again
     if (dev->ops->interrupts_on(dev))
@@ -57,25 +93,48 @@ static bool poll_device(struct net_interface *i) { // true: there is more
     return true;
 }
 
-static void poll_all(void) {
+static bool poll_each(void) { // the same for all
     bool more = false;
-    net_lock();
     for (struct net_interface *i = interfaces; i; i = i->next)
         if (i->device)
             more |= poll_device(i);
     if (loopback_wanted) {
         loopback_wanted = false;
-        if (net_loopback_poll(BUDGET)) {
+        if (net_loopback_poll(CHUNK)) {
             loopback_wanted = true;
             more = true;
         }
     }
-    net_unlock();
+    return more;
+}
+
+// False: somebody else has the lock, and polls.
+static bool poll_lock(void) {
+    for (unsigned i = 1; i < PATIENCE; i++) {
+        if (!READ_ONCE(waiting) && spin_trylock(&core_lock))
+            return true;
+        spin_wait(i);
+    }
+    atomic_xchg(&poll_left, 1);
+    return spin_trylock(&core_lock);
+}
+
+static void poll_devices(struct deferred *d) {
+    bool more = true;
+    for (unsigned n = 0; more && n < BUDGET; n += CHUNK) {
+        if (!poll_lock())
+            return;
+        WRITE_ONCE(poll_left, 0);
+        for (;;) {
+            more = poll_each();
+            if (!more || READ_ONCE(waiting) || (n += CHUNK) >= BUDGET)
+                break;
+        }
+        net_unlock();
+    }
     if (more)
         deferred_raise(&polling);
 }
-
-static void poll_devices(struct deferred *d) { poll_all(); }
 
 // By the drivers' interrupt handlers.
 static void wake(struct net_device *dev) {

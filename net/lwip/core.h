@@ -38,7 +38,7 @@ struct net_interface {
     uint8_t prefix6[LWIP_IPV6_NUM_ADDRESSES]; // of netif.ip6_addr; 0: 64, for which lwIP takes all
     enum { NET_STATIC, NET_DHCP } how;
     struct net_statistics statistics; // loopback's own
-    bool kick_wanted;          // packets were queued: net_unlock calls the device's kick (set net_kick_wanted, too)
+    bool kick_wanted;          // packets or buffers were queued: net_unlock tells the device (set net_kick_wanted, too)
     struct net_interface *next; // by index
 };
 // pbuf.flags of a UDP packet that is not longer than the MTU: the checksum is to be filled in on the way out, by the device or here. Other

@@ -442,6 +442,7 @@ unsigned net_interface_poll(struct net_interface *i, unsigned budget) {
     struct ether_interface *e = container_of(i, struct ether_interface, net);
     if (unlikely(e->queued))
         drain(e);
+    i->kick_wanted = net_kick_wanted = true; // for the buffers that it was given
     return n;
 }
 
@@ -451,11 +452,6 @@ void net_sent_wanted(void) {
         if (i->device)
             i->device->ops->want_sent(i->device);
     net_unlock();
-}
-
-void net_interface_kick(struct net_interface *i) {
-    if (i->device)
-        i->device->ops->kick(i->device);
 }
 
 // --- Multicast ---

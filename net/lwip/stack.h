@@ -18,7 +18,6 @@ int net_interface_create(struct net_device *dev);
 // net_device_ops.poll, and what has waited for room in the device. A budget of 0: only looks at what has been sent, which lwIP does not send
 // again before it has come back.
 unsigned net_interface_poll(struct net_interface *i, unsigned budget);
-void net_interface_kick(struct net_interface *i); // net_device_ops.kick, for what was queued since the last
 
 // --- loopback.c ---
 int net_loopback_create(void);     // with 127.0.0.1/8 and ::1. -ENOMEM

@@ -15,9 +15,11 @@
 #include "kernel/log.h"
 #include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
+#include "kernel/x86/apic.h"
 #include "kernel/x86/cpu.h"
 
 struct cpu_features cpu_features;
+struct machine_topology topology;
 
 #ifndef FAKE_PAGES
 #define FAKE_PAGES 64

@@ -75,6 +75,12 @@ static void card_input(struct net_device *dev, struct net_buffer *frame) {
         card_give_back(frame);
 }
 
+static void card_kick(void) {
+    unsigned what = card->ops->kick(card);
+    if (what)
+        card->ops->notify(card, what);
+}
+
 static void card_wake(struct net_device *dev) {
     CARD_CHECK(dev == card);
     card_woken++;

@@ -292,7 +292,7 @@ static void sends(uint64_t features, unsigned max) {
             if (err) { /* it is told as soon as there is room */
                 assert_int_equal(err, -ENOSPC);
                 full++;
-                card->ops->kick(card);
+                card_kick();
                 device_take();
                 assert_true(held_count > 0);
                 unsigned woken = card_woken;
@@ -307,7 +307,7 @@ static void sends(uint64_t features, unsigned max) {
             }
         }
         if (rand() % 3 == 0)
-            card->ops->kick(card);
+            card_kick();
         if (rand() % 8 == 0)
             device_take();
         device_end((unsigned)rand() % 3);
@@ -315,7 +315,7 @@ static void sends(uint64_t features, unsigned max) {
             card->ops->poll(card, 64);
     }
     assert_true(full > 0 || max > 64);
-    card->ops->kick(card);
+    card_kick();
     device_take();
     device_end(CARD_PACKETS);
     card->ops->poll(card, 64);

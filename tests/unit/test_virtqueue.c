@@ -228,6 +228,17 @@ static void accesses_are_the_fences_of_a_translator(void **state) {
     assert_false(virtq_interrupts_on(q));
     assert_ptr_equal(virtq_take(q, NULL), &cookie);
     assert_true(virtq_interrupts_on(q));
+
+    /* With several CPUs fences are fences. */
+    topology.cpu_count = 2;
+    strcpy(cpu_features.hypervisor_vendor, "TCGTCGTCGTCG");
+    q = start(8, VIRTIO_RING_F_EVENT_IDX);
+    cpu_features.hypervisor_vendor[0] = 0;
+    topology.cpu_count = 1;
+    *(uint16_t *)&q->used->ring[8] = 100;
+    virtq_add(q, &b, 1, 0, &cookie);
+    assert_false(virtq_kick_wanted(q));
+    assert_int_equal(fake.queues[0].notified, 0);
 }
 
 /* Each lie: the queue delivers nothing, the device is reset, says so once, and takes nothing more. */
