@@ -188,7 +188,7 @@ static void open_port(unsigned port) {
     console.rx = console.ports[port][0];
     console.tx = console.ports[port][1];
     virtq_interrupts_off(console.tx);
-    for (unsigned i = 0; i < MIN(RX_BUFFERS, console.rx->size); i++)
+    for (unsigned i = 0; i < MIN((unsigned)RX_BUFFERS, console.rx->size); i++)
         rx_offer(console.rx_pages + i * RX_BUFFER_SIZE);
     virtq_kick(console.rx);
 }
@@ -324,7 +324,7 @@ static bool create_control(void) {
 
 // The device answers at once or later; an interrupt is asked for only when it is later.
 static void start_control(void) {
-    for (unsigned i = 0; i < MIN(CONTROL_BUFFERS, console.control_rx->size); i++)
+    for (unsigned i = 0; i < MIN((unsigned)CONTROL_BUFFERS, console.control_rx->size); i++)
         control_offer(console.control_in + i * CONTROL_BUFFER_SIZE);
     virtq_interrupts_off(console.control_tx);
     virtq_interrupts_off(console.control_rx);

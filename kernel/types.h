@@ -30,8 +30,15 @@ typedef int64_t nsec_t;   // nanoseconds; signed, so that differences work
 #define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a)-1))
 #define IS_ALIGNED(x, a) (((x) & ((a)-1)) == 0)
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+// Each argument is evaluated once: it may be a number that another CPU changes.
+#define MIN(a, b) CHOOSE_ONCE(a, <, b, __COUNTER__)
+#define MAX(a, b) CHOOSE_ONCE(a, >, b, __COUNTER__)
+#define CHOOSE_ONCE(a, less, b, number) CHOOSE_NAMED(a, less, b, number)
+#define CHOOSE_NAMED(a, less, b, number)                                                                              \
+    ({                                                                                                                 \
+        __typeof__(1 ? (a) : (b)) first_##number = (a), second_##number = (b);                                         \
+        first_##number less second_##number ? first_##number : second_##number;                                        \
+    })
 #define DIV_ROUND_UP(n, d) (((n) + (d)-1) / (d))
 #define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
