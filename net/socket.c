@@ -156,7 +156,7 @@ static int64_t socket_read(struct file *f, struct uio *u, uint64_t *pos) {
     return u->left ? socket_receive(f, u, NULL, 0) : 0;
 }
 
-static int64_t socket_write(struct file *f, struct uio *u, uint64_t *pos) { return socket_send(f, u, NULL, 0); }
+static int64_t socket_write(struct file *f, struct uio *u, uint64_t *pos) { return socket_send(f, u, NULL, u->more ? MSG_MORE : 0); }
 
 static uint32_t socket_poll(struct file *f, struct poll_table *pt) {
     struct socket *s = f->data;

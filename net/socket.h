@@ -42,6 +42,7 @@ struct group_list;
 #define MSG_EOR 0x80
 #define MSG_WAITALL 0x100
 #define MSG_NOSIGNAL 0x4000
+#define MSG_MORE 0x8000
 #define MSG_WAITFORONE 0x10000
 #define MSG_CMSG_CLOEXEC 0x40000000
 #define SHUTDOWN_RECEIVE 1 // bits of a family's shutdown state: how + 1 of shutdown(2)

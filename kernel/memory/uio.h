@@ -16,6 +16,8 @@ struct uio {
     size_t left;               // bytes in all that is left
     bool user;
     bool append; // written behind the file's end, whatever the position says (RWF_APPEND)
+    bool pages;  // each buffer lies in one page of the kernel's that who writes it may keep, with a reference, instead of a copy
+    bool more;   // more will follow at once (MSG_MORE)
 };
 
 // One buffer. `*one` must live as long as the uio.

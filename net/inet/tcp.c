@@ -191,7 +191,7 @@ void tcp_socket_disconnect(struct tcp_socket *t) {
     t->done = t->local = t->fin_wanted = t->more = false;
     pcb_free_input(t);
     t->received = t->consumed = t->written = 0;
-    t->written_page = NULL;
+    t->written_piece = NULL;
     t->inet.remote_port = 0;
     ip_addr_set_zero(&t->inet.remote);
     if (!t->inet.bound_address)

@@ -52,7 +52,7 @@ struct tcp_socket {
     // Through lwIP. `bytes` are those to be sent or not acknowledged, written those of them that lwIP has.
     struct tcp_pcb *pcb; // holds a reference to the socket
     uint64_t written;
-    struct page *written_page; // with the byte before `written`, or NULL
+    struct bytequeue_piece *written_piece; // with the byte before `written`, or NULL
     bool fin_wanted;           // as soon as all bytes are lwIP's
     bool more;                 // the last send said MSG_MORE
     bool no_space;             // somebody found no room to send, and is to be told of it

@@ -20,13 +20,13 @@ void pcb_push(struct tcp_socket *t) {
     err_t err = ERR_OK;
     while (t->written < end) {
         const char *data;
-        struct page *page = t->written_page;
-        size_t n = bytequeue_look(&t->bytes, &page, t->written, end - t->written, &data);
+        struct bytequeue_piece *piece = t->written_piece;
+        size_t n = bytequeue_look(&t->bytes, &piece, t->written, end - t->written, &data);
         n = MIN(n, (size_t)pcb->snd_buf);
         if (!n || (err = net_tcp_write(pcb, data, n, t->written + n < end ? TCP_WRITE_FLAG_MORE : 0)) != ERR_OK)
             break;
         t->written += n;
-        t->written_page = page;
+        t->written_piece = piece;
     }
     if (t->fin_wanted && t->written == t->bytes.head) {
         t->fin_wanted = false;
