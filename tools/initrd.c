@@ -134,7 +134,9 @@ static void add_config(struct initrd *initrd, const struct run_options *options,
     if (stdio->rows > 0)
         fprintf(config, "winsize=%ux%u%c", stdio->rows, stdio->columns, 0);
     if (initrd->root->kind == ROOT_IMAGE)
-        fprintf(config, "root=erofs %s%c", has_disk ? "/dev/vda" : "initrd", 0);
+        fprintf(config, "root=erofs %s%c", initrd->root->source, 0);
+    if (options->user_ids)
+        fprintf(config, "user=%s%c", options->user_ids, 0);
     if (options->read_only)
         fprintf(config, "read-only=1%c", 0);
     mounts_config(&options->mounts, has_disk, config);
@@ -190,4 +192,23 @@ int initrd_build(const struct run_options *options, const struct root *root, con
     if (root->kind == ROOT_IMAGE && !root->is_disk)
         add_image(&initrd);
     return initrd.fd; /* the stream on it stays open: closing it would close the descriptor */
+}
+
+int initrd_of_program(const struct run_options *options, char **path) {
+    static const struct root none = {.fd = -1};
+    struct initrd initrd = {.root = &none, .fd = memfd_create("knarr-root", MFD_CLOEXEC)};
+    static const char *const directories[] = {"dev", "etc", "proc", "sys", "tmp"};
+
+    if (initrd.fd < 0 || !(initrd.cpio.file = fdopen(initrd.fd, "w+")))
+        die(STATUS_FAILED, "a temporary file: %s", strerror(errno));
+    tree_node(&initrd.tree, "")->mode = S_IFDIR | 0755;
+    for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
+        bool is_tmp = strcmp(directories[i], "tmp") == 0;
+        struct cpio_member member = {.path = directories[i], .mode = S_IFDIR | (is_tmp ? 01777 : 0755), .nlink = 2};
+        initrd_begin(&initrd, &member, NULL);
+    }
+    *path = program_find(&initrd, options);
+    if (!cpio_end(&initrd.cpio))
+        die(STATUS_FAILED, "a temporary file: %s", strerror(errno));
+    return initrd.fd;
 }

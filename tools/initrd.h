@@ -27,6 +27,12 @@ struct stdio_kinds {
 int initrd_build(const struct run_options *options, const struct root *root, const struct stdio_kinds *stdio);
 
 /*
+ * The program options->argv[0] of the host with its libraries, and no configuration: a cpio archive of a root. *path becomes the program's
+ * path in it (allocated).
+ */
+int initrd_of_program(const struct run_options *options, char **path);
+
+/*
  * Begins a member: member->path must be normalized; link is a symbolic link's target or NULL. Missing parent directories
  * are added. The caller writes member->size bytes of data and calls cpio_pad(). Gives it an inode number when it has none.
  */

@@ -4,13 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/build.h"
 #include "tools/common.h"
 #include "tools/pack.h"
 #include "tools/run.h"
 
 static const char usage[] = "Usage: knarr COMMAND\n"
                             "\n"
-                            "  run [OPTIONS] PROGRAM [ARG...]   run a Linux program (knarr run --help)\n"
+                            "  run [OPTIONS] PROGRAM [ARG...]   run a Linux program, or an image (knarr run --help)\n"
+                            "  build [OPTIONS] -o IMAGE SOURCE  make an image that boots (knarr build --help)\n"
                             "  pack [OPTIONS] DIR|TAR           write an EROFS image (knarr pack --help)\n"
                             "  version                          print the version\n"
                             "  help                             print this\n";
@@ -26,6 +28,8 @@ int main(int argc, char **argv) {
         die(STATUS_FAILED, "which command? (knarr help)");
     if (strcmp(argv[1], "run") == 0)
         return run_main(argc - 1, argv + 1);
+    if (strcmp(argv[1], "build") == 0)
+        return build_main(argc - 1, argv + 1);
     if (strcmp(argv[1], "pack") == 0)
         return pack_main(argc - 1, argv + 1);
     if (is(argv[1], "version"))

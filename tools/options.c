@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 enum {
     MEMORY_DEFAULT = 512 << 20,
     MEMORY_LEAST = 2 << 20,
@@ -20,11 +18,12 @@ enum {
 };
 
 static const char usage[] =
-    "Usage: knarr run [OPTIONS] PROGRAM [ARG...]\n"
+    "Usage: knarr run [OPTIONS] PROGRAM|IMAGE [ARG...]\n"
     "\n"
     "Runs an unmodified Linux program in a virtual machine of its own. PROGRAM is looked up in the guest's root "
     "first,\n"
-    "then on the host. The exit status is the program's, 128+N when signal N killed it, 125 when Knarr failed, 126 "
+    "then on the host; an IMAGE of knarr build says itself what runs in it. The exit status is the program's, 128+N "
+    "when signal N killed it, 125 when Knarr failed, 126 "
     "when\n"
     "PROGRAM cannot be executed, 127 when it was not found.\n"
     "\n"
@@ -33,6 +32,8 @@ static const char usage[] =
     "  -e, --env K=V            set an environment variable; K alone takes the host's value\n"
     "      --env-file FILE      the same from the lines of a file\n"
     "  -w, --workdir DIR        working directory in the guest (default /)\n"
+    "  -u, --user USER[:GROUP]  who the program runs as: numbers, or names of the root's /etc/passwd (default root)\n"
+    "      --entrypoint PROGRAM what runs instead of the image's entrypoint and command\n"
     "  -h, --hostname NAME      host name of the guest (default knarr)\n"
     "      --root DIR|FILE      root filesystem: an EROFS image (knarr pack), a directory, a tar or a cpio archive\n"
     "      --read-only          the program cannot change the root filesystem\n"
@@ -96,6 +97,7 @@ enum {
     OPT_DNS_SEARCH,
     OPT_ADD_HOST,
     OPT_RM,
+    OPT_ENTRYPOINT,
     OPT_HELP
 };
 
@@ -105,6 +107,8 @@ static const struct option long_options[] = {
     {"env", required_argument, NULL, 'e'},
     {"env-file", required_argument, NULL, OPT_ENV_FILE},
     {"workdir", required_argument, NULL, 'w'},
+    {"user", required_argument, NULL, 'u'},
+    {"entrypoint", required_argument, NULL, OPT_ENTRYPOINT},
     {"hostname", required_argument, NULL, 'h'},
     {"root", required_argument, NULL, OPT_ROOT},
     {"tty", no_argument, NULL, 't'},
@@ -164,7 +168,15 @@ bool parse_size(const char *text, uint64_t *bytes) {
     return true;
 }
 
-static unsigned parse_cpus(const char *text) {
+uint64_t parse_memory(const char *text) {
+    uint64_t bytes;
+
+    if (!parse_size(text, &bytes) || bytes < MEMORY_LEAST)
+        die(STATUS_FAILED, "-m %s: not a size of at least 2M", text);
+    return bytes;
+}
+
+unsigned parse_cpus(const char *text) {
     char *end;
     double number = strtod(text, &end);
 
@@ -183,7 +195,7 @@ static int parse_choice(const char *option, const char *text, const char *const 
     die(STATUS_FAILED, "--%s %s: no such choice (knarr run --help)", option, text);
 }
 
-static void add_environment(struct strings *environment, const char *setting) {
+void environment_add(struct strings *environment, const char *setting) {
     const char *equals = strchr(setting, '=');
 
     if (equals == setting || *setting == '\0')
@@ -210,13 +222,13 @@ static void add_environment_file(struct strings *environment, const char *path) 
             line[length - 1] = '\0';
         const char *text = line + strspn(line, " \t");
         if (*text != '\0' && *text != '#')
-            add_environment(environment, text);
+            environment_add(environment, text);
     }
     free(line);
     fclose(file);
 }
 
-static const char *default_kernel(void) {
+const char *default_kernel(void) {
     const char *chosen = getenv("KNARR_KERNEL");
     char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -246,31 +258,24 @@ static void check_port(const char *port) {
 void options_parse(struct run_options *options, int argc, char **argv) {
     static const char *const accels[] = {"auto", "kvm", "tcg", NULL};
     static const char *const machines[] = {"microvm", "q35", NULL};
-    struct strings settings = {0};
     int option;
 
-    *options = (struct run_options){
-        .memory = MEMORY_DEFAULT,
-        .cpus = 1,
-        .directory = "/",
-        .hostname = "knarr",
-    };
+    *options = (struct run_options){.hostname = "knarr"};
     opterr = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "+:m:e:w:h:p:tiv", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "+:m:e:w:h:p:u:tiv", long_options, NULL)) != -1) {
         switch (option) {
-        case 'm':
-            if (!parse_size(optarg, &options->memory) || options->memory < MEMORY_LEAST)
-                die(STATUS_FAILED, "-m %s: not a size of at least 2M", optarg);
-            break;
+        case 'm': options->memory = parse_memory(optarg); break;
         case OPT_CPUS: options->cpus = parse_cpus(optarg); break;
-        case 'e': add_environment(&settings, optarg); break;
-        case OPT_ENV_FILE: add_environment_file(&settings, optarg); break;
+        case 'e': environment_add(&options->settings, optarg); break;
+        case OPT_ENV_FILE: add_environment_file(&options->settings, optarg); break;
         case 'w':
             if (*optarg != '/')
                 die(STATUS_FAILED, "-w %s: not an absolute path", optarg);
             options->directory = optarg;
             break;
+        case OPT_ENTRYPOINT: options->entrypoint = optarg; break;
+        case 'u': options->user = optarg; break;
         case 'h': options->hostname = optarg; break;
         case OPT_ROOT: options->root = optarg; break;
         case 't': options->terminal = true; break;
@@ -326,12 +331,19 @@ void options_parse(struct run_options *options, int argc, char **argv) {
     network_complete(&options->network);
     if (!options->kernel)
         options->kernel = default_kernel();
+}
 
+void options_complete(struct run_options *options, const struct strings *image_environment, const char *home) {
+    options->memory = options->memory ? options->memory : MEMORY_DEFAULT;
+    options->cpus = options->cpus ? options->cpus : 1;
+    options->directory = options->directory ? options->directory : "/";
     environment_set(&options->environment, "PATH=" DEFAULT_PATH);
     strings_add(&options->environment, "HOSTNAME=%s", options->hostname);
     if (options->terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)))
         environment_set(&options->environment, "TERM=xterm");
-    environment_set(&options->environment, "HOME=/root");
-    for (size_t i = 0; i < settings.count; i++)
-        environment_set(&options->environment, settings.item[i]);
+    strings_add(&options->environment, "HOME=%s", home ? home : "/root");
+    for (size_t i = 0; image_environment && i < image_environment->count; i++)
+        environment_set(&options->environment, image_environment->item[i]);
+    for (size_t i = 0; i < options->settings.count; i++)
+        environment_set(&options->environment, options->settings.item[i]);
 }

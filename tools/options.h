@@ -9,8 +9,11 @@
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum machine { MACHINE_MICROVM, MACHINE_Q35 };
 
+/* As docker has it. */
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 struct run_options {
-    uint64_t memory; /* bytes */
+    uint64_t memory; /* bytes; 0 until options_complete(): not given, and so are the next ones */
     unsigned cpus;
     enum accel accel;
     enum machine machine;
@@ -19,9 +22,14 @@ struct run_options {
     bool read_only;
     struct mounts mounts;
     struct network network;
+    struct strings settings;    /* of -e and --env-file */
     struct strings environment; /* the guest's, complete */
     const char *directory;      /* the working directory, absolute */
     const char *hostname;
+    const char *entrypoint; /* --entrypoint, for images */
+    const char *user;       /* -u, or the image's; NULL: root */
+    const char *user_ids;   /* whom that means: the record user=, or NULL */
+    bool is_image;          /* root is an image of knarr build */
     const char *kernel;
     struct strings kernel_args;
     struct strings qemu_args;
@@ -34,8 +42,20 @@ struct run_options {
     char **argv; /* the program and its arguments, NULL at the end */
 };
 
-/* Parses what follows `knarr run`; argv[0] is "run". Wrong options and --help end the program. */
+/* Parses what follows `knarr run`; argv[0] is "run". Wrong options and --help end the program. argv may be empty then. */
 void options_parse(struct run_options *options, int argc, char **argv);
+
+/* What was not given becomes the default; the environment is that of every container, the image's (or none), and the options'. */
+void options_complete(struct run_options *options, const struct strings *image_environment, const char *home);
 
 /* A size as docker takes it: 64M, 1g, 4096 (bytes), 1.5G. False when it is not one. */
 bool parse_size(const char *text, uint64_t *bytes);
+
+/* Values of options; what makes no sense ends the program. */
+uint64_t parse_memory(const char *text);
+unsigned parse_cpus(const char *text);
+/* K=V, or K for the host's value, into a list of settings. */
+void environment_add(struct strings *environment, const char *setting);
+
+/* The kernel when none is named: $KNARR_KERNEL, or knarr.elf beside the program or where it is installed. */
+const char *default_kernel(void);

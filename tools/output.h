@@ -9,3 +9,8 @@ int output_create(const char *path);
 
 /* It is complete, and synced to the disk: takes the place of an older file in one step. Closes fd. */
 void output_finish(int fd, const char *path);
+
+/* The same for a directory with these files in it; an older one is replaced when it has nothing else. */
+#define OUTPUT_PARTS "knarr.elf", "initrd", "cmdline"
+int output_create_directory(const char *path);
+void output_finish_directory(int fd, const char *path);

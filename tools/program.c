@@ -171,5 +171,7 @@ static char *take_from_host(struct initrd *initrd, const struct run_options *opt
 char *program_find(struct initrd *initrd, const struct run_options *options) {
     char *path = options->root ? find_in_root(initrd, options) : NULL;
 
+    if (!path && options->is_image)
+        die(STATUS_NOT_FOUND, "%s: not found in the image", options->argv[0]);
     return path ? path : take_from_host(initrd, options);
 }

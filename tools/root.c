@@ -28,6 +28,7 @@ static void use_image(struct root *root, const char *name) {
         die(STATUS_FAILED, "--root %s: %s", name, problem);
     root->kind = ROOT_IMAGE;
     root->size = root->image.size;
+    root->source = root->is_disk ? "/dev/vda" : "initrd";
 }
 
 static void pack(struct root *root, const struct run_options *options, bool is_directory) {

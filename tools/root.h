@@ -14,7 +14,8 @@ struct root {
     int fd;        /* the archive or the image */
     uint64_t size; /* of the image */
     bool is_disk;
-    char *path; /* of the image, for QEMU; readable with the descriptors of this process */
+    char *path;         /* of the image, for QEMU; readable with the descriptors of this process */
+    const char *source; /* where the guest finds it */
     struct erofs_image image;
 };
 

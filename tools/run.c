@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tools/accel.h"
+#include "tools/image/start.h"
 #include "tools/initrd.h"
 #include "tools/kernel.h"
 #include "tools/options.h"
@@ -169,13 +170,20 @@ static void choose_machine(struct run_options *options, const struct root *root)
 
 int run_main(int argc, char **argv) {
     struct run_options options;
+    struct root root;
 
     fill_closed_streams();
     options_parse(&options, argc, argv);
+    if (!start_image(&options, &root)) {
+        if (options.entrypoint)
+            die(STATUS_FAILED, "--entrypoint is for images of knarr build; %s is none", options.argv[0]);
+        options_complete(&options, NULL, NULL);
+        root = root_open(&options);
+    }
+    start_user(&options, &root);
 
     struct stdio_kinds stdio = find_stdio(&options);
     bool raw = strcmp(stdio.in, "tty") == 0 && isatty(STDIN_FILENO) && !options.dry_run;
-    struct root root = root_open(&options);
     choose_machine(&options, &root);
     if (!options.dry_run)
         network_open(&options.network);

@@ -15,7 +15,8 @@
 enum { LINKS_MOST = 40 };
 
 static bool read_exactly(const struct erofs_image *image, void *data, size_t size, uint64_t at) {
-    ssize_t got = at <= image->size && size <= image->size - at ? pread(image->fd, data, size, (off_t)at) : 0;
+    ssize_t got =
+        at <= image->size && size <= image->size - at ? pread(image->fd, data, size, (off_t)(image->start + at)) : 0;
 
     if (got != (ssize_t)size)
         errno = EIO;
@@ -29,10 +30,15 @@ bool erofs_is_image(int fd) {
 }
 
 const char *erofs_open(struct erofs_image *image, int fd) {
-    struct erofs_super super;
     off_t size = lseek(fd, 0, SEEK_END);
 
-    *image = (struct erofs_image){.fd = fd, .size = size < 0 ? 0 : (uint64_t)size};
+    return erofs_open_at(image, fd, 0, size < 0 ? 0 : (uint64_t)size);
+}
+
+const char *erofs_open_at(struct erofs_image *image, int fd, uint64_t start, uint64_t size) {
+    struct erofs_super super;
+
+    *image = (struct erofs_image){.fd = fd, .start = start, .size = size};
     if (!read_exactly(image, &super, sizeof(super), EROFS_SUPER_OFFSET) || super.magic != EROFS_MAGIC)
         return "not an EROFS image";
     if (super.incompatible & (EROFS_INCOMPAT_ZERO_PADDING | EROFS_INCOMPAT_COMPRESSION))
@@ -217,4 +223,18 @@ bool erofs_lookup(const struct erofs_image *image, const char *path, struct erof
         if (*rest == '/' && !read_inode(image, image->root, &dir))
             return false;
     }
+}
+
+char *erofs_read_file(const struct erofs_image *image, const char *path, size_t most) {
+    struct erofs_file file;
+
+    if (!erofs_lookup(image, path, &file) || !S_ISREG(file.mode) || file.size > most)
+        return NULL;
+    char *text = xmalloc(file.size + 1);
+    if (erofs_read(image, &file, text, file.size, 0) != (ssize_t)file.size) {
+        free(text);
+        return NULL;
+    }
+    text[file.size] = '\0';
+    return text;
 }

@@ -203,6 +203,40 @@ struct node *tree_node_find(struct erofs_tree *tree, const char *path) {
     return !dir ? NULL : *name ? node_find(dir, name) : tree->root;
 }
 
+/* --- What is made here --- */
+
+void erofs_add_file(struct erofs_tree *tree, const char *path, uint32_t mode, const void *data, size_t size) {
+    struct inode *inode = inode_new(S_IFREG | mode);
+    const char *name;
+
+    tree->layer++;
+    struct node *dir = tree_directory(tree, path, true, &name);
+    if (!dir || *name == '\0')
+        die(STATUS_FAILED, "%s: a file is in the way", path);
+    inode->link = xmalloc(size);
+    memcpy(inode->link, data, size);
+    inode->size = size;
+    node_put(tree, dir, name, inode);
+}
+
+void erofs_add_missing_directory(struct erofs_tree *tree, const char *path) {
+    const char *name;
+
+    if (tree_node_find(tree, path))
+        return;
+    struct node *dir = tree_directory(tree, path, true, &name);
+    if (dir && *name)
+        node_put(tree, dir, name, inode_new(S_IFDIR | 0755));
+}
+
+void erofs_remove(struct erofs_tree *tree, const char *path) {
+    struct node *node = tree_node_find(tree, path);
+
+    tree->layer++;
+    if (node)
+        node_hide(tree, node, false);
+}
+
 /* --- The tree --- */
 
 struct erofs_tree *erofs_tree_new(void) {

@@ -34,7 +34,7 @@ struct inode {
     uint32_t mtime_nsec;
     int64_t mtime;
     uint64_t size;
-    char *link; /* a symbolic link's target */
+    char *link; /* a symbolic link's target; or the bytes of a file that was made here */
     struct xattr **xattrs;
     struct extent *extents; /* of a sparse file */
     unsigned xattr_count, extent_count;

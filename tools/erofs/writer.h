@@ -26,6 +26,18 @@ void erofs_add_directory(struct erofs_tree *tree, const char *directory);
  */
 void erofs_add_tar(struct erofs_tree *tree, int fd, const char *file, bool layer);
 
+/*
+ * A file of these bytes (copied), of root; an earlier one of that name goes, and directories are made where there are none. path is
+ * normalized (path_normalize). Dies when a file is in the way.
+ */
+void erofs_add_file(struct erofs_tree *tree, const char *path, uint32_t mode, const void *data, size_t size);
+
+/* A directory of root, mode 0755, where there is nothing of that path yet. A file in the way is left there. */
+void erofs_add_missing_directory(struct erofs_tree *tree, const char *path);
+
+/* Removes what has that path, with all below it. */
+void erofs_remove(struct erofs_tree *tree, const char *path);
+
 /* Decides where everything lies. Returns the image's size, a multiple of EROFS_BLOCK. Nothing can be added afterwards. */
 uint64_t erofs_layout(struct erofs_tree *tree);
 
