@@ -13,6 +13,10 @@ int irq_request_msi(irq_fn fn, void *arg, uint64_t *address, uint32_t *data); //
 // Runs fn(arg) on the CPUs of the bitmap (not on this one) and waits for all. Interrupts on, no spinlock held that they need.
 void cpu_call(uint64_t cpus, void (*fn)(void *), void *arg);
 void cpu_kick(unsigned cpu); // makes it look at its run queue and at thread.work
+// Between these two cpu_kick of this CPU waits for the second: an interrupt for another CPU takes a virtual machine long, and whom it
+// wakes would spin for the lock that is held here. No sleep between them, not nested.
+void cpu_kick_hold(void);
+void cpu_kick_release(void);
 // Other CPUs are started at boot without waiting for them. Whoever tells the application how many there are waits here, asleep,
 // until all have come or are given up.
 void cpu_wait_started(void);

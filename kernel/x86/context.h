@@ -52,6 +52,8 @@ struct cpu {
     struct deferred *deferred;    // kernel/threads/deferred.c: work that is left to do, newest first
     bool deferred_running;
     struct cpu_call call;
+    bool kicks_held;              // cpu_kick_hold
+    uint64_t kicks;               // a bit for each CPU that is to be kicked then
 } ALIGNED(64);
 
 #define MAX_CPUS 64

@@ -198,8 +198,24 @@ void smp_call_interrupt(void) {
 }
 
 void cpu_kick(unsigned cpu) {
-    if (cpu < cpu_count && cpus[cpu])
+    struct cpu *self = cpu_this();
+    if (cpu >= cpu_count || !cpus[cpu])
+        return;
+    if (READ_ONCE(self->kicks_held))
+        atomic_or(&self->kicks, 1UL << cpu); // interrupts may be on
+    else
         lapic_send(cpus[cpu]->apic_id, VECTOR_KICK);
+}
+
+void cpu_kick_hold(void) { WRITE_ONCE(cpu_this()->kicks_held, true); }
+
+void cpu_kick_release(void) {
+    struct cpu *self = cpu_this();
+    WRITE_ONCE(self->kicks_held, false);
+    if (likely(!READ_ONCE(self->kicks)))
+        return;
+    for (uint64_t left = atomic_xchg(&self->kicks, 0); left; left &= left - 1)
+        cpu_kick((unsigned)__builtin_ctzl(left));
 }
 
 // --- The end ---

@@ -5,6 +5,7 @@
 // to whoever waits for it after a few frames, and leaves the rest to him when he does not get it back soon: he polls on his way out. So
 // nobody spins for long for a lock whose holder may have lost its real processor. Devices are told of what was queued for them without
 // the lock.
+#include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/random.h"
 #include "kernel/string.h"
@@ -125,12 +126,14 @@ static void poll_devices(struct deferred *d) {
         if (!poll_lock())
             return;
         WRITE_ONCE(poll_left, 0);
+        cpu_kick_hold();
         for (;;) {
             more = poll_each();
             if (!more || READ_ONCE(waiting) || (n += CHUNK) >= BUDGET)
                 break;
         }
         net_unlock();
+        cpu_kick_release();
     }
     if (more)
         deferred_raise(&polling);
