@@ -71,7 +71,7 @@ KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size
 
 # What runs seldom is made small, the rest fast. Not in the checked kernel, whose reports name the callers of inline functions.
 ifndef CHECKED
-KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c icmp.c multicast.c option.c ping.c raw.c table.c \
+KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c tcp_patience.c icmp.c multicast.c option.c ping.c raw.c table.c \
     address.c family.c tcp_connect.c tcp_option.c tcp_table.c) \
     $(wildcard fs/9p/*.c fs/procfs*.c fs/sysfs*.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/inotify*.c kernel/ipc/*.c kernel/debug/*.c \
                            loader/core*.c syscall/trace*.c syscall/ipc_*.c) \
@@ -83,7 +83,7 @@ KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c icmp.c multic
     $(addprefix kernel/threads/,futex_waitv.c loadavg.c) \
     $(addprefix kernel/x86/,acpi.c apic.c cpu.c cpuinfo.c hpet.c ioapic.c kvmclock.c mptable.c pit.c smp.c) \
     $(addprefix drivers/,drivers.c pci.c rtc.c serial.c virtio_9p.c virtio_mmio.c virtio_pci.c virtio_rng.c) \
-    $(addprefix loader/,privileges.c script.c) \
+    $(addprefix loader/,privileges.c program.c script.c) \
     $(addprefix net/,option.c scm.c unix_gc.c unix_name.c inet/ioctl.c inet/sysctl.c lwip/administer.c) $(wildcard net/netlink/*.c) \
     $(addprefix syscall/,adjtimex.c attributes.c capability.c cputime.c file_handle.c identity.c inotify.c kcmp.c limits.c membarrier.c \
                          misc.c mount.c mqueue.c names.c numa.c prctl.c priority.c process_vm.c remap_file_pages.c sched.c stats.c \

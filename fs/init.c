@@ -1,4 +1,4 @@
-// The first tree of names: the root (an empty tmpfs, or an overlay above an image), devtmpfs on /dev, devpts on /dev/pts, procfs on
+// The first tree of names: the root (an empty tmpfs, an overlay above an image, or the host's directory itself), devtmpfs on /dev, devpts on /dev/pts, procfs on
 // /proc, sysfs on /sys, what the configuration has mounted, and the few files of /etc without which a C library finds nobody.
 #include "fs/internal.h"
 #include "fs/seqbuf.h"
@@ -10,6 +10,22 @@
 #include "net/lwip/config.h"
 #include "net/lwip/core.h"
 #include <linux/mount.h>
+
+// Is the root not in memory, but the host's directory itself?
+static bool writes_through(const struct superblock *sb) { return sb->type == &p9_type; }
+
+static struct dentry *make_on_host(struct dentry *parent, const char *name, uint32_t mode) {
+    struct dentry *d;
+    size_t len = strlen(name);
+    int err = vfs_mkdir(AT_FDCWD, name, 0755);
+    if (!err)
+        err = dentry_lookup(parent, name, len, name_hash(name, len), false, &d);
+    if (!err && mode != 0755)
+        err = vfs_chmod(d->inode, mode);
+    if (err)
+        log_err("/%s cannot be made in the host's directory: error %d", name, err);
+    return err ? ERR_PTR(err) : d;
+}
 
 // A directory in the root of a mount: the image's, or a new one. Referenced. ERR_PTR.
 static struct dentry *directory(struct dentry *parent, const char *name, uint32_t mode) {
@@ -27,7 +43,8 @@ static struct dentry *directory(struct dentry *parent, const char *name, uint32_
         if (err != -ENOENT)
             return ERR_PTR(err);
     }
-    return tmpfs_make(parent, name, len, S_IFDIR | mode, 0, NULL);
+    return writes_through(parent->sb) ? make_on_host(parent, name, mode)
+                                      : tmpfs_make(parent, name, len, S_IFDIR | mode, 0, NULL);
 }
 
 // *made is the new mount, which stays.
@@ -97,8 +114,8 @@ static struct superblock *image_root(const char *root) {
     const struct fs_type *t = fs_type_find(type);
     if (!t || !t->mount)
         return ERR_PTR(-ENODEV);
-    struct superblock *lower = t->mount(t, source + 1, MS_RDONLY, "");
-    if (IS_ERR(lower))
+    struct superblock *lower = t->mount(t, source + 1, t == &p9_type ? 0 : MS_RDONLY, "");
+    if (IS_ERR(lower) || writes_through(lower))
         return lower;
     struct superblock *sb = overlay_superblock(lower);
     superblock_unref(lower);
@@ -132,6 +149,8 @@ int vfs_init(const char *root) {
         return PTR_ERR(sb);
     int err = mount_create_root(sb);
     superblock_unref(sb);
+    if (!err && !(process_current()->fs = fs_context_create()))
+        err = -ENOMEM;
     if (!err)
         err = mount_in(mount_root(), "dev", &devfs_type, &dev);
     if (!err)

@@ -343,8 +343,8 @@ extern uint8_t protected_symlinks, protected_hardlinks, protected_fifos, protect
 extern void (*vfs_missing_hook)(const char *name);
 
 // --- The boot: fs/init.c, fs/initrd.c. The errors' reasons are in the log ---
-// Mounts the root, devfs on /dev, procfs on /proc. `root`: "TYPE SOURCE" of the file system below an overlay, which then has the
-// usual directories, too; NULL: an empty tmpfs. 0 or -errno.
+// Mounts the root, devfs on /dev, procfs on /proc, and gives the current process its fs_context. `root`: "TYPE SOURCE" of the file system
+// below an overlay (of type 9p: of the root itself), which then has the usual directories, too; NULL: an empty tmpfs. 0 or -errno.
 int vfs_init(const char *root);
 // A record mount= of docs/boot-protocol.md (which is changed): 0 or -errno. *where: its DIR.
 int vfs_init_mount(char *record, const char **where);

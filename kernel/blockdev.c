@@ -74,7 +74,23 @@ struct block_device *blockdev_find(uint64_t rdev) {
     return !dev && scan_for(NULL, rdev) ? blockdev_find(rdev) : dev;
 }
 
+// The first partition of that name, in the order of the disks, and on each of its table.
+static struct block_device *find_label(const char *label) {
+    struct block_device *disk = NULL, *dev = NULL;
+    while (*label && (disk = blockdev_next(disk))) {
+        if (disk->parent)
+            continue;
+        partition_scan(disk, partition_read_direct);
+        while ((dev = blockdev_next(dev)))
+            if (dev->parent == disk && strcmp(dev->label, label) == 0)
+                return dev;
+    }
+    return NULL;
+}
+
 struct block_device *blockdev_find_name(const char *name) {
+    if (strncmp(name, "PARTLABEL=", 10) == 0)
+        return find_label(name + 10);
     if (strncmp(name, "/dev/", 5) == 0)
         name += 5;
     spin_lock(&devices_lock);
@@ -83,7 +99,8 @@ struct block_device *blockdev_find_name(const char *name) {
     return !dev && scan_for(name, 0) ? blockdev_find_name(name) : dev;
 }
 
-int blockdev_register_partition(struct block_device *parent, unsigned number, uint64_t offset, uint64_t sectors) {
+int blockdev_register_partition(struct block_device *parent, unsigned number, uint64_t offset, uint64_t sectors,
+                                const char *label) {
     if (number < 1 || number >= MINORS || sectors == 0 || offset >= parent->sectors ||
         sectors > parent->sectors - offset || (offset | sectors) % (parent->block_size / SECTOR_SIZE))
         return -EINVAL;
@@ -102,6 +119,7 @@ int blockdev_register_partition(struct block_device *parent, unsigned number, ui
     dev->rdev = parent->rdev + number;
     dev->parent = parent;
     dev->offset = offset;
+    snprintf(dev->label, sizeof(dev->label), "%s", label);
     dev->sectors = sectors;
     dev->scanned = true;
     if (parent->memory)

@@ -42,6 +42,7 @@ struct block_ops {
 struct block_device {
     const struct block_ops *ops;
     char name[16];          // "vda": the node in /dev
+    char label[37];         // of a partition: its name in the table, "" without one; what is not ASCII is '?'
     char serial[24];        // what the device says of itself, "" when nothing; comes soon after the device
     uint64_t rdev;          // major 254 as Linux' virtio disks, minor 16 * index
     uint64_t sectors;       // of 512 bytes
@@ -69,13 +70,14 @@ struct block_device {
 // In thread context. Without a name it gets the next of "vda", "vdb", ... with rdev, in order. 0, -ENOSPC: no name is left, -EEXIST.
 int blockdev_register(struct block_device *dev);
 // Sectors [offset, offset + sectors) of the device as one of its own, "vda" and its number (1 to 15). 0, -ENOMEM, -EEXIST, -EINVAL.
-int blockdev_register_partition(struct block_device *parent, unsigned number, uint64_t offset, uint64_t sectors);
+int blockdev_register_partition(struct block_device *parent, unsigned number, uint64_t offset, uint64_t sectors,
+                                const char *label);
 // Bytes in the direct map for good, as a read-only device with blocks of 512 bytes (1:250, as Linux' /dev/initrd). base is
 // page-aligned; of an odd size the last sector is left out. NULL: no memory, or the name is taken.
 struct block_device *blockdev_register_memory(const char *name, const void *base, uint64_t size);
 // For a partition, its disk's table is read when nobody did before: may sleep. NULL: none.
 struct block_device *blockdev_find(uint64_t rdev);
-struct block_device *blockdev_find_name(const char *name); // "vda" or "/dev/vda"
+struct block_device *blockdev_find_name(const char *name); // "vda" or "/dev/vda", or "PARTLABEL=NAME": the first of that name
 struct block_device *blockdev_next(struct block_device *dev); // NULL starts; NULL: no more. Devices stay for ever
 // What block_ops.submit needs not check: range, alignment, read-only, counts. A bad request is done at once with its error.
 void block_submit(struct block_device *dev, struct block_request *r);

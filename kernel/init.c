@@ -12,22 +12,16 @@
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "kernel/uts.h"
-#include "loader/loader.h"
+#include "loader/program.h"
 #include "net/lwip/config.h"
-
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define STATUS_FAILED 125
-#define STATUS_NOT_EXECUTABLE 126
-#define STATUS_NOT_FOUND 127
 
 // The configuration; its strings lie in `text`.
 struct init_config {
     char *text;
-    char **argv, **envp;
-    unsigned argc, envc;
-    const char *exec, *cwd;
+    struct program program;
     const char *root; // "TYPE SOURCE" of what lies below the root; NULL: nothing
     bool read_only;
+    int err; // of user=
     char **mounts;
     unsigned mount_count;
     struct stdio_config stdio;
@@ -36,32 +30,6 @@ struct init_config {
 static NORETURN void fail(int status, const char *what, const char *why) {
     machine_message("%s: %s", what, why);
     machine_exit(EXIT_KNARR, status);
-}
-
-static const char *error_text(int err) {
-    switch (-err) {
-    case ENOENT: return "no such file or directory";
-    case EACCES: return "permission denied";
-    case ELIBBAD: return "its interpreter is damaged";
-    case ENOEXEC: return "exec format error";
-    case ENOMEM: return "not enough memory";
-    case ENOTDIR: return "not a directory";
-    case EISDIR: return "is a directory";
-    case ELOOP: return "too many symbolic links";
-    case E2BIG: return "argument list too long";
-    case ENAMETOOLONG: return "file name too long";
-    case EIO: return "input/output error";
-    case ENODEV: return "no such file system";
-    case ENXIO: return "no such device";
-    case EBUSY: return "in use";
-    case EINVAL: return "not understood";
-    case ENOTBLK: return "not a block device";
-    case EEXIST: return "there is something else";
-    case EROFS: return "read-only file system";
-    case ENOSPC: return "no space left";
-    case EUCLEAN: return "the file system is damaged";
-    default: return "cannot be started";
-    }
 }
 
 // --- The configuration ---
@@ -88,14 +56,9 @@ static void parse_record(struct init_config *c, char *name) {
         return;
     }
     *value++ = '\0';
-    if (strcmp(name, "arg") == 0)
-        c->argv[c->argc++] = value;
-    else if (strcmp(name, "env") == 0)
-        c->envp[c->envc++] = value;
-    else if (strcmp(name, "exec") == 0)
-        c->exec = value;
-    else if (strcmp(name, "cwd") == 0)
-        c->cwd = value;
+    int taken = program_record(&c->program, name, value);
+    if (taken)
+        c->err = taken < 0 ? taken : c->err;
     else if (strcmp(name, "root") == 0)
         c->root = value;
     else if (strcmp(name, "read-only") == 0)
@@ -117,17 +80,17 @@ static void parse_record(struct init_config *c, char *name) {
 }
 
 // Without a configuration, /init is run as Linux runs it.
-static const char default_config[] = "exec=/init\0arg=/init\0env=HOME=/\0env=TERM=linux\0env=PATH=" DEFAULT_PATH;
+static const char default_config[] = "exec=/init\0arg=/init\0env=HOME=/\0env=TERM=linux\0env=PATH=" PROGRAM_PATH;
 
 // Every string ends in a NUL, also when the last record does not. False: no memory.
 static bool parse_config(struct init_config *c, const char *data, size_t size) {
     size_t most = size / sizeof("env=") + 2; // of one kind, with the NULL behind the last
     c->text = kmalloc(size + 1);
-    c->argv = kzalloc(3 * most * sizeof(char *));
-    if (!c->text || !c->argv)
+    c->program.argv = kzalloc(3 * most * sizeof(char *));
+    if (!c->text || !c->program.argv)
         return false;
-    c->envp = c->argv + most;
-    c->mounts = c->envp + most;
+    c->program.envp = c->program.argv + most;
+    c->mounts = c->program.envp + most;
     memcpy(c->text, data, size);
     c->text[size] = '\0';
     for (char *record = c->text; record < c->text + size;) {
@@ -149,22 +112,22 @@ static phys_t image_in_initrd(const struct init_config *c) {
     if (!image)
         fail(STATUS_FAILED, "root file system", "there is no image behind the initrd's archives");
     if (!blockdev_register_memory("initrd", phys_to_virt(image), boot_info.initrd_end - image))
-        fail(STATUS_FAILED, "root file system", error_text(-ENOMEM));
+        fail(STATUS_FAILED, "root file system", program_error_text(-ENOMEM));
     return image;
 }
 
 static void make_files(struct init_config *c) {
     phys_t archives_end = image_in_initrd(c);
     int err = vfs_init(c->root);
-    struct fs_context *fs = err ? NULL : fs_context_create();
-    if (!fs) {
-        machine_message("root file system: %s: %s", c->root ? c->root : "tmpfs", error_text(err ? err : -ENOMEM));
+    if (err) {
+        const char *label = c->root ? strstr(c->root, " PARTLABEL=") : NULL;
+        machine_message("root file system: %s: %s", c->root ? c->root : "tmpfs",
+                        label && err == -ENOENT ? "no disk has a partition of that name" : program_error_text(err));
         machine_exit(EXIT_KNARR, STATUS_FAILED);
     }
-    process_current()->fs = fs;
     boot_stage("file systems");
     if (boot_info.initrd_end && (err = initrd_unpack(boot_info.initrd_start, archives_end)) < 0)
-        fail(STATUS_FAILED, "initrd", err == -ENOMEM ? error_text(err) : "the archive is damaged");
+        fail(STATUS_FAILED, "initrd", err == -ENOMEM ? program_error_text(err) : "the archive is damaged");
     boot_stage("initrd");
 }
 
@@ -174,30 +137,12 @@ static void mount_all(struct init_config *c) {
         int err = vfs_init_mount(c->mounts[i], &where);
         if (!err)
             continue;
-        machine_message("mount on %s: %s", where, error_text(err));
+        machine_message("mount on %s: %s", where, program_error_text(err));
         machine_exit(EXIT_KNARR, STATUS_FAILED);
     }
 }
 
 // --- The program's surroundings ---
-static void enter_directory(const char *dir) {
-    char partial[512];
-    struct path p;
-    for (const char *s = dir; *s; s++) // each parent, then the directory itself; what exists stays as it is
-        if ((s[1] == '/' || s[1] == '\0') && (size_t)(s - dir) + 1 < sizeof(partial)) {
-            memcpy(partial, dir, (size_t)(s - dir) + 1);
-            partial[s - dir + 1] = '\0';
-            vfs_mkdir(AT_FDCWD, partial, 0755);
-        }
-    int err = path_lookup(AT_FDCWD, dir, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &p);
-    if (!err) {
-        err = fs_set_cwd(&p);
-        path_unref(&p);
-    }
-    if (err)
-        fail(STATUS_FAILED, dir, error_text(err));
-}
-
 static void open_stdio(void) {
     for (int fd = 0; fd < 3; fd++) {
         struct file *f = console_open_stdio(fd);
@@ -207,49 +152,17 @@ static void open_stdio(void) {
 }
 
 // --- The program ---
-// As execvp(3): a name without a slash is looked for in the directories of PATH.
-static int load(const struct init_config *c, const struct exec_args *args, struct exec_image *image) {
-    if (strchr(c->exec, '/'))
-        return loader_load(AT_FDCWD, c->exec, LOOKUP_FOLLOW, args, image);
-
-    const char *dirs = DEFAULT_PATH;
-    for (unsigned i = 0; i < c->envc; i++)
-        if (strncmp(c->envp[i], "PATH=", 5) == 0)
-            dirs = c->envp[i] + 5;
-    int result = -ENOENT;
-    char *path = kmalloc(4096);
-    if (!path)
-        return -ENOMEM;
-    for (const char *end; *c->exec; dirs = end + 1) {
-        end = dirs;
-        while (*end && *end != ':')
-            end++;
-        int n = snprintf(path, 4096, "%.*s%s%s", (int)(end - dirs), dirs, end > dirs ? "/" : "", c->exec);
-        int err = n < 4096 ? loader_load(AT_FDCWD, path, LOOKUP_FOLLOW, args, image) : -ENAMETOOLONG;
-        if (err != -ENOENT && err != -ENOTDIR)
-            result = err;
-        if (err != -ENOENT && err != -ENOTDIR && err != -EACCES)
-            break;
-        if (!*end)
-            break;
-    }
-    kfree(path);
-    return result;
-}
-
 static NORETURN void start_program(struct init_config *c) {
-    struct exec_args args = {.argv = c->argv, .envp = c->envp, .argc = c->argc, .envc = c->envc};
+    struct program *p = &c->program;
     struct exec_image *image = kmalloc(sizeof(*image));
-    int err = image ? load(c, &args, image) : -ENOMEM;
+    int err = image ? program_load(p, image) : -ENOMEM;
     if (err)
-        fail(err == -ENOENT || err == -ENOTDIR ? STATUS_NOT_FOUND
-             : err == -ENOMEM                  ? STATUS_FAILED
-                                               : STATUS_NOT_EXECUTABLE,
-             c->exec, err == -ENOEXEC && image->reason ? image->reason : error_text(err));
+        fail(program_status(err), p->exec,
+             err == -ENOEXEC && image->reason ? image->reason : program_error_text(err));
     loader_commit(image);
     kfree(image);
     kfree(c->text);
-    kfree(c->argv); // and envp, mounts
+    kfree(p->argv); // and envp, mounts
     boot_stage("program");
     context_enter_user(thread_current()->frame);
 }
@@ -288,24 +201,33 @@ static void init_main(void *unused) {
     if (crash)
         fail_for_test(crash);
     if (!parsed || console_err)
-        fail(STATUS_FAILED, "console", error_text(parsed ? console_err : -ENOMEM));
+        fail(STATUS_FAILED, "console", program_error_text(parsed ? console_err : -ENOMEM));
     if (!boot_info.initrd_end)
         fail(STATUS_FAILED, "nothing to run", "no initrd was given");
-    if (!c->exec)
-        c->exec = c->argc ? c->argv[0] : "/init";
+    struct program *p = &c->program;
+    if (c->err)
+        fail(STATUS_FAILED, "user", program_error_text(c->err));
+    if (!p->exec)
+        p->exec = p->argc ? p->argv[0] : "/init";
 
     net_config_start(); // an address may come while the files are made
     make_files(c);
     mount_all(c);
     open_stdio();
-    if (c->cwd)
-        enter_directory(c->cwd);
-    net_config_wait();
-    int err = vfs_init_etc();
+    int err = program_enter_directory(p);
     if (err < 0)
-        fail(STATUS_FAILED, "/etc", error_text(err));
+        fail(STATUS_FAILED, p->cwd, program_error_text(err));
+    net_config_wait();
+    err = vfs_init_etc();
+    if (err < 0)
+        fail(STATUS_FAILED, "/etc", program_error_text(err));
     if (c->read_only)
         vfs_init_read_only();
+    err = program_own_stdio(p);
+    if (err == 0)
+        err = program_become_user(p);
+    if (err < 0)
+        fail(STATUS_FAILED, "user", program_error_text(err));
     start_program(c);
 }
 

@@ -11,6 +11,7 @@
 #define PARTITIONS 15 // that there are minor numbers for
 #define GPT_TABLE_MAX (128u << 10)
 #define GPT_ENTRY_SIZE 128u
+#define GPT_NAME 36 // characters of a partition's name
 #define MBR_SIGNATURE 0xaa55
 #define MBR_TYPE_GPT 0xee
 
@@ -26,7 +27,7 @@ struct gpt_entry {
     uint64_t type[2], guid[2];
     uint64_t first, last; // both included
     uint64_t attributes;
-    uint16_t name[36];
+    uint16_t name[GPT_NAME];
 };
 _Static_assert(sizeof(struct gpt_header) == 92 && sizeof(struct gpt_entry) == GPT_ENTRY_SIZE, "UEFI 2.10, 5.3");
 struct mbr_entry {
@@ -54,7 +55,7 @@ struct scan {
 };
 
 // Blocks [start, start + count) are partition `number`.
-static void add(struct scan *s, unsigned number, uint64_t start, uint64_t count) {
+static void add(struct scan *s, unsigned number, uint64_t start, uint64_t count, const char *label) {
     bool bad = count == 0 || start == 0 || start >= s->blocks || count > s->blocks - start;
     for (unsigned i = 0; i < s->found; i++)
         bad |= !bad && start < s->taken[i].end && start + count > s->taken[i].start;
@@ -63,7 +64,7 @@ static void add(struct scan *s, unsigned number, uint64_t start, uint64_t count)
                  bad ? "it does not fit on the disk or beside others" : "there are too many");
         return;
     }
-    if (blockdev_register_partition(s->dev, number, start * s->ratio, count * s->ratio) < 0)
+    if (blockdev_register_partition(s->dev, number, start * s->ratio, count * s->ratio, label) < 0)
         return;
     s->taken[s->found].start = start;
     s->taken[s->found++].end = start + count;
@@ -98,9 +99,18 @@ static bool header_valid(const struct scan *s, struct gpt_header *h, uint64_t lb
            h->table_lba < s->blocks && (bytes + block - 1) / block <= s->blocks - h->table_lba;
 }
 
+// UTF-16; control characters and what is not ASCII are replaced.
+static const char *gpt_name(const struct gpt_entry *e, char name[GPT_NAME + 1]) {
+    unsigned n = 0;
+    for (; n < GPT_NAME && e->name[n]; n++)
+        name[n] = e->name[n] >= ' ' && e->name[n] < 0x7f ? (char)e->name[n] : '?';
+    name[n] = '\0';
+    return name;
+}
+
 static bool gpt_table(struct scan *s, const struct gpt_header *h) {
     size_t bytes = (size_t)h->entries * h->entry_size;
-    char *table = kmalloc(ALIGN_UP(bytes, PAGE_SIZE));
+    char *table = kmalloc(ALIGN_UP(bytes, PAGE_SIZE)), name[GPT_NAME + 1];
     if (!table)
         return false;
     bool good = read_blocks(s, h->table_lba, table, ALIGN_UP(bytes, (size_t)s->ratio * SECTOR_SIZE)) == 0 &&
@@ -110,9 +120,9 @@ static bool gpt_table(struct scan *s, const struct gpt_header *h) {
         if (!e->type[0] && !e->type[1])
             continue;
         if (e->first < h->first_usable || e->last > h->last_usable || e->first > e->last)
-            add(s, i + 1, 0, 0);
+            add(s, i + 1, 0, 0, "");
         else
-            add(s, i + 1, e->first, e->last - e->first + 1);
+            add(s, i + 1, e->first, e->last - e->first + 1, gpt_name(e, name));
     }
     kfree(table);
     return good;
@@ -145,7 +155,7 @@ static void scan_extended(struct scan *s, const struct mbr_entry *extended, stru
             return;
         struct mbr_entry part = buf->entry[0], next = buf->entry[1];
         if (part.type && part.count && !is_extended(&part))
-            add(s, number, at + part.start, part.count);
+            add(s, number, at + part.start, part.count, "");
         if (!is_extended(&next) || !next.count || !next.start || base + next.start <= at) // only forward
             return;
         at = base + next.start;
@@ -161,7 +171,7 @@ static void scan_mbr(struct scan *s, struct mbr *m) {
         if (is_extended(&e))
             extended = e;
         else
-            add(s, i + 1, e.start, e.count);
+            add(s, i + 1, e.start, e.count, "");
     }
     if (extended.count && extended.start)
         scan_extended(s, &extended, m);

@@ -41,14 +41,18 @@ static int read_disk(struct block_device *dev, uint64_t offset, void *buf, size_
 static struct {
     unsigned number;
     uint64_t offset, sectors;
+    char label[40];
 } found[100];
 static unsigned count;
-int blockdev_register_partition(struct block_device *parent, unsigned number, uint64_t offset, uint64_t sectors) {
+int blockdev_register_partition(struct block_device *parent, unsigned number, uint64_t offset, uint64_t sectors,
+                                const char *label) {
     assert_true(number >= 1 && number <= 15 && sectors > 0);
     assert_true(offset > 0 && offset < parent->sectors && sectors <= parent->sectors - offset);
     for (unsigned i = 0; i < count; i++)
         assert_true(offset >= found[i].offset + found[i].sectors || offset + sectors <= found[i].offset);
     found[count].number = number;
+    assert_true(strlen(label) <= 36);
+    strcpy(found[count].label, label);
     found[count].offset = offset;
     found[count++].sectors = sectors;
     return 0;
@@ -112,6 +116,8 @@ static void gpt(void) {
             put(e, 0x1234, 8);
             put(e + 32, 100 + (uint64_t)p * 50, 8);
             put(e + 40, 149 + (uint64_t)p * 50, 8);
+            for (unsigned c = 0; c < 36; c++) /* the second fills its place, and has what is not ASCII */
+                put(e + 56 + c * 2, p ? (c == 3 ? 0x2603 : c == 4 ? 7 : 'a' + c % 26) : c < 4 ? (uint64_t)"root"[c] : 0, 2);
         }
         header(places[i][0], places[i][1]);
     }
@@ -142,6 +148,8 @@ static void finds_gpt(void **state) {
         scan(block);
         assert_int_equal(count, 2);
         assert_int_equal(found[0].number, 1);
+        assert_string_equal(found[0].label, "root");
+        assert_string_equal(found[1].label, "abc\?\?fghijklmnopqrstuvwxyzabcdefghij");
         assert_int_equal(found[0].offset, 100 * block / 512);
         assert_int_equal(found[0].sectors, 50 * block / 512);
         assert_int_equal(found[1].number, 4);

@@ -362,14 +362,17 @@ static void knows_the_limits(void **state) {
 
 static void partitions_are_pieces(void **state) {
     begin(F_ALL, 64);
-    assert_int_equal(blockdev_register_partition(disk, 0, 10, 10), -EINVAL);
-    assert_int_equal(blockdev_register_partition(disk, 1, SECTORS, 1), -EINVAL);
-    assert_int_equal(blockdev_register_partition(disk, 1, 10, SECTORS), -EINVAL);
-    assert_int_equal(blockdev_register_partition(disk, 1, 10, 20), 0);
-    assert_int_equal(blockdev_register_partition(disk, 1, 10, 20), -EEXIST);
+    assert_int_equal(blockdev_register_partition(disk, 0, 10, 10, "data"), -EINVAL);
+    assert_int_equal(blockdev_register_partition(disk, 1, SECTORS, 1, "data"), -EINVAL);
+    assert_int_equal(blockdev_register_partition(disk, 1, 10, SECTORS, "data"), -EINVAL);
+    assert_int_equal(blockdev_register_partition(disk, 1, 10, 20, "data"), 0);
+    assert_int_equal(blockdev_register_partition(disk, 1, 10, 20, "data"), -EEXIST);
     struct block_device *part = blockdev_find(disk->rdev + 1);
     assert_non_null(part);
     assert_ptr_equal(blockdev_find_name(part->name), part);
+    assert_ptr_equal(blockdev_find_name("PARTLABEL=data"), part);
+    assert_null(blockdev_find_name("PARTLABEL=dat"));
+    assert_null(blockdev_find_name("PARTLABEL="));
     allocate_job_memory();
     assert_int_equal(block_io(part, BLOCK_READ, 3, job_memory, 1024), 0);
     assert_memory_equal(job_memory, model + 13 * 512, 1024);
