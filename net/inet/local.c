@@ -10,7 +10,7 @@
 // How many bytes may lie in the queue of `t`: what Linux lets lie in its receive buffer and in the peer's send buffer.
 static void limit(struct tcp_socket *t, const struct tcp_socket *sender) {
     uint32_t receive = tcp_receive_limit(t), send = tcp_send_limit(sender);
-    WRITE_ONCE(t->capacity, receive + send);
+    WRITE_ONCE(t->capacity, t->is_deferred ? 0 : receive + send);
     WRITE_ONCE(t->writable_below, receive + send - send / 3);
 }
 
@@ -44,9 +44,10 @@ static void join(struct tcp_socket *t, struct tcp_socket *l, struct tcp_socket *
     theirs->remote_port = mine->local_port;
     tcp_inherit(other, l);
     t->local = other->local = true;
+    other->is_deferred = l->options.defer_accept;
     set_peer(other, t);
     set_peer(t, other);
-    tcp_enqueue(l, other);
+    tcp_offer(l, other);
     socket_wake_writable(&mine->socket, POLLOUT | POLLWRNORM);
 }
 
@@ -60,8 +61,7 @@ int local_connect(struct tcp_socket *t, struct tcp_socket *other) {
     if (!l)
         return -ECONNREFUSED;
     if (tcp_queue_full(l)) {
-        list_push_back(&l->waiting, &t->accept_link);
-        t->listener = l; // with the reference
+        tcp_wait_for_room(t, l);
         return 1;
     }
     join(t, l, other);
@@ -69,22 +69,13 @@ int local_connect(struct tcp_socket *t, struct tcp_socket *other) {
     return 0;
 }
 
-void local_forget(struct tcp_socket *t) {
-    struct tcp_socket *l = t->listener;
-    t->listener = NULL;
-    list_remove(&t->accept_link);
-    tcp_unref(l);
-}
-
-void local_room(struct tcp_socket *l) {
-    while (!list_empty(&l->waiting) && !tcp_queue_full(l)) {
-        struct tcp_socket *t = list_first(&l->waiting, struct tcp_socket, accept_link);
-        struct tcp_socket *other = tcp_socket_alloc(l->inet.socket.family);
-        if (!other)
-            return; // the next accept tries again
-        local_forget(t);
-        join(t, l, other);
-    }
+bool local_connect_waiting(struct tcp_socket *t, struct tcp_socket *l) {
+    struct tcp_socket *other = tcp_socket_alloc(l->inet.socket.family);
+    if (!other)
+        return false;
+    tcp_wait_end(t);
+    join(t, l, other);
+    return true;
 }
 
 struct tcp_socket *local_peer(struct tcp_socket *t) {
@@ -115,6 +106,8 @@ void local_fin(struct tcp_socket *t) {
         return;
     }
     peer->done = true;
+    if (unlikely(peer->is_deferred))
+        tcp_first_byte(peer);
     if (peer->state == TCPS_FIN_WAIT2 || peer->dead) { // both have
         time_wait(peer);
         tcp_socket_end(peer, 0);
@@ -140,6 +133,8 @@ void local_close(struct tcp_socket *t, bool reset) {
                 time_wait(t);
         } else if (peer != t && is_open(peer)) {
             tcp_socket_end(peer, tcp_reset_error(peer));
+            if (unlikely(peer->is_deferred))
+                tcp_drop_deferred(peer);
         }
     }
     spin_lock(&t->inet.socket.lock);
@@ -157,6 +152,18 @@ static void send_to_nobody(struct tcp_socket *t) {
 }
 
 // --- Bytes ---
+
+// For TCP_DEFER_ACCEPT. write_lock held.
+static int64_t put_first(struct tcp_socket *peer, struct uio *u, size_t n) {
+    int err = bytequeue_put(&peer->bytes, u, n);
+    if (err < 0)
+        return err;
+    net_lock();
+    tcp_first_byte(peer);
+    net_unlock();
+    return n;
+}
+
 int64_t local_put(struct tcp_socket *t, struct tcp_socket *peer, struct uio *u, size_t n) {
     struct bytequeue *q = &peer->bytes;
     mutex_lock(&q->write_lock);
@@ -169,6 +176,8 @@ int64_t local_put(struct tcp_socket *t, struct tcp_socket *peer, struct uio *u, 
         size_t piece = MIN(MIN(n, CHUNK), capacity - used);
         int err = bytequeue_put(q, u, piece);
         done = err < 0 ? err : (int64_t)piece;
+    } else if (unlikely(peer->is_deferred)) {
+        done = put_first(peer, u, MIN(n, CHUNK));
     }
     mutex_unlock(&q->write_lock);
     if (likely(done > 0)) {

@@ -31,6 +31,8 @@ struct tcp_socket *tcp_socket_alloc(int family) {
     t->state = TCPS_CLOSE;
     list_init(&t->queue);
     list_init(&t->waiting);
+    list_init(&t->deferred);
+    list_init(&t->patience_link);
     list_init(&t->accept_link);
     bytequeue_init(&t->bytes);
     t->input_end = &t->input;
@@ -146,7 +148,7 @@ static int tcp_name(struct socket *s, struct socket_address *a, bool peer) {
 // --- shutdown, close ---
 static void forget_connection(struct tcp_socket *t) { // core lock
     if (t->listener)
-        local_forget(t);
+        tcp_wait_end(t);
     if (t->local)
         local_close(t, true);
     else if (t->pcb)
@@ -226,7 +228,7 @@ static void tcp_release(struct socket *s) {
     WRITE_ONCE(t->dead, true);
     WRITE_ONCE(t->shutdown, SHUTDOWN_BOTH);
     if (t->listener)
-        local_forget(t);
+        tcp_wait_end(t);
     bool unread = tcp_available(t) > 0;
     bool wait = false;
     if (t->local) {

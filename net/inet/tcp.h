@@ -27,6 +27,8 @@ enum tcp_progress { TCP_UNCONNECTED, TCP_CONNECTING, TCP_CONNECTED }; // of conn
 struct tcp_options { // of IPPROTO_TCP, as they were set; inherited by accepted sockets
     bool nodelay, cork, quickack, thin_linear, thin_dupack, inq;
     uint8_t save_syn, syn_count, keep_count;   // counts: 0: the system's
+    uint8_t defer_accept;                      // TCP_DEFER_ACCEPT, in SYN-ACKs that would be sent meanwhile
+    int16_t linger2;                           // seconds in FIN-WAIT-2 without a file; 0: the system's, -1: none
     uint16_t mss;                              // 0: not set
     uint32_t keep_idle, keep_interval;         // seconds; 0: the system's
     uint32_t user_timeout, notsent, clamp;     // ms; bytes, 0: none
@@ -40,10 +42,14 @@ struct tcp_socket {
     bool done;        // the peer's FIN has come: the end of what is received is the end
     bool dead;        // no file refers to it any more
     bool local;       // the other end is a socket of this machine
+    bool is_deferred; // it is in its listener's `deferred`, and its capacity is 0
     // Listening: connections that wait for accept(2), by accept_link; sockets of this machine for which there was no room, by accept_link.
-    struct list queue, waiting, accept_link;
+    // `deferred`: connections of this machine that wait for their first byte (TCP_DEFER_ACCEPT).
+    struct list queue, waiting, deferred, accept_link;
     unsigned queue_count, queue_max;
-    struct tcp_socket *listener; // of one that waits for room, referenced
+    struct tcp_socket *listener; // of one that is in `waiting` or `deferred`, referenced
+    struct list patience_link;   // in `waiting` or `deferred`: in the list of those whose time will be over
+    nsec_t patience;             // and when
     // Local: the other end, referenced. `bytes` are those received, capacity how many may lie there; its sender is writable below
     // `writable_below`.
     struct tcp_socket *peer;
@@ -105,6 +111,20 @@ struct tcp_socket *tcp_find_listener(const ip_addr_t *local, uint16_t local_port
 static inline bool tcp_queue_full(const struct tcp_socket *l) { return l->queue_count > l->queue_max; }
 void tcp_inherit(struct tcp_socket *t, const struct tcp_socket *listener); // options, and its port
 void tcp_enqueue(struct tcp_socket *listener, struct tcp_socket *t);       // for accept(2), which takes the reference over; wakes
+void tcp_room(struct tcp_socket *listener);  // there is room: who waits is connected, or goes on to accept(2)
+// t, the other end of a connection within this machine, is for accept(2): at once, or with its first byte.
+void tcp_offer(struct tcp_socket *listener, struct tcp_socket *t);
+void tcp_first_byte(struct tcp_socket *t);   // something has come for one that is_deferred, or its end
+void tcp_drop_deferred(struct tcp_socket *t); // its connection was reset
+// In the listener's `waiting`, with a reference to the listener: for as long as SYNs would be sent.
+void tcp_wait_for_room(struct tcp_socket *t, struct tcp_socket *listener);
+void tcp_drop(struct tcp_socket *t);         // that nobody has accepted: with RST. No lock
+void tcp_wait_end(struct tcp_socket *t);     // it is in `waiting` or `deferred` no more; the listener's reference is given back
+
+// --- tcp_patience.c: waits that end by themselves. Under the core lock ---
+void tcp_patience_begin(struct tcp_socket *t, nsec_t until);
+void tcp_patience_end(struct tcp_socket *t);
+unsigned tcp_retries_seconds(unsigned n);    // how long n retransmissions of a SYN or SYN-ACK take: 1 + 2 + 4 + ..., with the last wait
 
 // --- tcp_send.c, tcp_receive.c ---
 int64_t tcp_socket_send(struct socket *s, struct uio *u, struct socket_message *m, int flags);
@@ -116,8 +136,8 @@ size_t tcp_unsent(struct tcp_socket *t);          // bytes that the other end do
 // Under the core lock: t connects to its `remote`, which is an address of this machine. `other` becomes the other end, when it is
 // taken (0). 1: it waits for room in the listener's queue; -ECONNREFUSED.
 int local_connect(struct tcp_socket *t, struct tcp_socket *other);
-void local_room(struct tcp_socket *listener);  // there is room: who waits is connected. Core lock
-void local_forget(struct tcp_socket *t);       // it waits for room no more. Core lock
+// t has waited for room, and is connected. False: no memory for the other end. Core lock
+bool local_connect_waiting(struct tcp_socket *t, struct tcp_socket *listener);
 void local_fin(struct tcp_socket *t);          // t sends no more. Core lock
 void local_limits(struct tcp_socket *t);       // SO_SNDBUF or SO_RCVBUF has changed. Core lock
 void local_close(struct tcp_socket *t, bool reset); // t has no more to do with the connection. Core lock

@@ -47,7 +47,8 @@ static int choose_port(struct tcp_socket *t, const ip_addr_t *from, const ip_add
     return inet_port_claim_for_peer(&t->inet, from, to, port);
 }
 
-// The first step: 0: established, or on its way (TCPS_SYN_SENT), or refused, with the error pending. -errno: nothing was begun.
+// The first step: 0: established, or on its way (TCPS_SYN_SENT), or refused, with the error pending. 1: another thread has been at it.
+// -errno: nothing was begun.
 static int begin(struct tcp_socket *t, const ip_addr_t *to, uint16_t port, int scope) {
     struct tcp_socket *other = tcp_socket_alloc(t->inet.socket.family); // the other end, if it is in this machine
     if (!other)
@@ -55,7 +56,7 @@ static int begin(struct tcp_socket *t, const ip_addr_t *to, uint16_t port, int s
     net_lock();
     bool local = net_address_is_local(to), taken = false;
     ip_addr_t from;
-    int err = t->state == TCPS_CLOSE ? source(t, to, scope, local, &from) : -EISCONN;
+    int err = t->progress == TCP_CONNECTING ? 1 : t->state == TCPS_CLOSE ? source(t, to, scope, local, &from) : -EISCONN;
     if (err == 0)
         err = choose_port(t, &from, to, port);
     if (err == 0) {
@@ -71,6 +72,8 @@ static int begin(struct tcp_socket *t, const ip_addr_t *to, uint16_t port, int s
             if (err < 0)
                 tcp_set_state(t, TCPS_CLOSE);
         }
+        if (err == 0)
+            WRITE_ONCE(t->progress, TCP_CONNECTING);
     }
     net_unlock();
     if (!taken)
@@ -95,15 +98,16 @@ int tcp_socket_connect(struct socket *s, const struct socket_address *a, bool no
         t->progress = TCP_UNCONNECTED;
         return 0;
     }
-    if (t->progress == TCP_CONNECTED)
+    uint8_t progress = READ_ONCE(t->progress);
+    if (progress == TCP_CONNECTED)
         return -EISCONN;
-    if (t->progress == TCP_UNCONNECTED) {
-        if (READ_ONCE(t->state) != TCPS_CLOSE)
+    if (progress == TCP_UNCONNECTED) {
+        uint8_t state = READ_ONCE(t->state); // on its way: another thread has just begun
+        if (state != TCPS_CLOSE && state != TCPS_SYN_SENT)
             return -EISCONN;
         if ((err = destination(t, a, &to, &port, &scope)) < 0 || (err = begin(t, &to, port, scope)) < 0)
             return err;
-        t->progress = TCP_CONNECTING;
-        err = -EINPROGRESS;
+        err = err == 0 ? -EINPROGRESS : -EALREADY;
         if (nonblock) // Linux has not seen the answer yet either, however near the other end is
             return err;
     }

@@ -1,5 +1,6 @@
 // listen(2) and accept(2) of TCP sockets. A connection waits, established, in the listening socket's queue.
 #include "kernel/threads/thread.h"
+#include "kernel/time.h"
 #include "net/inet/tcp.h"
 
 struct tcp_socket *tcp_find_listener(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
@@ -46,7 +47,7 @@ int tcp_socket_listen(struct socket *s, int backlog) {
         err = start_listening(t);
     if (err == 0) {
         t->queue_max = MIN((unsigned)backlog, net_settings.somaxconn);
-        local_room(t);
+        tcp_room(t);
     }
     net_unlock();
     return err;
@@ -79,6 +80,62 @@ void tcp_enqueue(struct tcp_socket *l, struct tcp_socket *t) {
     socket_wake_readable(&l->inet.socket, POLLIN | POLLRDNORM);
 }
 
+// --- Connections of this machine that have to wait: for room in the queue, for their first byte ---
+static void wait_at(struct tcp_socket *l, struct tcp_socket *t, struct list *where, unsigned retries) {
+    list_push_back(where, &t->accept_link);
+    t->listener = l;
+    tcp_patience_begin(t, time_monotonic() + tcp_retries_seconds(retries) * NSEC_PER_SEC);
+}
+
+void tcp_wait_for_room(struct tcp_socket *t, struct tcp_socket *l) {
+    wait_at(l, t, &l->waiting, t->options.syn_count ? t->options.syn_count : net_settings.tcp_syn_retries);
+}
+
+void tcp_wait_end(struct tcp_socket *t) {
+    struct tcp_socket *l = t->listener;
+    t->listener = NULL;
+    t->is_deferred = false;
+    list_remove(&t->accept_link);
+    tcp_patience_end(t);
+    tcp_unref(l);
+}
+
+void tcp_offer(struct tcp_socket *l, struct tcp_socket *t) {
+    if (likely(!t->is_deferred)) {
+        tcp_enqueue(l, t);
+        return;
+    }
+    tcp_ref(l);
+    wait_at(l, t, &l->deferred, l->options.defer_accept - 1);
+}
+
+void tcp_first_byte(struct tcp_socket *t) {
+    struct tcp_socket *l = t->listener;
+    if (!t->is_deferred)
+        return;
+    t->is_deferred = false;
+    tcp_patience_end(t);
+    local_limits(t);
+    list_remove(&t->accept_link);
+    list_push_back(&l->waiting, &t->accept_link);
+    tcp_room(l);
+}
+
+void tcp_drop_deferred(struct tcp_socket *t) { tcp_patience_begin(t, time_monotonic()); }
+
+void tcp_room(struct tcp_socket *l) {
+    while (!list_empty(&l->waiting) && !tcp_queue_full(l)) {
+        struct tcp_socket *t = list_first(&l->waiting, struct tcp_socket, accept_link);
+        if (t->state == TCPS_SYN_SENT) {
+            if (!local_connect_waiting(t, l))
+                return; // the next accept tries again
+        } else {
+            tcp_wait_end(t);
+            tcp_enqueue(l, t);
+        }
+    }
+}
+
 // --- accept ---
 static struct tcp_socket *take(struct tcp_socket *l) {
     struct tcp_socket *t = NULL;
@@ -90,7 +147,7 @@ static struct tcp_socket *take(struct tcp_socket *l) {
         list_remove(&t->accept_link);
         l->queue_count--;
         if (unlikely(!list_empty(&l->waiting)))
-            local_room(l);
+            tcp_room(l);
     }
     net_unlock();
     return t;
@@ -115,7 +172,7 @@ struct socket *tcp_socket_accept(struct socket *s, bool nonblock) {
 }
 
 // --- The end ---
-static void drop(struct tcp_socket *t) { // a connection that nobody has accepted
+void tcp_drop(struct tcp_socket *t) {
     struct socket *s = &t->inet.socket;
     s->linger = 0;
     atomic_or(&s->bits, 1u << SOCKET_LINGER);
@@ -140,16 +197,20 @@ void tcp_stop_listening(struct tcp_socket *t) {
         list_push_back(&waiting, c);
     }
     t->queue_count = 0;
-    while (!list_empty(&t->waiting)) {
-        struct tcp_socket *c = list_first(&t->waiting, struct tcp_socket, accept_link);
-        local_forget(c);
-        tcp_socket_end(c, ECONNREFUSED);
+    while (!list_empty(&t->waiting) || !list_empty(&t->deferred)) {
+        struct list *from = list_empty(&t->waiting) ? &t->deferred : &t->waiting;
+        struct tcp_socket *c = list_first(from, struct tcp_socket, accept_link);
+        tcp_wait_end(c);
+        if (c->state == TCPS_SYN_SENT)
+            tcp_socket_end(c, ECONNREFUSED);
+        else
+            list_push_back(&waiting, &c->accept_link);
     }
     net_unlock();
     while (!list_empty(&waiting)) {
         struct tcp_socket *c = list_first(&waiting, struct tcp_socket, accept_link);
         list_remove(&c->accept_link);
-        drop(c);
+        tcp_drop(c);
     }
     socket_wake_state(&t->inet.socket);
 }

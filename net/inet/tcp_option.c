@@ -1,6 +1,5 @@
 // Options of IPPROTO_TCP, see tcp(7), and what those of SOL_SOCKET mean for TCP. Rows for /proc/net/tcp: tcp_table.c.
 #include "fs/vfs.h"
-#include "kernel/log.h"
 #include "kernel/string.h"
 #include "lwip/tcp.h"
 #include "net/inet/tcp.h"
@@ -10,6 +9,7 @@
 
 #define KEEPIDLE_MAX 32767 // MAX_TCP_KEEPIDLE, in seconds; the interval's is the same
 #define KEEPCNT_MAX 127
+#define LINGER2_MAX 120 // TCP_FIN_TIMEOUT_MAX, in seconds
 #define SYNCNT_MAX 127
 #define MSS_MIN 88       // TCP_MIN_MSS
 #define WINDOW_MAX 32767 // MAX_TCP_WINDOW
@@ -28,9 +28,12 @@ static int set_congestion(const void *value, unsigned len) {
 
 static int set_ulp(const void *value, unsigned len) { return len < 1 ? -EINVAL : -ENOENT; }
 
-static int refuse(const char *what) {
-    log_once(LOG_WARN, "setsockopt(2): %s is not supported (ENOPROTOOPT)", what);
-    return -ENOPROTOOPT;
+static uint8_t retries_of(int seconds) { // that so many SYN-ACKs take: secs_to_retrans
+    uint8_t n = 0;
+    if (seconds > 0)
+        for (n = 1; n < UINT8_MAX && tcp_retries_seconds(n - 1u) < (unsigned)seconds;)
+            n++;
+    return n;
 }
 
 static int range(int value, int first, int last) { return value < first || value > last ? -EINVAL : 0; }
@@ -62,8 +65,8 @@ static int set_number(struct tcp_socket *t, int name, int value) {
         err = range(value, 1, SYNCNT_MAX);
         o->syn_count = err ? o->syn_count : value;
         break;
-    case TCP_LINGER2: return refuse("TCP_LINGER2");
-    case TCP_DEFER_ACCEPT: return value > 0 ? refuse("TCP_DEFER_ACCEPT") : 0;
+    case TCP_LINGER2: o->linger2 = value < 0 ? -1 : MIN(value, LINGER2_MAX); break;
+    case TCP_DEFER_ACCEPT: o->defer_accept = retries_of(value); break;
     case TCP_WINDOW_CLAMP:
         if (!value && t->state != TCPS_CLOSE)
             return -EINVAL;
@@ -234,8 +237,8 @@ static int get_number(struct tcp_socket *t, int name, int *value) {
     case TCP_KEEPINTVL: *value = o->keep_interval ? o->keep_interval : net_settings.tcp_keepalive_intvl; break;
     case TCP_KEEPCNT: *value = o->keep_count ? o->keep_count : net_settings.tcp_keepalive_probes; break;
     case TCP_SYNCNT: *value = o->syn_count ? o->syn_count : net_settings.tcp_syn_retries; break;
-    case TCP_LINGER2: *value = net_settings.tcp_fin_timeout; break;
-    case TCP_DEFER_ACCEPT: *value = 0; break;
+    case TCP_LINGER2: *value = o->linger2 ? o->linger2 : (int)net_settings.tcp_fin_timeout; break;
+    case TCP_DEFER_ACCEPT: *value = o->defer_accept ? (int)tcp_retries_seconds(o->defer_accept - 1) : 0; break;
     case TCP_WINDOW_CLAMP: *value = o->clamp; break;
     case TCP_QUICKACK: *value = o->quickack; break;
     case TCP_USER_TIMEOUT: *value = o->user_timeout; break;

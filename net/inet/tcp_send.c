@@ -12,6 +12,9 @@ static uint8_t shut(const struct tcp_socket *t) { return READ_ONCE(t->shutdown);
 // Something is wrong with the connection for who sends.
 static bool broken(struct tcp_socket *t) { return READ_ONCE(t->inet.socket.error) || (shut(t) & SHUTDOWN_SEND); }
 
+// Another thread has ended it (connect(2) with AF_UNSPEC), or another sender has taken the error.
+static bool gone(const struct tcp_socket *t) { return READ_ONCE(t->state) == TCPS_CLOSE; }
+
 static int wait_error(struct tcp_socket *t, int err) { return socket_interrupted(err, t->inet.socket.send_timeout); }
 
 // A connection that is on its way is waited for. -EPIPE: there is none.
@@ -43,8 +46,8 @@ static bool has_room(struct tcp_socket *t, struct tcp_socket *peer) {
 static int wait_for_room(struct tcp_socket *t, struct tcp_socket *peer, nsec_t deadline) {
     if (!deadline)
         return -EAGAIN;
-    int err = wait_event_until(&t->inet.socket.writable, has_room(t, peer) || broken(t), deadline, true);
-    return wait_error(t, err);
+    int err = wait_event_until(&t->inet.socket.writable, has_room(t, peer) || broken(t) || gone(t), deadline, true);
+    return err == 0 && gone(t) ? -EPIPE : wait_error(t, err);
 }
 
 static int send_all(struct tcp_socket *t, struct tcp_socket *peer, struct uio *u, nsec_t deadline, int64_t *sent) {
