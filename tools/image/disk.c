@@ -25,14 +25,12 @@ enum { MIB = 1 << 20, ALIGNED = MIB / SECTOR, CORE_AT = 64, BOOT_AT = ALIGNED, K
 
 #define CONFIG_PATH CONFIG_DIRECTORY "/" CONFIG_FILE
 
-/* The configuration, and the directories that it promises. */
+/* The configuration, and the directories of its volumes. The working directory is made by the kernel, for the program's user. */
 static void add_config(struct erofs_tree *tree, const json_t *config, const char *text) {
     struct image_config read = config_read(config, "the image");
 
     erofs_remove(tree, CONFIG_DIRECTORY);
     erofs_add_file(tree, CONFIG_PATH, 0444, text, strlen(text));
-    if (read.directory)
-        strings_add(&read.volumes, "%s", read.directory);
     for (size_t i = 0; i < read.volumes.count; i++) {
         char *path = path_normalize(read.volumes.item[i]);
         if (!path)

@@ -65,7 +65,7 @@ void disk_add_vhd_footer(int fd, const char *name) {
         .features = htobe32(2),
         .version = htobe32(0x10000),
         .data_offset = UINT64_MAX,
-        .creator = "knar",
+        .creator = "win ", /* those of others make QEMU round the size down to whole cylinders */
         .creator_version = htobe32(0x10000),
         .creator_os = "Wi2k",
         .type = htobe32(2), /* fixed */
