@@ -77,6 +77,10 @@ static int64_t put(struct unix_socket *u, struct sending *out, struct uio *uio, 
     mutex_lock(&peer->in.write_lock);
     int64_t err = 0;
     size_t used = bytequeue_used(&peer->in), limit = u->socket.send_buffer;
+    if (unlikely(used >= limit)) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); // see wake_writer
+        used = bytequeue_used(&peer->in);
+    }
     n = MIN(n, CHUNK);
     if (unlikely(peer->dead || (shut(peer) & SHUTDOWN_RECEIVE))) {
         err = -EPIPE;
@@ -254,6 +258,7 @@ static void wake_writer(struct unix_socket *u, size_t n) {
     struct unix_socket *peer = load_acquire(&u->peer);
     if (!peer)
         return;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // the new tail, and then the look at the head: a writer without room has it the other way round
     uint64_t limit = READ_ONCE(peer->socket.send_buffer), used = bytequeue_used(&u->in);
     if (unlikely((used + n) * 4 > limit && used * 4 <= limit))
         socket_wake_writable(&peer->socket, POLLOUT | POLLWRNORM | POLLWRBAND);

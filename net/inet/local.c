@@ -169,6 +169,10 @@ int64_t local_put(struct tcp_socket *t, struct tcp_socket *peer, struct uio *u, 
     mutex_lock(&q->write_lock);
     size_t used = bytequeue_used(q), capacity = READ_ONCE(peer->capacity);
     int64_t done = 0;
+    if (unlikely(used >= capacity)) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); // see local_consumed
+        used = bytequeue_used(q);
+    }
     bool gone = peer->dead || READ_ONCE(peer->peer) != t;
     if (unlikely(gone)) {
         done = -EPIPE;
@@ -193,6 +197,9 @@ int64_t local_put(struct tcp_socket *t, struct tcp_socket *peer, struct uio *u, 
 }
 
 void local_consumed(struct tcp_socket *t, size_t n) {
+    // The new tail, and then the look at what is written and at who waits. A writer that finds no room looks again behind its own fence,
+    // so either it sees the room, or its bytes are counted here.
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     size_t used = bytequeue_used(&t->bytes), below = t->writable_below;
     if (likely(used > below || used + n <= below))
         return;
