@@ -196,7 +196,7 @@ TOOL_SRC := $(sort $(wildcard tools/*.c tools/*/*.c))
 TOOL_OBJ := $(patsubst %,$(BUILD)/host/%.o,$(TOOL_SRC))
 TOOL_CFLAGS := -std=gnu11 -O2 -g -I. -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE \
                -DKNARR_VERSION='"$(VERSION)"' $(WARNINGS)
-TOOL_LIBS := -lelf -ljansson
+TOOL_LIBS := -lelf -l:libjansson.a # small: linked in, so that no start pays for loading it
 
 $(BUILD)/host/%.c.o: %.c
 	@mkdir -p $(@D)
