@@ -71,7 +71,7 @@ KERNEL_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size
 
 # What runs seldom is made small, the rest fast. Not in the checked kernel, whose reports name the callers of inline functions.
 ifndef CHECKED
-KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c tcp_patience.c icmp.c multicast.c option.c ping.c raw.c table.c \
+KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c tcp_error.c tcp_patience.c icmp.c multicast.c option.c ping.c raw.c table.c \
     address.c family.c tcp_connect.c tcp_option.c tcp_table.c) \
     $(wildcard fs/9p/*.c fs/procfs*.c fs/sysfs*.c fs/tty*.c fs/console*.c fs/mqueue*.c fs/inotify*.c kernel/ipc/*.c kernel/debug/*.c \
                            loader/core*.c syscall/trace*.c syscall/ipc_*.c) \
@@ -84,7 +84,7 @@ KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c tcp_patience.
     $(addprefix kernel/x86/,acpi.c apic.c cpu.c cpuinfo.c hpet.c ioapic.c kvmclock.c mptable.c pit.c smp.c) \
     $(addprefix drivers/,drivers.c pci.c rtc.c serial.c virtio_9p.c virtio_mmio.c virtio_pci.c virtio_rng.c) \
     $(addprefix loader/,privileges.c program.c script.c) \
-    $(addprefix net/,option.c scm.c unix_gc.c unix_name.c inet/ioctl.c inet/sysctl.c lwip/administer.c) $(wildcard net/netlink/*.c) \
+    $(addprefix net/,option.c scm.c unix_gc.c unix_name.c inet/ioctl.c inet/sysctl.c lwip/administer.c lwip/icmp_limit.c) $(wildcard net/netlink/*.c) \
     $(addprefix syscall/,adjtimex.c attributes.c capability.c cputime.c file_handle.c identity.c inotify.c kcmp.c limits.c membarrier.c \
                          misc.c mount.c mqueue.c names.c numa.c prctl.c priority.c process_vm.c remap_file_pages.c sched.c stats.c \
                          sync.c timer.c ustat.c xattr.c)
@@ -95,7 +95,7 @@ endif
 # lwIP takes the libc headers of net/lwip/libc/ before those of the system. Warnings are errors in our own files only.
 LWIP_RENAMES := -Dstats_init=lwip_stats_init
 LWIP_CFLAGS = -Inet/lwip/libc $(KERNEL_CFLAGS) -w $(LWIP_RENAMES)
-# Knarr has functions of these names, which call lwIP's (net/lwip/tcp_buckets.c, tcp_write.c, timers.c).
+# Knarr has functions of these names, which call lwIP's (net/lwip/tcp_buckets.c, tcp_write.c, timers.c, icmp_limit.c).
 LWIP_CFLAGS_tcp.c := -Dtcp_netif_ip_addr_changed=lwip_tcp_netif_ip_addr_changed
 LWIP_CFLAGS_tcp_in.c := -Dtcp_input=lwip_tcp_input
 LWIP_CFLAGS_tcp_out.c := -Dtcp_output=lwip_tcp_output -Dtcp_rexmit_rto_commit=lwip_tcp_rexmit_rto_commit
@@ -104,7 +104,9 @@ LWIP_CFLAGS_udp.c := -Dudp_input=lwip_udp_input
 LWIP_CFLAGS_dhcp.c := -DLWIP_DNS=1 # tells name servers (net/lwip/config.c)
 LWIP_CFLAGS_nd6.c := -DLWIP_DNS=1
 LWIP_CFLAGS_etharp.c := -Detharp_input=lwip_etharp_input
-LWIP_CFLAGS_icmp6.c := -Dicmp6_input=lwip_icmp6_input
+LWIP_CFLAGS_icmp.c := -Dicmp_dest_unreach=lwip_icmp_dest_unreach -Dicmp_time_exceeded=lwip_icmp_time_exceeded
+LWIP_CFLAGS_icmp6.c := -Dicmp6_input=lwip_icmp6_input -Dicmp6_dest_unreach=lwip_icmp6_dest_unreach \
+                       -Dicmp6_time_exceeded_with_addrs=lwip_icmp6_time_exceeded_with_addrs -Dicmp6_param_problem=lwip_icmp6_param_problem
 LWIP_CFLAGS_igmp.c := -Digmp_input=lwip_igmp_input
 
 $(BUILD)/obj/lwip/%.c.o: $(LWIP)/.checksum

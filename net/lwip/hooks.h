@@ -2,13 +2,21 @@
 #ifndef NET_LWIP_HOOKS_H
 #define NET_LWIP_HOOKS_H
 
+#include "lwip/err.h"
 #include "lwip/ip_addr.h"
 
 struct netif;
 struct pbuf;
+struct tcp_hdr;
+struct tcp_pcb;
 
 // net/lwip/core.c. RFC 6528: a clock of 4 us and a keyed hash of the connection.
 u32_t net_tcp_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
+
+u16_t net_out_of_order_limit(void); // net/lwip/memory.c: TCP_OOSEQ_PBUFS_LIMIT
+
+// net/inet/tcp_pcb_listen.c
+err_t net_tcp_half_open(struct tcp_pcb *pcb, const struct tcp_hdr *h, const struct pbuf *p);
 
 u16_t net_checksum(const void *data, int len); // net/lwip/checksum.c
 

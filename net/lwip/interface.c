@@ -95,10 +95,14 @@ static struct ether_interface *ether_of(struct netif *n) { return container_of(n
 static void rx_free(struct pbuf *p) {
     struct net_buffer *b = container_of(p, struct net_buffer, owner);
     struct net_device *dev = container_of(p, struct rx_pbuf, custom.pbuf)->device;
+    net_received_bytes -= PAGE_SIZE;
     net_buffer_recycle(dev, b);
 }
 
-static void small_free(struct pbuf *p) { pool_give(&small_pool, container_of(p, struct small_pbuf, custom.pbuf)); }
+static void small_free(struct pbuf *p) {
+    net_received_bytes -= sizeof(struct small_pbuf);
+    pool_give(&small_pool, container_of(p, struct small_pbuf, custom.pbuf));
+}
 
 // Not pbuf_alloced_custom: nothing here needs to be checked.
 static struct pbuf *pbuf_set(struct pbuf_custom *c, void *data, uint32_t len, uint32_t total,
@@ -122,6 +126,7 @@ static struct pbuf *copy_small(struct net_device *dev, struct net_buffer *b) {
     uint32_t len = b->len - ETHERNET_HEADER;
     memcpy(s->data, b->data + ETHERNET_HEADER, len);
     net_buffer_recycle(dev, b);
+    net_received_bytes += sizeof(*s);
     return pbuf_set(&s->custom, s->data, len, len, small_free);
 }
 
@@ -135,6 +140,7 @@ static struct pbuf *wrap(struct net_device *dev, struct net_buffer *frame) {
         struct rx_pbuf *r = (struct rx_pbuf *)b->owner;
         next = b->next;
         r->device = dev;
+        net_received_bytes += PAGE_SIZE;
         *end = pbuf_set(&r->custom, b->data, b->len, left, rx_free);
         end = &(*end)->next;
         left -= b->len;

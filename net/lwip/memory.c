@@ -1,10 +1,11 @@
 // lwIP's memory: its pools are caches of the slab allocator, its heap is kmalloc. All together may use a share of the machine's RAM: beyond it an
-// allocation fails, which lwIP answers by dropping a packet, so that no flood can take the machine's memory. Received pages are not
-// counted here but bounded by the sockets' buffers. Under the core lock.
+// allocation fails, which lwIP answers by dropping a packet, so that no flood can take the machine's memory. Received pages are counted
+// apart: they are bounded by the sockets' buffers, and by what may wait out of order. Under the core lock.
 #include "kernel/memory/page.h"
 #include "kernel/memory/slab.h"
 #include "kernel/string.h"
 #include "lwip/memp.h"
+#include "net/lwip/hooks.h"
 #include "net/lwip/stack.h"
 
 // What memp_std.h lists the sizes of.
@@ -25,6 +26,12 @@ static struct slab_cache caches[MEMP_MAX] = {
 };
 
 static uint64_t used, limit; // bytes
+uint64_t net_received_bytes;
+
+#define RECEIVED_SOME 16 // parts of the memory
+#define RECEIVED_MUCH 8
+#define OUT_OF_ORDER_MOST 1024
+#define OUT_OF_ORDER_FEW 16
 
 static bool take(size_t size) {
     if (unlikely(!limit))
@@ -115,6 +122,15 @@ void mem_free(void *p) {
 }
 
 void *mem_trim(void *p, mem_size_t size) { return p; } // nothing is gained
+
+// The pbufs that a connection may keep behind a gap: few and then none when all that was received takes much of the memory, so that peers
+// which leave gaps on purpose cannot take it from those that do not.
+u16_t net_out_of_order_limit(void) {
+    uint64_t memory = page_total() * PAGE_SIZE;
+    if (likely(net_received_bytes <= memory / RECEIVED_SOME))
+        return OUT_OF_ORDER_MOST;
+    return net_received_bytes <= memory / RECEIVED_MUCH ? OUT_OF_ORDER_FEW : 0;
+}
 
 void mem_init(void) {}
 void memp_init(void) {}

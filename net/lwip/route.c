@@ -243,21 +243,38 @@ bool net_route_find(const ip_addr_t *to, int bound, struct net_interface **inter
 }
 
 // --- lwIP's questions ---
-// IPv4's answers, until anything changes that they depend on: lwIP asks for each packet.
+// The answers, until anything changes that they depend on: lwIP asks for each packet.
 static struct answer {
     u32_t dest;
     unsigned generation;
     struct netif *netif;
 } answers[16];
+static struct answer6 {
+    ip6_addr_t dest;
+    unsigned generation;
+    struct netif *netif;
+} answers6[16];
 static unsigned generation; // 0: nobody watches yet
 static netif_ext_callback_t watcher;
 
-static void changed(void) {
-    if (generation && !++generation)
-        memset(answers, 0, sizeof(answers)), generation = 1;
+void net_routes_changed(void) {
+    if (!generation || ++generation)
+        return;
+    memset(answers, 0, sizeof(answers));
+    memset(answers6, 0, sizeof(answers6));
+    generation = 1;
 }
 
-static void netif_changed(struct netif *n, netif_nsc_reason_t reason, const netif_ext_callback_args_t *args) { changed(); }
+static void netif_changed(struct netif *n, netif_nsc_reason_t reason, const netif_ext_callback_args_t *args) {
+    net_routes_changed();
+}
+
+static void watch(void) {
+    if (generation)
+        return;
+    netif_add_ext_callback(&watcher, netif_changed);
+    generation = 1;
+}
 
 struct netif *net_route4(const ip4_addr_t *src, const ip4_addr_t *dest) {
     ip_addr_t to;
@@ -274,10 +291,7 @@ struct netif *net_route4(const ip4_addr_t *src, const ip4_addr_t *dest) {
         return &own->netif;
     if (!find(&to, 0, &r))
         return NULL;
-    if (!generation) {
-        netif_add_ext_callback(&watcher, netif_changed);
-        generation = 1;
-    }
+    watch();
     if (!ip4_addr_ismulticast(dest))
         *a = (struct answer){dest->addr, generation, &r.interface->netif};
     return &r.interface->netif;
@@ -286,8 +300,21 @@ struct netif *net_route4(const ip4_addr_t *src, const ip4_addr_t *dest) {
 struct netif *net_route6(const ip6_addr_t *src, const ip6_addr_t *dest) {
     ip_addr_t to;
     struct net_route r;
+    u32_t h = dest->addr[1] ^ dest->addr[2] ^ dest->addr[3];
+    h ^= h >> 16;
+    struct answer6 *a = &answers6[(h ^ h >> 8) % ARRAY_SIZE(answers6)];
+    if (likely(a->generation == generation && a->netif && ip6_addr_cmp(&a->dest, dest) && usable(netif_interface(a->netif))))
+        return a->netif;
     ip_addr_copy_from_ip6(to, *dest);
-    return find(&to, 0, &r) ? &r.interface->netif : NULL;
+    if (!find(&to, 0, &r))
+        return NULL;
+    watch();
+    if (!ip6_addr_ismulticast(dest)) {
+        ip6_addr_copy(a->dest, *dest);
+        a->generation = generation;
+        a->netif = &r.interface->netif;
+    }
+    return &r.interface->netif;
 }
 
 const ip4_addr_t *net_gateway4(struct netif *netif, const ip4_addr_t *dest) {
@@ -355,7 +382,7 @@ int net_route_add(const struct net_route *r) {
     a->route = route;
     list_push_back(&added, &a->link);
     added_count++;
-    changed();
+    net_routes_changed();
     nd6_clear_destination_cache();
     return 0;
 }
@@ -373,7 +400,7 @@ int net_route_remove(const struct net_route *r) {
             list_remove(&a->link);
             kfree(a);
             added_count--;
-            changed();
+            net_routes_changed();
             nd6_clear_destination_cache();
             return 0;
         }
@@ -391,6 +418,7 @@ int net_route_remove(const struct net_route *r) {
             ip_addr_copy_from_ip6(implied.gateway, i->gateway6);
             if (matches(&implied, r)) {
                 ip6_addr_set_zero(&i->gateway6);
+                net_routes_changed();
                 nd6_clear_destination_cache();
                 return 0;
             }
@@ -407,5 +435,5 @@ void net_routes_forget(const struct net_interface *i) {
             kfree(a);
             added_count--;
         }
-    changed();
+    net_routes_changed();
 }

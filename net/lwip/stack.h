@@ -28,6 +28,7 @@ bool net_loopback_poll(unsigned budget); // input of what was sent; true: there 
 unsigned net_prefix4(const struct net_interface *i);
 bool net_prefix_match(const ip_addr_t *a, const ip_addr_t *b, unsigned bits);
 void net_routes_forget(const struct net_interface *i); // those that were added: the interface goes down
+void net_routes_changed(void); // IPv6's routers, prefixes or gateways may have; addresses and interfaces tell it themselves
 
 // --- timers.c: lwIP's timers, each only while it has something to do ---
 void net_timers_init(void);
@@ -49,6 +50,7 @@ extern bool net_paths_known; // a router has told the MTU of a path
 bool net_path_mtu_harmful(const struct pbuf *p, unsigned at, uint32_t most);
 
 // --- memory.c ---
+extern uint64_t net_received_bytes; // memory of received frames that sockets have not read, or that wait for what is missing before them
 unsigned net_memory_count(int type); // objects of a memp_t
 
 #endif

@@ -110,6 +110,12 @@ static enum need need_dhcp_request(void) {
     return IDLE;
 }
 
+// Prefixes and routers end there.
+static void nd_timer(void) {
+    nd6_tmr();
+    net_routes_changed();
+}
+
 static struct cyclic {
     uint32_t ms;
     void (*run)(void);
@@ -120,7 +126,7 @@ static struct cyclic {
     {1000, ip_reass_tmr, need_reassembly, 0, 0},
     {1000, ip6_reass_tmr, need_reassembly6, 0, 0},
     {1000, etharp_tmr, need_arp, 0, 0},
-    {1000, nd6_tmr, need_nd, 0, 0},
+    {1000, nd_timer, need_nd, 0, 0},
     {100, igmp_tmr, need_igmp, 0, 0},
     {100, mld6_tmr, need_mld, 0, 0},
     {DHCP_COARSE_TIMER_MSECS, dhcp_coarse_tmr, need_dhcp_lease, 0, 0},
@@ -242,7 +248,10 @@ void icmp6_input(struct pbuf *p, struct netif *n) {
     net_timers_wanted = neighbours6 = true;
     if (p->len && *(const u8_t *)p->payload == ICMP6_TYPE_PTB)
         net_paths_known = true;
+    bool routers = p->len && *(const u8_t *)p->payload >= ICMP6_TYPE_RS && *(const u8_t *)p->payload <= ICMP6_TYPE_RD;
     lwip_icmp6_input(p, n);
+    if (routers)
+        net_routes_changed();
 }
 
 void igmp_input(struct pbuf *p, struct netif *n, const ip4_addr_t *to) {
