@@ -110,6 +110,24 @@ int64_t file_read(struct file *f, struct uio *u, uint64_t *pos) {
     return read_otherwise(f, u, pos);
 }
 
+int64_t file_share(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max) {
+    if (unlikely(!f->ops->share || (f->flags & O_DIRECT)))
+        return -EOPNOTSUPP;
+    if (unlikely(!f->readable))
+        return -EBADF;
+    int64_t done = (int64_t)pos < 0 ? -EINVAL : f->ops->share(f, pos, n, vec, max);
+    if (done > 0)
+        inotify_used(f, IN_ACCESS);
+    if (unlikely(done >= 0 && path_accessed_always(&f->path)))
+        file_accessed(f);
+    return done;
+}
+
+void file_share_end(const struct uio_vec *vec, int64_t n) {
+    for (; n > 0; n -= (int64_t)vec->len, vec++)
+        page_unref(virt_to_page((void *)(uintptr_t)vec->base));
+}
+
 int64_t file_write_sync(struct file *f, int64_t n, bool data_only) {
     int err = n > 0 && f->ops->fsync ? f->ops->fsync(f, data_only) : 0;
     return err < 0 ? err : n;

@@ -5,6 +5,7 @@
 #define FS_FILE_H
 
 #include "kernel/memory/aspace.h"
+#include "kernel/memory/page.h"
 #include "kernel/threads/lock.h"
 #include "kernel/types.h"
 #include "kernel/memory/uio.h"
@@ -47,6 +48,8 @@ struct file_ops {
     // [-EINVAL] `pos` is the position to use and to advance; NULL for files without one (pipes, terminals).
     int64_t (*read)(struct file *f, struct uio *u, uint64_t *pos);
     int64_t (*write)(struct file *f, struct uio *u, uint64_t *pos);
+    // [-EOPNOTSUPP] See file_share.
+    int64_t (*share)(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max);
     int64_t (*seek)(struct file *f, int64_t offset, int whence); // [by inode size; -ESPIPE for streams]
     long (*ioctl)(struct file *f, unsigned cmd, uint64_t arg);   // [-ENOTTY]
     uint32_t (*poll)(struct file *f, struct poll_table *pt);     // [always readable and writable] pt may be NULL
@@ -107,6 +110,17 @@ static inline void file_unref(struct file *f)
 // Read and write with Linux's common checks (mode, position lock, stream or not). `pos` NULL: the file's own.
 int64_t file_read(struct file *f, struct uio *u, uint64_t *pos);
 int64_t file_write(struct file *f, struct uio *u, uint64_t *pos);
+// Instead of a read: references to the pages in which up to n bytes from pos on lie. Each of at most `max` vec becomes the part of one page.
+// The bytes, also fewer than there are; 0: the end; -errno; -EOPNOTSUPP: these have to be read.
+int64_t file_share(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max);
+void file_share_end(const struct uio_vec *vec, int64_t n); // gives back the references to n bytes
+// For file_ops.share: the part of a page that has byte `at` of the file and at most n. Its bytes.
+static inline size_t file_share_page(struct uio_vec *vec, const struct page *p, uint64_t at, size_t n)
+{
+    n = MIN(PAGE_SIZE - (at & ~PAGE_MASK), n);
+    *vec = (struct uio_vec){(uint64_t)(uintptr_t)page_to_virt(p) + (at & ~PAGE_MASK), n};
+    return n;
+}
 // A range of n bytes from pos on that no file can have: -EINVAL; else 0. What Linux asks before each read or write.
 static inline long file_check_range(uint64_t pos, uint64_t n)
 {

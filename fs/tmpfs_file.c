@@ -150,6 +150,21 @@ static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos) {
     return total - left;
 }
 
+// Up to the first hole.
+static int64_t tmpfs_share(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max) {
+    struct inode *inode = f->inode;
+    uint64_t size = READ_ONCE(inode->size);
+    size_t left = pos < size ? MIN(n, size - pos) : 0, done = 0;
+    for (unsigned count = 0; done < left && count < max; count++) {
+        struct page *p = tmpfs_find_page(tmpfs_of(inode), (pos + done) >> PAGE_SHIFT);
+        if (unlikely(!p))
+            return done ? (int64_t)done : -EOPNOTSUPP;
+        done += file_share_page(&vec[count], p, pos + done, left - done);
+    }
+    tmpfs_accessed(f, inode);
+    return (int64_t)done;
+}
+
 // Copies into one page. Returns the bytes copied; fewer than n after a fault, or -ENOSPC.
 static int64_t write_page(struct tmpfs_inode *t, struct uio *u, uint64_t at, size_t n) {
     size_t offset = at & ~PAGE_MASK, done;
@@ -443,6 +458,7 @@ const struct file_ops tmpfs_file_ops = {
     .direct = true,
     .read = tmpfs_read,
     .write = tmpfs_write,
+    .share = tmpfs_share,
     .seek = tmpfs_seek,
     .map = tmpfs_map,
     .fsync = tmpfs_fsync,

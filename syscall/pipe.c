@@ -12,6 +12,7 @@
 #define COPY_MAX 0x7ffff000UL
 #define COPY_BUFFER 65536 // what a network card can cut into frames in one go
 #define COPY_LEAST 4096
+#define SHARE_PAGES 16ul
 
 static long install_pair(struct file *ends[2], unsigned flags, uaddr_t out) {
     int fds[2];
@@ -69,22 +70,49 @@ static long copy_step(struct side *in, struct side *out, char *buf, size_t n) {
     return put;
 }
 
+// A socket keeps the pages of the file instead of copies. *whole: what was there has gone. -EOPNOTSUPP: these bytes have to be copied.
+static long share_step(struct side *in, struct side *out, uint64_t left, bool *whole) {
+    struct uio_vec vec[SHARE_PAGES];
+    long got = file_share(in->file, in->pos, MIN(left, SHARE_PAGES * PAGE_SIZE), vec, SHARE_PAGES);
+    if (got <= 0)
+        return got;
+    struct uio u = {.vec = vec, .left = (size_t)got, .pages = true};
+    u.more = (uint64_t)got < left && in->pos + (uint64_t)got < READ_ONCE(in->file->inode->size);
+    long put = file_write(out->file, &u, NULL);
+    file_share_end(vec, got);
+    in->pos += (uint64_t)MAX(put, 0l);
+    *whole = put == got;
+    return put;
+}
+
+static char *copy_buffer(uint64_t count, size_t *size) {
+    *size = MAX(MIN(count, (uint64_t)COPY_BUFFER), 1ul);
+    char *buf = kmalloc(*size);
+    return buf || *size <= COPY_LEAST ? buf : kmalloc(*size = COPY_LEAST);
+}
+
 static long copy(struct side *in, struct side *out, uint64_t count) {
-    size_t size = MIN(count, (uint64_t)COPY_BUFFER);
-    char *buf = kmalloc(MAX(size, 1ul));
+    bool shares = out->file->stream && splice_takes(out->file), whole;
+    size_t size = 0;
+    char *buf = NULL;
     uint64_t done = 0;
     long n = 0;
-    if (!buf && size > COPY_LEAST)
-        buf = kmalloc(size = COPY_LEAST);
-    if (!buf)
-        return -ENOMEM;
     while (done < count) {
-        size_t want = MIN(count - done, size);
-        n = copy_step(in, out, buf, want);
+        whole = false;
+        n = shares ? share_step(in, out, count - done, &whole) : -EOPNOTSUPP;
+        if (n == -EOPNOTSUPP) {
+            if (!buf && !(buf = copy_buffer(count - done, &size))) {
+                n = -ENOMEM;
+                break;
+            }
+            size_t want = MIN(count - done, size);
+            n = copy_step(in, out, buf, want);
+            whole = n == (long)want;
+        }
         if (n <= 0)
             break;
         done += n;
-        if ((size_t)n < want || thread_signal_pending())
+        if (!whole || thread_signal_pending())
             break;
         sched_point();
     }

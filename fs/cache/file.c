@@ -121,6 +121,36 @@ int64_t page_cache_read_file(struct file *f, struct uio *u, uint64_t *pos) {
     return n;
 }
 
+int64_t page_cache_share(struct page_cache *c, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max, unsigned advice) {
+    unsigned how = READ_KILLABLE;
+    how |= advice == POSIX_FADV_RANDOM ? READ_RANDOM : advice == POSIX_FADV_SEQUENTIAL ? READ_SEQUENTIAL : 0;
+    uint64_t size = READ_ONCE(c->host->size);
+    size_t left = pos < size ? MIN(n, size - pos) : 0, done = 0;
+    unsigned count = 0;
+    while (done < left && count < max) {
+        struct page *pages[READ_BATCH];
+        uint64_t index = (pos + done) >> PAGE_SHIFT, wanted = ((pos + left - 1) >> PAGE_SHIFT) - index + 1;
+        unsigned ready = get_ready(c, index, MIN(wanted, (uint64_t)MIN(max - count, (unsigned)READ_BATCH)), pages);
+        if (!ready) {
+            bool slept = false;
+            pages[0] = cache_get(c, index, wanted, how, &slept);
+            if (IS_ERR(pages[0]))
+                return done || PTR_ERR(pages[0]) == -EFAULT ? (int64_t)done : PTR_ERR(pages[0]);
+            ready = 1;
+        }
+        for (unsigned i = 0; i < ready; i++)
+            done += file_share_page(&vec[count++], pages[i], pos + done, left - done);
+    }
+    return (int64_t)done;
+}
+
+int64_t page_cache_share_file(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max) {
+    int64_t done = page_cache_share(f->inode->cache, pos, n, vec, max, f->advice);
+    if (done >= 0)
+        accessed(f, f->inode);
+    return done;
+}
+
 // --- write ---
 
 static void grow_to(struct inode *inode, uint64_t end) {

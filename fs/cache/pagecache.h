@@ -128,6 +128,9 @@ int64_t page_cache_write_file(struct file *f, struct uio *u,
 // second writes up to `end`, with inode.lock held, and grows host->size; limits and times are the caller's business.
 int64_t page_cache_read(struct page_cache *c, struct uio *u, uint64_t *pos, unsigned advice);
 int64_t page_cache_write(struct page_cache *c, struct uio *u, uint64_t *pos, uint64_t end);
+// file_share of such files, and its part without a file.
+int64_t page_cache_share_file(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max);
+int64_t page_cache_share(struct page_cache *c, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max, unsigned advice);
 struct backing *page_cache_map(struct file *f, unsigned prot, unsigned flags);
 int page_cache_fsync(struct file *f, bool data_only); // the data alone: the file system adds its own part
 

@@ -195,4 +195,4 @@ static struct page *erofs_provide(struct page_cache *c, uint64_t index) {
 
 const struct page_cache_ops erofs_cache_ops = {.read = erofs_read_pages};
 const struct page_cache_ops erofs_memory_cache_ops = {.read = erofs_read_pages, .provide = erofs_provide};
-const struct file_ops erofs_file_ops = {.direct = true, .read = page_cache_read_file, .map = page_cache_map};
+const struct file_ops erofs_file_ops = {.direct = true, .read = page_cache_read_file, .share = page_cache_share_file, .map = page_cache_map};

@@ -177,6 +177,7 @@ const struct file_ops ext4_file_ops = {
     .open = file_open,
     .read = file_read_data,
     .write = file_write_data,
+    .share = page_cache_share_file,
     .seek = ext4_seek,
     .map = page_cache_map,
     .ioctl = ext4_ioctl,

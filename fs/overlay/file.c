@@ -196,6 +196,35 @@ static int64_t overlay_read(struct file *f, struct uio *u, uint64_t *pos) {
     return (int64_t)(total - left);
 }
 
+// Pages of our own one by one, as many of the lower file's as there are in a row, up to the first hole.
+static int64_t overlay_share(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max) {
+    struct tmpfs_inode *t = tmpfs_of(f->inode);
+    uint64_t size = READ_ONCE(t->inode.size);
+    size_t left = pos < size ? MIN(n, size - pos) : 0, done = 0;
+    unsigned count = 0;
+    int64_t some = 0;
+    while (done < left && count < max) {
+        uint64_t at = pos + done, index = at >> PAGE_SHIFT, run;
+        struct page *p = READ_ONCE(t->pages.count) ? tmpfs_find_page(t, index) : NULL;
+        if (p) {
+            done += file_share_page(&vec[count++], p, at, left - done);
+            continue;
+        }
+        some = -EOPNOTSUPP;
+        if (t->lower && t->lower->cache && (run = lower_run(t, index)))
+            some = page_cache_share(t->lower->cache, at, MIN((run << PAGE_SHIFT) - (at & ~PAGE_MASK), left - done), vec + count, max - count,
+                                    f->advice);
+        if (some <= 0)
+            break;
+        count += (unsigned)DIV_ROUND_UP((at & ~PAGE_MASK) + (uint64_t)some, PAGE_SIZE);
+        done += (size_t)some;
+    }
+    if (!done && left)
+        return some ? some : -EOPNOTSUPP;
+    tmpfs_accessed(f, &t->inode);
+    return (int64_t)done;
+}
+
 // A whole page is not read before. What the application's memory could not give of it stays what it was.
 static int64_t write_whole(struct tmpfs_inode *t, struct uio *u, uint64_t index) {
     struct page *fresh = tmpfs_new_page(false), *p;
@@ -499,6 +528,7 @@ const struct file_ops overlay_file_ops = {
     .direct = true,
     .read = overlay_read,
     .write = overlay_write,
+    .share = overlay_share,
     .seek = overlay_seek,
     .map = overlay_map,
     .fsync = tmpfs_fsync,
