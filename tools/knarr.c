@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tools/build.h"
+#include "tools/check.h"
 #include "tools/common.h"
 #include "tools/pack.h"
 #include "tools/run.h"
@@ -17,6 +18,7 @@ static const char usage[] = "Usage: knarr COMMAND\n"
                             "  ship [OPTIONS] IMAGE REFERENCE    put an image into a registry (knarr ship --help)\n"
                             "  pull [OPTIONS] REFERENCE          fetch one from there (knarr pull --help)\n"
                             "  pack [OPTIONS] DIR|TAR            write an EROFS image (knarr pack --help)\n"
+                            "  check [OPTIONS] PROGRAM           say whether Knarr can run it (knarr check --help)\n"
                             "  version                           print the version\n"
                             "  help                              print this\n";
 
@@ -39,6 +41,8 @@ int main(int argc, char **argv) {
         return pull_main(argc - 1, argv + 1);
     if (strcmp(argv[1], "pack") == 0)
         return pack_main(argc - 1, argv + 1);
+    if (strcmp(argv[1], "check") == 0)
+        return check_main(argc - 1, argv + 1);
     if (is(argv[1], "version"))
         return print("knarr " KNARR_VERSION "\n");
     if (is(argv[1], "help"))

@@ -336,6 +336,14 @@ static bool run(struct flow *flow, uint8_t *waiting) {
     return false;
 }
 
+/* What fills the space before the next branch target, and is never run. */
+static bool is_padding(const struct flow *flow, size_t block) {
+    for (size_t i = flow->first[block]; i < flow->first[block + 1]; i++)
+        if (flow->code->insns[i].op != OP_NOTHING)
+            return false;
+    return true;
+}
+
 static bool solve(struct flow *flow, const uint64_t *entries, size_t entry_count, uint8_t *waiting) {
     for (size_t i = 0; i < flow->block_count; i++)
         flow->in[i].reached = false;
@@ -352,7 +360,7 @@ static bool solve(struct flow *flow, const uint64_t *entries, size_t entry_count
     if (!run(flow, waiting))
         return false;
     for (size_t i = 0; i < flow->block_count; i++)
-        if (!flow->in[i].reached) { /* nobody is seen to come here, and still it is code */
+        if (!flow->in[i].reached && !is_padding(flow, i)) { /* nobody is seen to come here, and still it is code */
             anything(&flow->in[i]);
             waiting[i] = 1;
         }
@@ -395,6 +403,11 @@ void flow_before(const struct flow *flow, const struct insn *insn, struct state 
         anything(state);
     for (size_t i = flow->first[block]; i < index; i++)
         step(flow, state, &flow->code->insns[i]);
+}
+
+void flow_after(const struct flow *flow, const struct insn *insn, struct state *state) {
+    flow_before(flow, insn, state);
+    step(flow, state, insn);
 }
 
 struct value flow_argument(const struct state *state, const struct insn *call, unsigned parameter) {

@@ -57,5 +57,8 @@ void flow_free(struct flow *flow);
 /* The state before the instruction. */
 void flow_before(const struct flow *flow, const struct insn *insn, struct state *state);
 
+/* The state behind it. */
+void flow_after(const struct flow *flow, const struct insn *insn, struct state *state);
+
 /* The value of a parameter of the function that the instruction (a call, or a jump) leads to. */
 struct value flow_argument(const struct state *state, const struct insn *call, unsigned parameter);

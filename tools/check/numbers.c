@@ -190,12 +190,13 @@ static void answer(struct search *s, const struct demand *d, const struct call *
     open_function(s, call->from);
     const struct insn *insn = code_at(&s->code, call->site);
     bool goes = insn && (insn->op == OP_CALL || insn->op == OP_JUMP || insn->op == OP_BRANCH);
-    if (!goes) {
+    bool falls = insn && !goes && insn->address + insn->size == d->function->start;
+    if (!goes && !falls) {
         if (d->number == WANTED)
             found_unknown(s, d->function, call->site, LEVEL_MAY);
         return;
     }
-    flow_before(&s->flow, insn, &state);
+    falls ? flow_after(&s->flow, insn, &state) : flow_before(&s->flow, insn, &state);
     struct value value = flow_argument(&state, insn, d->parameter);
     if (d->number != WANTED) {
         found_value(s, d->number, &value, call->from, call->site);

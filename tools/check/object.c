@@ -116,7 +116,7 @@ static int by_start(const void *a, const void *b) {
 }
 
 /* Sorts; of several with one start remain the longest end and a name. */
-static void sort_extents(struct object *object) {
+void object_sort_extents(struct object *object) {
     size_t kept = 0;
 
     if (object->extent_count)
@@ -478,7 +478,8 @@ const char *object_read(struct object *object, const char *name, uint8_t *bytes,
         }
         if (object->relocation_count)
             qsort(object->relocations, object->relocation_count, sizeof(*object->relocations), by_place);
-        sort_extents(object);
+        object_sort_extents(object);
+        object_find_starts(object);
     }
     elf_end(elf);
     return problem;

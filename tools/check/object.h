@@ -86,5 +86,9 @@ void object_add_root(struct object *object, uint64_t address);
 /* frames.c: the functions that .eh_frame describes; the section begins at that address. */
 void object_read_frames(struct object *object, uint64_t address, size_t length);
 
+/* gaps.c: beginnings of functions that nothing describes: what the code there calls. */
+void object_find_starts(struct object *object);
+void object_sort_extents(struct object *object);
+
 /* gotable.c: the functions of a Go program's table (.gopclntab). */
 void object_read_go(struct object *object, const uint8_t *table, size_t length);

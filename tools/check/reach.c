@@ -208,7 +208,7 @@ static void goes_to(struct reach *reach, struct function *from, const struct ins
 
 static bool is_start(const struct object *object, uint64_t address) {
     const struct extent *extent = object_extent(object, address);
-    return extent ? extent->start == address || !extent->end : object_is_code(object, address);
+    return extent ? extent->start == address || address >= extent->end : object_is_code(object, address);
 }
 
 static void look_at_operand(struct reach *reach, struct function *f, const struct insn *insn,
@@ -287,11 +287,11 @@ void reach_run(struct reach *reach) {
 
 /* --- Where it begins --- */
 
-static void enter(struct reach *reach, struct object *object, uint64_t address, enum level level) {
+static void enter(struct reach *reach, struct object *object, uint64_t address, enum level level, bool pointer) {
     struct function *f = reach_function(reach, object, address);
 
-    if (f && level == LEVEL_MAY)
-        f->taken = true;
+    if (f)
+        f->taken |= pointer;
     if (f)
         reached(reach, f, level, NULL, 0);
 }
@@ -305,7 +305,7 @@ static void enter_data(struct reach *reach, struct object *object) {
             uint64_t word;
             memcpy(&word, bytes + at, sizeof(word));
             if (word && object_is_code(object, word) && is_start(object, word))
-                enter(reach, object, word, LEVEL_MAY);
+                enter(reach, object, word, LEVEL_MAY, true);
         }
     }
 }
@@ -314,27 +314,27 @@ void reach_enter(struct reach *reach, struct object *object, bool program, bool 
     struct function *found[RESOLVE_MOST];
 
     if (program)
-        enter(reach, object, object->entry, LEVEL_SURE);
+        enter(reach, object, object->entry, LEVEL_SURE, false);
     for (size_t i = 0; i < object->root_count; i++)
-        enter(reach, object, object->roots[i], LEVEL_SURE);
+        enter(reach, object, object->roots[i], LEVEL_SURE, false);
     for (size_t i = 0; i < object->relocation_count; i++) {
         const struct relocation *relocation = &object->relocations[i];
         if (relocation->kind == RELOCATION_LOCAL && object_is_code(object, relocation->value))
-            enter(reach, object, relocation->value, LEVEL_MAY);
+            enter(reach, object, relocation->value, LEVEL_MAY, true);
         if (relocation->kind != RELOCATION_DATA)
             continue;
         size_t count = reach_resolve(reach, object->symbols[relocation->value].name, found, RESOLVE_MOST);
         for (size_t k = 0; k < count; k++)
-            enter(reach, found[k]->object, found[k]->start, LEVEL_MAY);
+            enter(reach, found[k]->object, found[k]->start, LEVEL_MAY, true);
     }
     if (!object->position_independent)
         enter_data(reach, object);
     for (size_t i = 0; i < object->symbol_count && all; i++)
         if (object->symbols[i].defined)
-            enter(reach, object, object->symbols[i].value, LEVEL_MAY);
+            enter(reach, object, object->symbols[i].value, LEVEL_MAY, true);
     /* Go's linker has left out what nothing can reach; its method tables need not be understood for that. */
     for (size_t i = 0; i < object->extent_count && object->is_go; i++)
-        enter(reach, object, object->extents[i].start, LEVEL_MAY);
+        enter(reach, object, object->extents[i].start, LEVEL_MAY, false);
 }
 
 void reach_free(struct reach *reach) {
