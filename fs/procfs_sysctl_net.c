@@ -304,7 +304,7 @@ static const struct proc_entry ipv4_entries[] = {
     FIXED("tcp_ecn"),
     FIXED("tcp_fack"),
     FIXED("tcp_fastopen"),
-    READ_ONLY("tcp_fin_timeout"),
+    SETTING("tcp_fin_timeout"),
     SETTING("tcp_keepalive_intvl"),
     SETTING("tcp_keepalive_probes"),
     SETTING("tcp_keepalive_time"),

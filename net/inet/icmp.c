@@ -5,6 +5,7 @@
 #include "kernel/string.h"
 #include "net/inet/datagram.h"
 #include "net/inet/icmp.h"
+#include "net/inet/tcp.h"
 #include <linux/time.h>
 #include <linux/errqueue.h>
 #include <linux/icmpv6.h>
@@ -163,6 +164,8 @@ void icmp_error_input(struct pbuf *p, unsigned at, bool v6, struct net_interface
         return;
     d->from_port = transport[0] << 8 | transport[1];
     d->to_port = transport[2] << 8 | transport[3];
+    if (protocol == IP_PROTO_TCP)
+        tcp_error(d, (uint32_t)transport[4] << 24 | transport[5] << 16 | transport[6] << 8 | transport[7], &e);
     if (protocol == IP_PROTO_UDP) {
         udp_error(d, &e);
     } else {

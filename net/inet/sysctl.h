@@ -19,7 +19,7 @@ struct net_settings {
     uint32_t hop_limit;                  // net.ipv6.conf.all.hop_limit
     uint32_t nonlocal_bind, nonlocal_bind6; // bind(2) to addresses that are not this machine's
     uint32_t bindv6only;                 // IPV6_V6ONLY of new sockets
-    uint32_t tcp_fin_timeout;            // seconds in FIN-WAIT-2 without a socket: lwIP's, not to be set
+    uint32_t tcp_fin_timeout;            // seconds in FIN-WAIT-2 without a socket
     uint32_t tcp_rmem[3], tcp_wmem[3];   // least, first, most of a connection's buffers, bytes: as tcp.c has them
     uint32_t tcp_keepalive_time, tcp_keepalive_intvl; // seconds
     uint32_t tcp_keepalive_probes;

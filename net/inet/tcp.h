@@ -55,6 +55,7 @@ struct tcp_socket {
     struct tcp_socket *peer;
     struct bytequeue bytes;
     uint32_t capacity, writable_below;
+    struct landing *landing; // of a reader that waits, or NULL
     // Through lwIP. `bytes` are those to be sent or not acknowledged, written those of them that lwIP has.
     struct tcp_pcb *pcb; // holds a reference to the socket
     uint64_t written;
@@ -71,6 +72,8 @@ struct tcp_socket {
     uint32_t withheld, owed;         // by so much the window is kept below lwIP's, is still to be made smaller
     nsec_t stalled;                  // since when nothing was acknowledged (TCP_USER_TIMEOUT); 0: it is
     nsec_t corked;                   // since when less than a segment is kept (TCP_CORK, MSG_MORE); 0: none is
+    uint8_t soft_error;              // ICMP's, of no consequence yet: errno
+    uint64_t soft_error_at;          // bytes.tail then: what is acknowledged later takes it back
     struct tcp_options options;
 };
 static inline struct tcp_socket *tcp_of(struct socket *s) { return container_of(s, struct tcp_socket, inet.socket); }
@@ -97,6 +100,9 @@ void tcp_set_state(struct tcp_socket *t, enum tcps state); // keeps the list for
 // The connection ends with an error (0: none): nothing more comes or goes; wakes.
 void tcp_socket_end(struct tcp_socket *t, int error);
 int tcp_reset_error(const struct tcp_socket *t); // what a RST means in this state
+static inline int tcp_timeout_error(const struct tcp_socket *t) { // what is said of a peer that did not answer
+    return t->soft_error && t->soft_error_at == t->bytes.tail ? t->soft_error : ETIMEDOUT;
+}
 void tcp_socket_disconnect(struct tcp_socket *t); // connect(AF_UNSPEC), a failed connect. Takes the core lock itself
 struct tcp_socket *tcp_next(struct tcp_socket *t); // of those that are not closed. NULL starts; NULL: no more
 
@@ -163,6 +169,12 @@ void pcb_take(struct tcp_socket *t);   // moves what has come to `reading`. read
 size_t pcb_copy(struct tcp_socket *t, struct uio *u, size_t offset, size_t n); // as bytequeue_peek
 void pcb_drop(struct tcp_socket *t, size_t n);                                 // as bytequeue_drop
 void pcb_free_input(struct tcp_socket *t); // all of it. Core lock
+
+// --- tcp_error.c ---
+struct datagram;
+struct icmp_error;
+// ICMP's answer to a segment with that sequence number, from quoted->from to quoted->to. Core lock
+void tcp_error(const struct datagram *quoted, uint32_t sequence, const struct icmp_error *e);
 
 // --- tcp_table.c: for inet_each ---
 void tcp_each(bool (*fn)(void *ctx, const struct inet_row *row), void *ctx);

@@ -174,7 +174,7 @@ static int mss_of(const struct tcp_socket *t) {
 void pcb_info(struct tcp_socket *t, struct tcp_info *i) {
     const struct tcp_pcb *pcb = t->pcb;
     const uint32_t tick = 500000; // of lwIP's slow timer, in microseconds
-    i->tcpi_state = pcb_state(pcb);
+    i->tcpi_state = pcb->state == TIME_WAIT ? TCPS_CLOSE : pcb_state(pcb);
     i->tcpi_retransmits = pcb->nrtx;
     i->tcpi_probes = pcb->persist_probe;
     i->tcpi_options = (pcb->flags & TF_TIMESTAMP ? TCPI_OPT_TIMESTAMPS : 0) |

@@ -8,27 +8,10 @@
 #include "net/inet/tcp_pcb.h"
 #include <asm/socket.h>
 
-static uint8_t ext_arg; // its number
+uint8_t pcb_ext_arg; // its number
 unsigned tcp_pcb_count;
 
 static struct tcp_socket *socket_of(void *arg) { return arg; }
-
-// Connections whose handshake is not over have no socket yet; they are known, so that a flood of SYNs pushes the oldest out.
-struct half_open {
-    struct list link; // by age
-    struct tcp_pcb *pcb;
-};
-#define HALF_OPEN 1UL // in the ext-arg: it points to one of these
-static struct list half_open = LIST_INIT(half_open);
-static unsigned half_open_count;
-static struct slab_cache half_open_cache = SLAB_CACHE("tcp_half_open", sizeof(struct half_open), 8);
-
-static void forget_half_open(void *data) {
-    struct half_open *h = (struct half_open *)((uintptr_t)data & ~HALF_OPEN);
-    list_remove(&h->link);
-    half_open_count--;
-    slab_free(&half_open_cache, h);
-}
 
 // --- States ---
 enum tcps pcb_state(const struct tcp_pcb *pcb) {
@@ -49,9 +32,16 @@ static void detach(struct tcp_socket *t) {
     tcp_sent(pcb, NULL);
     tcp_err(pcb, NULL);
     tcp_poll(pcb, NULL, 0);
-    tcp_ext_arg_set(pcb, ext_arg, NULL);
+    tcp_ext_arg_set(pcb, pcb_ext_arg, NULL);
     t->pcb = NULL;
     tcp_pcb_count--;
+}
+
+static void in_time_wait(struct tcp_socket *t) {
+    inet_port_linger(&t->inet, time_monotonic() + TCP_TIME_WAIT_TIME);
+    detach(t);
+    tcp_socket_end(t, 0);
+    tcp_unref(t);
 }
 
 void pcb_closed(struct tcp_socket *t) {
@@ -66,8 +56,8 @@ void pcb_closed(struct tcp_socket *t) {
 
 // --- Callbacks: under the core lock, in the connection's bucket ---
 static void on_destroy(u8_t id, void *data) {
-    if ((uintptr_t)data & HALF_OPEN) {
-        forget_half_open(data);
+    if ((uintptr_t)data & PCB_HALF_OPEN) {
+        pcb_forget_half_open(data);
         return;
     }
     struct tcp_socket *t = socket_of(data);
@@ -88,7 +78,7 @@ static void on_error(void *arg, err_t err) {
     struct tcp_socket *t = socket_of(arg);
     if (!t)
         return;
-    int error = err == ERR_RST ? tcp_reset_error(t) : err == ERR_CLSD ? 0 : ETIMEDOUT;
+    int error = err == ERR_RST ? tcp_reset_error(t) : err == ERR_CLSD ? 0 : tcp_timeout_error(t);
     if (t->state != TCPS_CLOSE) {
         tcp_socket_end(t, error);
     } else if (error && !t->done) { // on_destroy was first
@@ -122,6 +112,10 @@ static err_t on_input(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
     if (!p) {
         t->done = true;
         WRITE_ONCE(t->shutdown, t->shutdown | SHUTDOWN_RECEIVE);
+        if (pcb->state == TIME_WAIT) { // which the pcb goes through alone
+            in_time_wait(t);
+            return ERR_OK;
+        }
         tcp_set_state(t, pcb_state(pcb));
         socket_wake_state(&t->inet.socket);
         return ERR_OK;
@@ -143,7 +137,7 @@ static err_t on_input(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 
 // --- The window ---
 // lwIP's own limit is the largest that there is; the socket's is kept by telling it of less than was read.
-static uint32_t to_withhold(const struct tcp_socket *t, const struct tcp_pcb *pcb) {
+uint32_t pcb_to_withhold(const struct tcp_socket *t, const struct tcp_pcb *pcb) {
     uint32_t most = TCP_WND_MAX(pcb), wanted = tcp_receive_limit(t);
     if (t->options.clamp)
         wanted = MIN(wanted, t->options.clamp);
@@ -151,7 +145,7 @@ static uint32_t to_withhold(const struct tcp_socket *t, const struct tcp_pcb *pc
 }
 
 static void first_window(struct tcp_socket *t, struct tcp_pcb *pcb) {
-    t->withheld = to_withhold(t, pcb);
+    t->withheld = pcb_to_withhold(t, pcb);
     pcb->rcv_wnd = pcb->rcv_ann_wnd = TCP_WND_MAX(pcb) - t->withheld;
 }
 
@@ -173,7 +167,7 @@ static void announce(struct tcp_socket *t, uint32_t n) {
 void pcb_window(struct tcp_socket *t) {
     if (!t->pcb || t->state == TCPS_SYN_SENT)
         return;
-    uint32_t wanted = to_withhold(t, t->pcb);
+    uint32_t wanted = pcb_to_withhold(t, t->pcb);
     t->owed = wanted > t->withheld ? wanted - t->withheld : 0;
     if (wanted < t->withheld) {
         uint32_t back = t->withheld - wanted;
@@ -183,10 +177,9 @@ void pcb_window(struct tcp_socket *t) {
 }
 
 // --- Beginning ---
-static const struct tcp_ext_arg_callbacks callbacks;
+const struct tcp_ext_arg_callbacks pcb_callbacks = {.destroy = on_destroy, .passive_open = pcb_on_syn};
 
-// The socket has the pcb from now on.
-static void attach(struct tcp_socket *t, struct tcp_pcb *pcb) {
+void pcb_attach(struct tcp_socket *t, struct tcp_pcb *pcb) {
     tcp_ref(t);
     tcp_pcb_count++;
     t->pcb = pcb;
@@ -194,15 +187,15 @@ static void attach(struct tcp_socket *t, struct tcp_pcb *pcb) {
     tcp_recv(pcb, on_input);
     tcp_sent(pcb, pcb_on_sent);
     tcp_err(pcb, on_error);
-    tcp_ext_arg_set_callbacks(pcb, ext_arg, &callbacks);
-    tcp_ext_arg_set(pcb, ext_arg, t);
+    tcp_ext_arg_set_callbacks(pcb, pcb_ext_arg, &pcb_callbacks);
+    tcp_ext_arg_set(pcb, pcb_ext_arg, t);
     pcb_options(t);
 }
 
-static void allocate_ext_arg(void) {
+void pcb_allocate_ext_arg(void) {
     static bool done;
     if (!done)
-        ext_arg = tcp_ext_arg_alloc_id();
+        pcb_ext_arg = tcp_ext_arg_alloc_id();
     done = true;
 }
 
@@ -217,14 +210,14 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err) {
 
 int pcb_connect(struct tcp_socket *t) {
     struct inet_socket *i = &t->inet;
-    allocate_ext_arg();
+    pcb_allocate_ext_arg();
     struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(&i->remote));
     if (!pcb)
         return -ENOMEM;
     pcb->local_ip = i->local;
     pcb->local_port = i->local_port; // not by tcp_bind: ports.c has decided
     pcb->netif_idx = i->interface;
-    attach(t, pcb);
+    pcb_attach(t, pcb);
     tcp_poll(pcb, pcb_on_poll, PCB_POLL_INTERVAL); // for the end of its patience
     tcp_bucket_enter(&i->local, i->local_port, &i->remote, i->remote_port);
     err_t err = tcp_connect(pcb, &i->remote, i->remote_port, on_connected);
@@ -235,123 +228,6 @@ int pcb_connect(struct tcp_socket *t) {
     }
     tcp_bucket_leave();
     return net_errno(err);
-}
-
-// --- Listening: lwIP has one listener a port, for all addresses; who gets a connection is decided by ports.c ---
-static int interface_of_input(void) {
-    return ip_current_input_netif() ? netif_interface(ip_current_input_netif())->index : 0;
-}
-
-static struct tcp_socket *listener_of(const struct tcp_pcb *pcb) {
-    return tcp_find_listener(&pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port, interface_of_input());
-}
-
-static bool remember_half_open(struct tcp_pcb *pcb) {
-    struct half_open *h = slab_alloc(&half_open_cache);
-    if (!h)
-        return false;
-    h->pcb = pcb;
-    list_push_back(&half_open, &h->link);
-    tcp_ext_arg_set_callbacks(pcb, ext_arg, &callbacks);
-    tcp_ext_arg_set(pcb, ext_arg, (char *)h + HALF_OPEN);
-    if (++half_open_count <= net_settings.tcp_max_syn_backlog)
-        return true;
-    struct tcp_pcb *oldest = list_first(&half_open, struct half_open, link)->pcb;
-    tcp_bucket_enter_pcb(oldest);
-    tcp_abandon(oldest, 0);
-    tcp_bucket_leave();
-    return true;
-}
-
-// A SYN has come. Anything but ERR_OK: it is dropped without an answer.
-static err_t on_syn(u8_t id, struct tcp_pcb_listen *lp, struct tcp_pcb *pcb) {
-    struct tcp_socket *l = listener_of(pcb);
-    if (!l || (tcp_queue_full(l) && net_settings.tcp_abort_on_overflow))
-        tcp_rst(pcb, 0, pcb->rcv_nxt, &pcb->local_ip, &pcb->remote_ip, pcb->local_port, pcb->remote_port);
-    if (!l)
-        return ERR_CONN;
-    err_t err = tcp_queue_full(l) ? ERR_MEM : ERR_OK;
-    pcb->rcv_wnd = pcb->rcv_ann_wnd = TCP_WND_MAX(pcb) - to_withhold(l, pcb);
-    tcp_unref(l);
-    tcp_backlog_accepted(pcb); // it is counted here
-    if (err == ERR_OK && !remember_half_open(pcb))
-        err = ERR_MEM;
-    return err;
-}
-
-static const struct tcp_ext_arg_callbacks callbacks = {.destroy = on_destroy, .passive_open = on_syn};
-
-static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err) {
-    if (!pcb)
-        return ERR_OK;
-    void *half = tcp_ext_arg_get(pcb, ext_arg);
-    if ((uintptr_t)half & HALF_OPEN) {
-        tcp_ext_arg_set(pcb, ext_arg, NULL);
-        forget_half_open(half);
-    }
-    struct tcp_socket *l = listener_of(pcb);
-    struct tcp_socket *t = l ? tcp_socket_alloc(l->inet.socket.family) : NULL;
-    if (t) {
-        t->inet.local = pcb->local_ip;
-        t->inet.local_port = pcb->local_port;
-        t->inet.remote = pcb->remote_ip;
-        t->inet.remote_port = pcb->remote_port;
-        pcb->listener = NULL; // lwIP has no more use for it
-        tcp_inherit(t, l);
-        attach(t, pcb);
-        t->withheld = TCP_WND_MAX(pcb) - pcb->rcv_wnd;
-        tcp_set_state(t, TCPS_ESTABLISHED);
-        tcp_enqueue(l, t);
-    }
-    if (l)
-        tcp_unref(l);
-    return t ? ERR_OK : ERR_MEM; // a RST
-}
-
-static struct tcp_pcb_listen *find_listening(uint16_t port) {
-    struct tcp_pcb_listen *p = tcp_listen_pcbs.listen_pcbs;
-    while (p && p->local_port != port)
-        p = p->next;
-    return p;
-}
-
-// How many sockets listen there is what callback_arg says.
-int pcb_listen(struct tcp_socket *t) {
-    struct tcp_pcb_listen *p = find_listening(t->inet.local_port);
-    if (!p) {
-        allocate_ext_arg();
-        struct tcp_pcb *pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
-        if (!pcb)
-            return -ENOMEM;
-        pcb->local_port = t->inet.local_port;
-        tcp_ext_arg_set_callbacks(pcb, ext_arg, &callbacks);
-        p = (struct tcp_pcb_listen *)tcp_listen_with_backlog(pcb, 0xff);
-        if (!p) {
-            tcp_close(pcb);
-            return -ENOMEM;
-        }
-        p->callback_arg = NULL;
-        tcp_accept((struct tcp_pcb *)p, on_accept);
-    }
-    p->callback_arg = (char *)p->callback_arg + 1;
-    return 0;
-}
-
-static bool forget_listener(void *listener, struct tcp_pcb *pcb) {
-    if (pcb->listener == listener)
-        pcb->listener = NULL;
-    return false;
-}
-
-void pcb_unlisten(struct tcp_socket *t) {
-    struct tcp_pcb_listen *p = find_listening(t->inet.local_port);
-    if (!p)
-        return;
-    p->callback_arg = (char *)p->callback_arg - 1;
-    if (p->callback_arg)
-        return;
-    tcp_bucket_each(forget_listener, p); // lwIP would look at one bucket only
-    tcp_close((struct tcp_pcb *)p);
 }
 
 // --- The end ---
@@ -377,12 +253,16 @@ void pcb_fin(struct tcp_socket *t) {
 }
 
 void pcb_close(struct tcp_socket *t) {
+    struct tcp_pcb *pcb = t->pcb;
+    tcp_bucket_enter_pcb(pcb); // from now on FIN-WAIT-2 ends by itself
+    tcp_bucket_fin_wait(pcb, t->options.linger2 ? (unsigned)MAX(t->options.linger2, 0) : net_settings.tcp_fin_timeout);
     tcp_set_flags(t->pcb, TF_RXCLOSED); // what still comes is answered with a RST
     tcp_err(t->pcb, NULL);              // called behind on_destroy, when the socket may be gone
     if (t->state == TCPS_ESTABLISHED || t->state == TCPS_CLOSE_WAIT)
         pcb_fin(t);
     if (t->pcb && pcb_all_acknowledged(t))
         pcb_closed(t);
+    tcp_bucket_leave();
 }
 
 // --- Options ---

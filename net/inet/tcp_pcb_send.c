@@ -4,6 +4,7 @@
 #include "net/inet/tcp_pcb.h"
 #include <asm/socket.h>
 
+#define NEIGHBOUR_TIME 2900 // ms: three questions, a second each, and before those of IPv6 begin anew
 #define CORK_TIME (200 * NSEC_PER_MSEC)
 
 void pcb_push(struct tcp_socket *t) {
@@ -84,6 +85,13 @@ err_t pcb_on_poll(void *arg, struct tcp_pcb *pcb) {
     if (!t)
         return ERR_OK;
     if (pcb->state == SYN_SENT) {
+        // lwIP asks for a neighbour longer than Linux; meanwhile the SYN waits in its queue, and no other is sent.
+        bool waits = pcb->unacked && pcb->unacked->p->ref != 1;
+        if (waits && (u32_t)(tcp_ticks - pcb->tmr) >= NEIGHBOUR_TIME / TCP_SLOW_INTERVAL) {
+            tcp_socket_end(t, EHOSTUNREACH);
+            pcb_abort(t);
+            return ERR_ABRT;
+        }
         unsigned retries = t->options.syn_count ? t->options.syn_count : net_settings.tcp_syn_retries;
         if (pcb->nrtx < retries || pcb->rtime + 1 < pcb->rto)
             return ERR_OK;
@@ -96,7 +104,7 @@ err_t pcb_on_poll(void *arg, struct tcp_pcb *pcb) {
         if (!t->stalled) {
             t->stalled = now;
         } else if (now - t->stalled >= t->options.user_timeout * NSEC_PER_MSEC) {
-            tcp_socket_end(t, ETIMEDOUT);
+            tcp_socket_end(t, tcp_timeout_error(t));
             pcb_abort(t); // a closed socket's last reference
             return ERR_ABRT;
         }

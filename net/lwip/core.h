@@ -92,11 +92,18 @@ void tcp_bucket_enter_pcb(const struct tcp_pcb *pcb);
 void tcp_bucket_leave(void);
 // Visits every connection (not listening ones): fn returns true to end. Under the core lock, for /proc/net/tcp and netlink.
 void tcp_bucket_each(bool (*fn)(void *ctx, struct tcp_pcb *pcb), void *ctx);
+// A connection whose socket is gone: so long it stays in FIN-WAIT-2. 0: it is reset as soon as it comes there. In the bucket.
+void tcp_bucket_fin_wait(struct tcp_pcb *pcb, unsigned seconds);
+// A connection in SYN-RCVD: the next SYN-ACK is sent after that time, and until then it does not grow old. In the bucket.
+void tcp_bucket_defer(struct tcp_pcb *pcb, unsigned seconds);
+// The connection with these addresses, with or without a socket, or NULL. In its bucket.
+struct tcp_pcb *tcp_bucket_find(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote, uint16_t remote_port);
 void tcp_bucket_timer(void); // lwIP's tcp_tmr for all of them
 
 // tcp_write of n bytes at `data`, in pages whose contents stay until they are acknowledged: by reference, in segments larger than the
 // MSS where the device cuts them itself. In the bucket. err_t of tcp_write.
 err_t net_tcp_write(struct tcp_pcb *pcb, const void *data, size_t n, uint8_t flags);
+void net_tcp_path_mtu(struct tcp_pcb *pcb, unsigned mtu); // no larger packet goes through: segments become smaller. In the bucket
 err_t net_tcp_output(struct tcp_pcb *pcb); // tcp_output for such segments
 
 #endif

@@ -211,6 +211,48 @@ bool tcp_bucket_reclaim(void) {
     return false;
 }
 
+struct tcp_pcb *tcp_bucket_find(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote, uint16_t remote_port) {
+    struct tcp_pcb *p = tcp_active_pcbs;
+    while (p && (p->remote_port != remote_port || p->local_port != local_port || !ip_addr_cmp(&p->remote_ip, remote) ||
+                 !ip_addr_cmp(&p->local_ip, local)))
+        p = p->next;
+    return p;
+}
+
+// --- FIN-WAIT-2 without a socket, and handshakes that wait: lwIP's times for both are fixed, so it is kept from seeing them pass ---
+// An ext-arg says how long, in ticks and one more (0: nothing was said); in its upper half at which tick it is over, as soon as that runs.
+#define TIME_ARG 1
+
+void tcp_bucket_fin_wait(struct tcp_pcb *pcb, unsigned seconds) {
+    uint32_t ticks = TICKS(1000) * MIN(seconds, 1u << 26);
+    tcp_ext_arg_set(pcb, TIME_ARG, (void *)(uintptr_t)(ticks + 1));
+}
+
+void tcp_bucket_defer(struct tcp_pcb *pcb, unsigned seconds) {
+    pcb->rto = (s16_t)MIN(TICKS(1000) * seconds + 1, 0x7ff0u);
+    pcb->rttest = 0; // the answer comes when the peer wants
+    tcp_ext_arg_set(pcb, TIME_ARG, (void *)(uintptr_t)1);
+}
+
+static bool in_fin_wait(const struct tcp_pcb *p) { return p->state == FIN_WAIT_2 && p->flags & TF_RXCLOSED; }
+
+static uint64_t time_arg(const struct tcp_pcb *p) { return (uintptr_t)tcp_ext_arg_get(p, TIME_ARG); }
+
+static void fin_wait(struct tcp_pcb *p) {
+    uint64_t arg = time_arg(p);
+    uint32_t ticks = (uint32_t)arg - 1, end = (uint32_t)(arg >> 32);
+    if (!end) {
+        end = tcp_ticks + ticks;
+        tcp_ext_arg_set(p, TIME_ARG, (void *)(uintptr_t)(arg | (uint64_t)end << 32));
+    }
+    if ((s32_t)(tcp_ticks - end) < 0)
+        p->tmr = tcp_ticks;
+    else if (!ticks)
+        tcp_abort(p);
+    else
+        p->tmr = tcp_ticks - TICKS(TCP_FIN_WAIT_TIMEOUT) - 2; // lwIP ends it
+}
+
 // --- Timers ---
 // The tick at which lwIP's slow timer has something to do with it; 0: the next.
 static uint32_t due_of(const struct tcp_pcb *p) {
@@ -219,7 +261,9 @@ static uint32_t due_of(const struct tcp_pcb *p) {
     if (p->unsent || p->unacked || p->ooseq || p->refused_data || p->poll || p->persist_backoff || p->rtime >= 0 ||
         p->flags & (TF_ACK_DELAY | TF_ACK_NOW | TF_CLOSEPEND | TF_NAGLEMEMERR) || p->state < ESTABLISHED)
         return 0;
-    if (p->state == FIN_WAIT_2 && p->flags & TF_RXCLOSED)
+    if (in_fin_wait(p) && time_arg(p))
+        return (uint32_t)(time_arg(p) >> 32);
+    if (in_fin_wait(p))
         return p->tmr + TICKS(TCP_FIN_WAIT_TIMEOUT) + 1;
     if (ip_get_option(p, SOF_KEEPALIVE) && (p->state == ESTABLISHED || p->state == CLOSE_WAIT))
         return p->tmr + TICKS(p->keep_idle + p->keep_cnt_sent * p->keep_intvl) + 1;
@@ -233,7 +277,14 @@ static void set_last_timer(void) { // so that lwIP does not take one for visited
 }
 
 static void before_slow(void) {
-    for (struct tcp_pcb *p = tcp_active_pcbs; p; p = p->next) {
+    for (struct tcp_pcb *p = tcp_active_pcbs, *next; p; p = next) {
+        next = p->next;
+        if (p->state == SYN_RCVD && time_arg(p) && p->nrtx <= 1)
+            p->tmr = tcp_ticks;
+        if (unlikely(in_fin_wait(p)) && time_arg(p)) {
+            fin_wait(p);
+            continue;
+        }
         if (p->state < ESTABLISHED && p->nrtx == 0 && p->rto == RTO_LWIP)
             p->rto = p->sv = RTO_FIRST;
         if (p->persist_backoff && p->snd_wnd > p->mss)

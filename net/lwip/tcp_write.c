@@ -172,6 +172,17 @@ static void fit(struct tcp_pcb *pcb, bool cutting) {
         split(pcb, (u16_t)MAX(room, one)); // a part too long for the window waits, and lwIP's timer for closed windows looks after it
 }
 
+void net_tcp_path_mtu(struct tcp_pcb *pcb, unsigned mtu) {
+    unsigned headers = (IP_IS_V6_VAL(pcb->remote_ip) ? IP6_HLEN : IP_HLEN) + TCP_HLEN;
+    if (mtu <= headers || pcb->mss + headers <= mtu)
+        return;
+    pcb->mss = (u16_t)(mtu - headers);
+    for (struct tcp_seg *s = pcb->unsent; s; s = s->next)
+        mark(pcb, s);
+    for (struct tcp_seg *s = pcb->unacked; s; s = s->next)
+        mark(pcb, s);
+}
+
 // A router has said that less fits (icmp6_input, which knows the paths).
 static void heed_path(struct tcp_pcb *pcb, struct netif *n) {
     if (!IP_IS_V6_VAL(pcb->remote_ip))
@@ -179,9 +190,7 @@ static void heed_path(struct tcp_pcb *pcb, struct netif *n) {
     u16_t mtu = nd6_get_destination_mtu(ip_2_ip6(&pcb->remote_ip), n);
     if (!mtu || pcb->mss + IP6_HLEN + TCP_HLEN <= mtu)
         return;
-    pcb->mss = (u16_t)(mtu - IP6_HLEN - TCP_HLEN);
-    for (struct tcp_seg *s = pcb->unsent; s; s = s->next)
-        mark(pcb, s);
+    net_tcp_path_mtu(pcb, mtu);
 }
 
 bool net_paths_known;

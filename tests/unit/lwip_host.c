@@ -133,6 +133,7 @@ void dns_setserver(u8_t n, const ip_addr_t *address) {}
 const ip_addr_t *dns_getserver(u8_t n) { return IP6_ADDR_ANY; }
 void net_dhcp_option(struct netif *n, u8_t option, u8_t len, const struct pbuf *p, u16_t at) {}
 void lwip_udp_input(struct pbuf *p, struct netif *n);
+err_t net_tcp_half_open(struct tcp_pcb *pcb, const struct tcp_hdr *h, const struct pbuf *p) { return ERR_OK; }
 void udp_input(struct pbuf *p, struct netif *n) { lwip_udp_input(p, n); }
 raw_input_state_t raw_input(struct pbuf *p, struct netif *n) { return RAW_INPUT_NONE; }
 void raw_netif_ip_addr_changed(const ip_addr_t *old, const ip_addr_t *new) {}
