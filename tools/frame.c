@@ -25,9 +25,10 @@ int frame_next(struct frame_decoder *decoder, struct frame *frame) {
     if (available < FRAME_HEADER)
         return 0;
     frame->type = bytes[0];
+    frame->session = bytes[1];
     frame->length = (uint16_t)(bytes[2] | bytes[3] << 8);
     frame->payload = bytes + FRAME_HEADER;
-    if (bytes[1] != 0 || frame->type == 0 || !strchr("OEWMX", frame->type))
+    if (frame->type == 0 || (frame->session != 0 && !decoder->sessions) || !strchr(decoder->types ? decoder->types : FRAMES_OF_GUEST, frame->type))
         return -1;
     if (available < FRAME_HEADER + (size_t)frame->length)
         return 0;
@@ -35,9 +36,9 @@ int frame_next(struct frame_decoder *decoder, struct frame *frame) {
     return 1;
 }
 
-size_t frame_put(uint8_t *out, uint8_t type, const void *payload, uint16_t length) {
+size_t frame_put(uint8_t *out, uint8_t type, uint8_t session, const void *payload, uint16_t length) {
     out[0] = type;
-    out[1] = 0;
+    out[1] = session;
     out[2] = (uint8_t)length;
     out[3] = (uint8_t)(length >> 8);
     if (length > 0 && payload != out + FRAME_HEADER)
@@ -65,6 +66,9 @@ int frame_exit_status(const struct frame *frame) {
     }
 }
 
-uint32_t frame_window(const struct frame *frame) {
-    return frame->type == FRAME_WINDOW && frame->length == 4 ? le32(frame->payload) : 0;
+uint32_t frame_number(const struct frame *frame) { return frame->length == 4 ? le32(frame->payload) : 0; }
+
+void frame_number_payload(uint8_t payload[4], uint32_t number) {
+    for (int i = 0; i < 4; i++)
+        payload[i] = (uint8_t)(number >> 8 * i);
 }

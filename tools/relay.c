@@ -14,10 +14,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/ending.h"
 #include "tools/frame.h"
 #include "tools/log.h"
 #include "tools/terminal.h"
@@ -25,8 +25,8 @@
 enum {
     INPUT_CHUNK = 32 << 10,
     TO_GUEST = 128 << 10,
+    OUTPUT_WINDOW = 256 << 10,
     ESCAPE = 0x1d, /* Ctrl-] */
-    LINGER_MS = 2000,
 };
 
 /* Times of the last events of a kind, to notice three in a short while. */
@@ -105,7 +105,7 @@ static void to_guest(uint8_t type, const void *payload, uint16_t length) {
     if (relay.to_start == relay.to_end)
         relay.to_start = relay.to_end = 0;
     if (TO_GUEST - relay.to_end >= FRAME_HEADER + (size_t)length)
-        relay.to_end += frame_put(relay.to_guest + relay.to_end, type, payload, length);
+        relay.to_end += frame_put(relay.to_guest + relay.to_end, type, 0, payload, length);
 }
 
 static void send_signal(int number) {
@@ -126,12 +126,14 @@ static void send_size(void) {
 /* Ctrl-Z from outside: the machine stops with knarr, and the terminal is the shell's meanwhile. */
 static void suspend(void) {
     terminal_restore();
-    kill(relay.qemu->pid, SIGSTOP);
+    if (relay.qemu->pid > 0)
+        kill(relay.qemu->pid, SIGSTOP);
     raise(SIGSTOP);
 }
 
 static void resume(void) {
-    kill(relay.qemu->pid, SIGCONT);
+    if (relay.qemu->pid > 0)
+        kill(relay.qemu->pid, SIGCONT);
     if (relay.options->raw)
         terminal_raw();
     send_size();
@@ -149,7 +151,7 @@ static void take_signals(void) {
         case SIGINT:
         case SIGTERM:
             if (third(&relay.interrupts, 2000)) {
-                say("the program does not react: stopped");
+                say(relay.options->remote ? "the program does not react: detached" : "the program does not react: stopped");
                 relay.status = STATUS_SIGNAL + number;
                 return;
             }
@@ -180,8 +182,8 @@ static void read_input(void) {
         if (scratch[i] != ESCAPE) {
             relay.escapes = (struct triple){0};
         } else if (third(&relay.escapes, 1000)) {
-            say("stopped by Ctrl-]");
-            relay.status = STATUS_SIGNAL + SIGKILL;
+            say(relay.options->remote ? "detached" : "stopped by Ctrl-]");
+            relay.status = relay.options->remote ? 0 : STATUS_SIGNAL + SIGKILL;
             return;
         }
     }
@@ -230,6 +232,15 @@ static void output_closed(int fd) {
     }
 }
 
+/* What was written, or thrown away, may come again. */
+static void grant(uint32_t bytes) {
+    uint8_t payload[4];
+
+    frame_number_payload(payload, bytes);
+    if (relay.options->windowed && bytes > 0)
+        to_guest(FRAME_GRANT, payload, sizeof(payload));
+}
+
 /* Writes of the current output what can be written without waiting. */
 static void write_output(void) {
     while (relay.output_fd >= 0 && relay.status < 0) {
@@ -239,6 +250,7 @@ static void write_output(void) {
 
         if (left == 0 || relay.discard[fd]) {
             relay.output_fd = -1;
+            grant(relay.output.length);
             return;
         }
         if (!relay.is_file[fd]) {
@@ -275,7 +287,7 @@ static void take_frame(const struct frame *frame) {
         write_output();
         break;
     case FRAME_WINDOW: {
-        uint32_t more = frame_window(frame);
+        uint32_t more = frame_number(frame);
         relay.window = more > UINT32_MAX - relay.window ? UINT32_MAX : relay.window + more;
         break;
     }
@@ -364,51 +376,6 @@ static void round_trip(void) {
         write_to_guest();
 }
 
-/* The machine is ending: takes what its log still says, until its end or for a while. */
-static void finish_log(int milliseconds) {
-    int64_t end = now_ms() + milliseconds;
-    int *const sources[] = {&relay.qemu->log, &relay.qemu->errors};
-
-    for (;;) {
-        int left = (int)(end - now_ms());
-        struct pollfd fds[] = {{.fd = relay.qemu->log, .events = POLLIN}, {.fd = relay.qemu->errors, .events = POLLIN}};
-        if ((fds[0].fd < 0 && fds[1].fd < 0) || left < 0 || poll(fds, 2, left) == 0)
-            return;
-        for (int i = 0; i < 2; i++) {
-            if (fds[i].fd >= 0 && fds[i].revents && !log_read(&relay.log, *sources[i]))
-                close_fd(sources[i]);
-        }
-    }
-}
-
-/* QEMU locks the files of its disks. The name of the one that another machine has, allocated, or NULL. */
-static char *locked_disk(void) {
-    static const char words[] = "Is another process using the image [";
-    const char *end = relay.log.kept + relay.log.length;
-    const char *name = memmem(relay.log.kept, relay.log.length, words, sizeof(words) - 1);
-
-    if (!name)
-        return NULL;
-    name += sizeof(words) - 1;
-    const char *close = memmem(name, (size_t)(end - name), "]?\n", 3);
-    return close ? xasprintf("%.*s", (int)(close - name), name) : NULL;
-}
-
-static void explain_end(int wait_status) {
-    char *locked = locked_disk();
-
-    relay.log.failed = !locked;
-    if (locked)
-        say("%s: in use by another machine", locked);
-    else if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) != SIGKILL)
-        say("QEMU was killed by signal %d (%s)", WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
-    else if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != 0)
-        say("QEMU failed");
-    else
-        say("the machine stopped without an exit status of the program");
-    free(locked);
-}
-
 static bool is_file(int fd) {
     struct stat status;
 
@@ -425,24 +392,14 @@ int relay_run(struct qemu *qemu, const struct relay_options *options) {
     for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
         relay.is_file[fd] = is_file(fd);
     send_size();
+    grant(OUTPUT_WINDOW);
 
     while (relay.status < 0 && qemu->console >= 0)
         round_trip();
 
-    if (relay.status >= 0) {
-        /* The log is written before the exit frame, but some of it may be on its way to us still. */
-        finish_log(options->show_log || relay.log.failed ? LINGER_MS : 0);
-        qemu_stop(qemu);
-    } else {
-        finish_log(LINGER_MS);
-        int wait_status;
-        if (waitpid(qemu->pid, &wait_status, WNOHANG) == qemu->pid)
-            qemu->pid = 0;
-        else
-            wait_status = qemu_stop(qemu);
-        explain_end(wait_status);
-        relay.status = STATUS_FAILED;
-    }
-    log_finish(&relay.log);
-    return relay.status;
+    if (!options->remote)
+        return ending(qemu, &relay.log, relay.status);
+    if (relay.status < 0)
+        say("the machine's monitor has gone");
+    return relay.status < 0 ? STATUS_FAILED : relay.status;
 }

@@ -21,7 +21,7 @@ static int fake_console, fake_log;
 static void fake_send(uint8_t type, const void *payload, size_t length) {
     static uint8_t frame[FRAME_HEADER + FRAME_PAYLOAD_MAX];
 
-    if (!write_all(fake_console, frame, frame_put(frame, type, payload, (uint16_t)length)))
+    if (!write_all(fake_console, frame, frame_put(frame, type, 0, payload, (uint16_t)length)))
         _exit(3);
 }
 

@@ -24,9 +24,9 @@ static void decodes_byte_by_byte(void **state) {
     struct frame_decoder *decoder = calloc(1, sizeof(*decoder));
     uint8_t stream[64];
     struct frame frame;
-    size_t size = frame_put(stream, 'O', "hello", 5);
+    size_t size = frame_put(stream, 'O', 0, "hello", 5);
 
-    size += frame_put(stream + size, 'E', NULL, 0);
+    size += frame_put(stream + size, 'E', 0, NULL, 0);
     for (size_t i = 0; i < size; i++) {
         int got = frame_next(feed(decoder, stream + i, 1), &frame);
         if (i == 8) {
@@ -51,7 +51,7 @@ static void decodes_many_of_the_largest(void **state) {
     struct frame frame;
 
     memset(one, 'x', FRAME_HEADER + FRAME_PAYLOAD_MAX);
-    size_t size = frame_put(one, 'O', one + FRAME_HEADER, FRAME_PAYLOAD_MAX);
+    size_t size = frame_put(one, 'O', 0, one + FRAME_HEADER, FRAME_PAYLOAD_MAX);
     assert_int_equal(size, FRAME_HEADER + FRAME_PAYLOAD_MAX);
     size_t fed = 0, frames = 0;
     while (frames < 50) {
@@ -96,16 +96,16 @@ static void knows_the_exit_statuses(void **state) {
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct frame frame = {'X', cases[i].length, cases[i].payload};
+        struct frame frame = {'X', 0, cases[i].length, cases[i].payload};
         assert_int_equal(frame_exit_status(&frame), cases[i].status);
     }
 }
 
 static void reads_the_window(void **state) {
-    struct frame frame = {'W', 4, (const uint8_t *)"\x01\x02\x00\x80"};
-    assert_int_equal(frame_window(&frame), 0x80000201);
+    struct frame frame = {'W', 0, 4, (const uint8_t *)"\x01\x02\x00\x80"};
+    assert_int_equal(frame_number(&frame), 0x80000201);
     frame.length = 3;
-    assert_int_equal(frame_window(&frame), 0);
+    assert_int_equal(frame_number(&frame), 0);
 }
 
 int main(void) {

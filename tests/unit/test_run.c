@@ -1,5 +1,4 @@
-// link: tools/accel.c tools/archive.c tools/build.c tools/common.c tools/cpio.c tools/elfcheck.c tools/erofs/directory.c tools/erofs/entries.c tools/erofs/layout.c tools/erofs/reader.c tools/erofs/tar.c tools/erofs/tree.c tools/erofs/write.c tools/erofs/xattr.c tools/frame.c tools/initrd.c tools/kernel.c tools/knarr.c tools/ldcache.c tools/libraries.c tools/log.c tools/mounts.c tools/network.c tools/options.c tools/output.c tools/pack.c tools/ports.c tools/program.c tools/qemu.c tools/relay.c tools/root.c tools/rootarchive.c tools/run.c tools/terminal.c tools/tree.c
-// link: tools/image/*.c
+// link: tools/*.c tools/*/*.c
 // libs: -larchive -lelf -lutil -ljansson
 // flags: -Dmain=knarr_main
 /*
