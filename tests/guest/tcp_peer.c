@@ -4,6 +4,7 @@
 //   slow          the same, but begins to read after half a second, and in small pieces
 //   source N      N bytes of a pattern, then the end
 //   stats         "STATE ...\n": what a look at this machine shows
+//   wait PORT SECONDS BACKLOG MS   listens, with TCP_DEFER_ACCEPT, accepts MS later and tells of the connections it gets for 2.5 seconds
 //   call HOST PORT WHAT   a connection from here: its errors, as text
 // runner: none
 #include "check.h"
@@ -11,7 +12,9 @@
 #include "tcp.h"
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <time.h>
 
 enum { MOST = 20000 };
 static int epoll;
@@ -155,6 +158,42 @@ static void call(int fd, char *words)
     close(peer);
 }
 
+static long ms_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void wait_for_calls(int fd, const char *words)
+{
+    int port, seconds, backlog, ms, l = tcp(AF_INET6), taken[64], n = 0;
+    if (sscanf(words, "%d %d %d %d", &port, &seconds, &backlog, &ms) != 4)
+        return;
+    struct address a = anywhere(AF_INET6, port);
+    set_int(l, SOL_SOCKET, SO_REUSEADDR, 1);
+    set_int(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds);
+    if (bind(l, &a.any, a.len) || listen(l, backlog))
+        give_up("listen");
+    answer(fd, "listening\n");
+    long begin = ms_now();
+    usleep((useconds_t)ms * 1000);
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    getsockopt(l, IPPROTO_TCP, TCP_INFO, &info, &len);
+    answer(fd, "%u wait\n", info.tcpi_unacked);
+    struct pollfd p = {l, POLLIN, 0};
+    while (n < 64 && ms_now() - begin < 2500 + ms && poll(&p, 1, 2500) > 0) {
+        int bytes = 0;
+        taken[n] = accept(l, NULL, NULL);
+        ioctl(taken[n++], FIONREAD, &bytes);
+        answer(fd, "after %ld ms with %d bytes\n", ms_now() - begin, bytes);
+    }
+    while (n)
+        close(taken[--n]);
+    close(l);
+}
+
 static void stats(int fd)
 {
     answer(fd, "%u connections, %u ended, reset %u, timeout %u\n", connections, ended, errors_seen[ECONNRESET], errors_seen[ETIMEDOUT]);
@@ -187,6 +226,8 @@ static void *serve(void *arg)
         source(j->fd, strtoul(j->line + 7, NULL, 10));
     else if (strncmp(j->line, "call ", 5) == 0)
         call(j->fd, j->line + 5);
+    else if (strncmp(j->line, "wait ", 5) == 0)
+        wait_for_calls(j->fd, j->line + 5);
     else if (strcmp(j->line, "stats") == 0)
         stats(j->fd);
     finish(j->fd);

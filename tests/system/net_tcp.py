@@ -230,6 +230,110 @@ test("small", """
     """)
 
 
+test("waits", '''
+    def listening(*words):
+        s = connect("wait " + " ".join(map(str, words)))
+        f = s.makefile("r")
+        expect(f.readline(), "listening\\n", "wait")
+        return f
+    def report(f):
+        waiting = int(f.readline().split()[0])
+        return waiting, [(int(line.split()[1]), int(line.split()[4])) for line in f]
+    # TCP_DEFER_ACCEPT: with the first bytes, at once when they are there; or when the time is over. One that is reset is never seen.
+    f = listening(PORT + 1, 7, 10, 0)
+    a, b, c = (socket.create_connection((host, PORT + 1)) for host in (IP, IP6, IP))
+    reset(c)
+    time.sleep(0.7)
+    a.send(b"hello")
+    time.sleep(0.7)
+    b.shutdown(socket.SHUT_WR)
+    waiting, found = report(f)
+    expect((waiting, [n for _, n in found]), (0, [5, 0]), found)
+    expect(600 <= found[0][0] < 1300 <= found[1][0] < 2200, True, found)
+    f = listening(PORT + 2, 1, 10, 0)
+    a = socket.create_connection((IP, PORT + 2))
+    waiting, found = report(f)
+    expect(len(found) == 1 and 900 < found[0][0] < 2400, True, found)
+    # Handshakes that end when the queue is full do not overfill it.
+    f = listening(PORT + 3, 0, 1, 600)
+    socks = [socket.socket() for _ in range(12)]
+    for s in socks:
+        s.setblocking(False)
+        s.connect_ex((IP, PORT + 3))
+    waiting, found = report(f)
+    expect(waiting, 2, found)
+    expect(len(found) >= 2, True, found)
+    ''')
+
+test("icmp", '''
+    def sum16(data):
+        total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+        total = (total & 0xffff) + (total >> 16)
+        return ~(total + (total >> 16)) & 0xffff
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    def icmp(kind, code, packet, info=0):
+        body = struct.pack("!BBHI", kind, code, 0, info) + packet[:28]
+        raw.sendto(body[:2] + struct.pack("!H", sum16(body)) + body[4:], (IP, 0))
+    def sniffer():
+        s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        s.bind(("br0", 0x0800))
+        s.settimeout(10)
+        return s
+    def next_packet(s, port, wanted):
+        while True:
+            p = s.recv(1 << 16)
+            if p[9] == 6 and p[12:16] == socket.inet_aton(IP) and port in struct.unpack("!HH", p[20:24]) and wanted(p):
+                return p
+    def altered(p, offset):
+        seq, = struct.unpack("!I", p[24:28])
+        return p[:24] + struct.pack("!I", (seq + offset) & 0xffffffff) + p[28:]
+    # On its way: each error ends it, if it quotes the SYN.
+    port = 20000
+    for kind, code, error in (3, 0, 101), (3, 1, 113), (3, 2, 92), (3, 3, 111), (3, 9, 101), (3, 13, 113), (11, 0, 113), (12, 0, 71):
+        port += 1
+        sniff = sniffer()
+        with connect(f"call 10.9.9.9 {port} plain") as s:
+            syn = next_packet(sniff, port, lambda p: p[33] & 2)
+            begin = time.monotonic()
+            icmp(kind, code, altered(syn, 1000)) # forged
+            time.sleep(0.1)
+            icmp(kind, code, syn)
+            expect(everything(s).decode(), f"connect errno {error}\\n", (kind, code))
+            expect(time.monotonic() - begin < 2.5, True, "soon")
+        sniff.close()
+    # One that stands goes on, and its segments become smaller.
+    sniff = sniffer()
+    with connect("source 3000000") as s:
+        mine = s.getsockname()[1]
+        synack = next_packet(sniff, mine, lambda p: p[33] & 2)
+        data = next_packet(sniff, mine, lambda p: len(p) > 1000)
+        icmp(3, 1, data)
+        icmp(3, 3, data)
+        icmp(3, 4, altered(data, 1 << 30), 600) # forged
+        for mtu in 1300, 1000:
+            icmp(3, 4, data, mtu)
+        got = everything(s)
+        pattern = bytes(i % 251 for i in range(251 * 4000))
+        expect(got == (pattern * 3)[:3000000], True, "bytes")
+    sniff = sniffer()
+    s = socket.socket()
+    s.connect((IP, PORT))
+    mine = s.getsockname()[1]
+    synack = next_packet(sniff, mine, lambda p: p[33] & 2)
+    icmp(3, 4, altered(synack, 1), 1000)
+    time.sleep(0.2)
+    s.sendall(b"source 300000\\n")
+    got = everything(s)
+    mss = struct.unpack("I", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 24)[20:24])[0]
+    expect((len(got), mss), (300000, 1000 - 52), "smaller segments")
+    # Nobody has that address: three seconds.
+    for host in "192.168.77.99", "fd77::99":
+        begin = time.monotonic()
+        expect(ask(f"call {host} 9 plain"), "connect errno 113\\n", host)
+        expect(2 < time.monotonic() - begin < 5, True, f"{time.monotonic() - begin} s")
+    ''')
+
+
 def remote(address, cpus):
     """The same program on Linux and on Knarr, each with this host as the peer."""
     def function():
