@@ -123,6 +123,21 @@ int64_t file_share(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, 
     return done;
 }
 
+struct page *file_share_hole(void) {
+    static struct page *zeroes;
+    struct page *p = READ_ONCE(zeroes), *none = NULL;
+    if (unlikely(!p)) {
+        p = page_alloc(0, PA_ZERO);
+        if (p && !__atomic_compare_exchange_n(&zeroes, &none, p, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+            page_unref(p);
+            p = none;
+        }
+    }
+    if (p)
+        page_ref(p);
+    return p;
+}
+
 void file_share_end(const struct uio_vec *vec, int64_t n) {
     for (; n > 0; n -= (int64_t)vec->len, vec++)
         page_unref(virt_to_page((void *)(uintptr_t)vec->base));

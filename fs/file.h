@@ -113,6 +113,7 @@ int64_t file_write(struct file *f, struct uio *u, uint64_t *pos);
 // Instead of a read: references to the pages in which up to n bytes from pos on lie. Each of at most `max` vec becomes the part of one page.
 // The bytes, also fewer than there are; 0: the end; -errno; -EOPNOTSUPP: these have to be read.
 int64_t file_share(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max);
+struct page *file_share_hole(void); // a page of zeroes with a reference; NULL: no memory
 void file_share_end(const struct uio_vec *vec, int64_t n); // gives back the references to n bytes
 // For file_ops.share: the part of a page that has byte `at` of the file and at most n. Its bytes.
 static inline size_t file_share_page(struct uio_vec *vec, const struct page *p, uint64_t at, size_t n)

@@ -1,5 +1,5 @@
-// splice(2), tee(2), vmsplice(2): between two pipes pages change hands or are shared; all other data is copied into and out of pages
-// of the pipe, in pieces as Linux would make them.
+// splice(2), tee(2), vmsplice(2): between two pipes pages change hands or are shared; from a file with a page cache to a pipe, and from a
+// pipe to a socket, they are shared; all other data is copied into and out of pages of the pipe, in pieces as Linux would make them.
 // Locks: the pipes' (two of them in the order of their addresses) > those of the file that is written. While a file is read no
 // pipe is locked, for that may take long: the slots that its data will fill are reserved.
 #include "fs/splice.h"
@@ -125,6 +125,21 @@ static int batch_make(struct batch *b, unsigned most, uint64_t offset, uint64_t 
     return -ENOMEM;
 }
 
+// Instead of pages of its own: references to those where the file's bytes are. The bytes, or -errno as file_share.
+static int64_t batch_share(struct batch *b, struct file *in, uint64_t *pos, unsigned most, uint64_t len) {
+    uint64_t *at = pos ? pos : &in->position;
+    if (in->stream || !in->ops->share)
+        return -EOPNOTSUPP;
+    unsigned want = MIN(DIV_ROUND_UP((*at & ~PAGE_MASK) + len, PAGE_SIZE), (uint64_t)most);
+    *b = (struct batch){.pages = kmalloc(want * sizeof(*b->pages)), .vec = kmalloc(want * sizeof(*b->vec))};
+    int64_t n = b->pages && b->vec ? file_share(in, *at, len, b->vec, want) : -ENOMEM;
+    for (int64_t left = n; left > 0; left -= (int64_t)b->vec[b->count++].len)
+        b->pages[b->count] = virt_to_page((void *)(uintptr_t)b->vec[b->count].base);
+    if (n > 0)
+        *at += (uint64_t)n;
+    return n;
+}
+
 static size_t batch_bytes(const struct batch *b) {
     size_t n = 0;
     for (unsigned i = 0; i < b->count; i++)
@@ -167,9 +182,13 @@ static int64_t file_to_pipe(struct file *in, uint64_t *pos, struct pipe *out, ui
     struct batch b = {0};
     int64_t n = -EAGAIN;
     if (!(nonblock && in->stream && !(file_poll(in, NULL) & (POLLIN | POLLHUP | POLLERR)))) {
-        n = batch_make(&b, room, at & ~PAGE_MASK, len);
-        if (!n)
-            n = read_batch(in, pos, &b);
+        n = batch_share(&b, in, pos, room, len);
+        if (n == -EOPNOTSUPP) {
+            batch_free(&b);
+            n = batch_make(&b, room, at & ~PAGE_MASK, len);
+            if (!n)
+                n = read_batch(in, pos, &b);
+        }
     }
     mutex_lock(&out->lock);
     out->reserved -= room;
@@ -190,7 +209,7 @@ static int64_t file_to_pipe(struct file *in, uint64_t *pos, struct pipe *out, ui
 #define WRITE_PIECES 16
 #define SPLICE_MAX 0x7ffff000ul // bytes of one call
 
-static int64_t pipe_to_file(struct pipe *in, struct file *out, uint64_t *pos, uint64_t len, bool nonblock) {
+static int64_t pipe_to_file(struct pipe *in, struct file *out, uint64_t *pos, uint64_t len, bool nonblock, bool more) {
     uint64_t *at = out->stream ? NULL : pos ? pos : &out->position;
     uint64_t done = 0;
     mutex_lock(&in->lock);
@@ -199,13 +218,14 @@ static int64_t pipe_to_file(struct pipe *in, struct file *out, uint64_t *pos, ui
     while (!err && done < len && !pipe_empty(in)) {
         struct uio_vec vec[WRITE_PIECES];
         size_t total = 0, count = 0;
-        for (uint32_t i = in->tail; i != in->head && count < WRITE_PIECES && done + total < len; i++) {
+        uint32_t i = in->tail;
+        for (; i != in->head && count < WRITE_PIECES && done + total < len; i++) {
             const struct pipe_piece *piece = piece_at(in, i);
             size_t n = MIN(piece->len, len - done - total);
             vec[count++] = (struct uio_vec){(uint64_t)(uintptr_t)page_to_virt(piece->page) + piece->offset, n};
             total += n;
         }
-        struct uio u = {.vec = vec, .left = total, .user = false};
+        struct uio u = {.vec = vec, .left = total, .pages = true, .more = more || (i != in->head && done + total < len)};
         int64_t n = file_write(out, &u, at);
         if (n > 0) {
             pipe_consume(in, n);
@@ -239,7 +259,7 @@ int64_t splice_files(struct file *in, uint64_t *in_pos, struct file *out, uint64
         if ((out_pos && out->stream) || (out->flags & O_APPEND) || bad_range(out, out_pos, len) || !splice_takes(out))
             return -EINVAL;
         len = MIN(len, SPLICE_MAX);
-        return pipe_to_file(from, out, out_pos, len, nonblock || (in->flags & O_NONBLOCK));
+        return pipe_to_file(from, out, out_pos, len, nonblock || (in->flags & O_NONBLOCK), flags & SPLICE_F_MORE);
     }
     if (!to || (in_pos && in->stream) || bad_range(in, in_pos, len) || !splice_gives(in))
         return -EINVAL;

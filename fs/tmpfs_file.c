@@ -150,15 +150,14 @@ static int64_t tmpfs_read(struct file *f, struct uio *u, uint64_t *pos) {
     return total - left;
 }
 
-// Up to the first hole.
 static int64_t tmpfs_share(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max) {
     struct inode *inode = f->inode;
     uint64_t size = READ_ONCE(inode->size);
     size_t left = pos < size ? MIN(n, size - pos) : 0, done = 0;
     for (unsigned count = 0; done < left && count < max; count++) {
         struct page *p = tmpfs_find_page(tmpfs_of(inode), (pos + done) >> PAGE_SHIFT);
-        if (unlikely(!p))
-            return done ? (int64_t)done : -EOPNOTSUPP;
+        if (unlikely(!p) && !(p = file_share_hole()))
+            return done ? (int64_t)done : -ENOMEM;
         done += file_share_page(&vec[count], p, pos + done, left - done);
     }
     tmpfs_accessed(f, inode);

@@ -196,7 +196,7 @@ static int64_t overlay_read(struct file *f, struct uio *u, uint64_t *pos) {
     return (int64_t)(total - left);
 }
 
-// Pages of our own one by one, as many of the lower file's as there are in a row, up to the first hole.
+// Pages of our own one by one, as many of the lower file's as there are in a row.
 static int64_t overlay_share(struct file *f, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max) {
     struct tmpfs_inode *t = tmpfs_of(f->inode);
     uint64_t size = READ_ONCE(t->inode.size);
@@ -206,12 +206,13 @@ static int64_t overlay_share(struct file *f, uint64_t pos, size_t n, struct uio_
     while (done < left && count < max) {
         uint64_t at = pos + done, index = at >> PAGE_SHIFT, run;
         struct page *p = READ_ONCE(t->pages.count) ? tmpfs_find_page(t, index) : NULL;
-        if (p) {
+        bool below = !p && index < READ_ONCE(t->lower_end);
+        if (p || (!below && (p = file_share_hole()))) {
             done += file_share_page(&vec[count++], p, at, left - done);
             continue;
         }
-        some = -EOPNOTSUPP;
-        if (t->lower && t->lower->cache && (run = lower_run(t, index)))
+        some = below ? -EOPNOTSUPP : -ENOMEM;
+        if (below && t->lower->cache && (run = lower_run(t, index)))
             some = page_cache_share(t->lower->cache, at, MIN((run << PAGE_SHIFT) - (at & ~PAGE_MASK), left - done), vec + count, max - count,
                                     f->advice);
         if (some <= 0)
@@ -220,7 +221,7 @@ static int64_t overlay_share(struct file *f, uint64_t pos, size_t n, struct uio_
         done += (size_t)some;
     }
     if (!done && left)
-        return some ? some : -EOPNOTSUPP;
+        return some;
     tmpfs_accessed(f, &t->inode);
     return (int64_t)done;
 }
