@@ -86,6 +86,13 @@ void strings_add(struct strings *list, const char *fmt, ...) {
     list->item[list->count] = NULL;
 }
 
+void strings_free(struct strings *list) {
+    for (size_t i = 0; i < list->count; i++)
+        free(list->item[i]);
+    free(list->item);
+    *list = (struct strings){0};
+}
+
 void environment_set(struct strings *environment, const char *setting) {
     size_t name = strcspn(setting, "=") + 1;
 

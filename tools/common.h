@@ -43,6 +43,7 @@ struct strings {
 };
 
 void strings_add(struct strings *list, const char *fmt, ...) PRINTF(2, 3);
+void strings_free(struct strings *list); /* it is the empty list then */
 
 /* Adds K=V to an environment; an earlier K is replaced in its place. */
 void environment_set(struct strings *environment, const char *setting);

@@ -414,7 +414,7 @@ def hostile():
                           (layer(soft("manifest.json", "manifest.json")), b"manifest.json"),
                           (layer(soft("manifest.json", "/etc/passwd")), b"manifest.json")]:
             saved.write_bytes(data)
-            refused(room, f"docker-archive:{saved}", why)
+            refused(room, f"docker-archive:{saved}", why, "--no-cache")
             room.empty(str(why))
         made = Layout(room / "index")
         for text, why in [("", b"index.json"), ("[]", b""), ('{"manifests": 7}', b"no image"), ('{"manifests": [null]}', b""),

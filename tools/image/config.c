@@ -47,14 +47,16 @@ static json_t *command(const char *option, const char *text) {
     struct strings words = {0};
 
     if (*text == '[') {
-        json_t *array = json_parse(text, strlen(text), option);
-        if (!json_strings(array, &words))
+        json_t *given = json_parse(text, strlen(text), option);
+        if (!json_strings(given, &words))
             die(STATUS_FAILED, "%s %s: not an array of strings", option, text);
-        json_decref(array);
+        json_decref(given);
     } else if (!split_words(text, &words)) {
         die(STATUS_FAILED, "%s %s: a quote is open", option, text);
     }
-    return json_from_strings(&words);
+    json_t *array = json_from_strings(&words);
+    strings_free(&words);
+    return array;
 }
 
 /* The member that is an object, made when there is none. */
@@ -77,6 +79,7 @@ static void set_environment(json_t *config, const struct strings *settings) {
     for (size_t i = 0; i < settings->count; i++)
         environment_set(&all, settings->item[i]);
     json_put(config, "Env", json_from_strings(&all));
+    strings_free(&all);
 }
 
 static void expose(json_t *ports, const char *text) {
@@ -184,12 +187,15 @@ struct image_config config_read(const json_t *image, const char *name) {
         if (equals && equals > settings.item[i])
             environment_set(&read.environment, settings.item[i]);
     }
+    strings_free(&settings);
     list(config, "Entrypoint", &read.entrypoint, name);
     list(config, "Cmd", &read.cmd, name);
     names(config, "ExposedPorts", &read.ports);
     names(config, "Volumes", &read.volumes);
     char *directory = text(config, "WorkingDir");
     read.directory = directory && *directory != '/' ? xasprintf("/%s", directory) : directory;
+    if (read.directory != directory)
+        free(directory);
     read.user = text(config, "User");
     read.stop_signal = text(config, "StopSignal");
     read.memory = memory > 0 ? (uint64_t)memory : 0;
