@@ -104,6 +104,7 @@ static uint8_t operation(unsigned id) {
     case X86_INS_RETFQ:
     case X86_INS_IRET:
     case X86_INS_IRETQ: return OP_RETURN;
+    case X86_INS_INT3:
     case X86_INS_HLT:
     case X86_INS_UD0:
     case X86_INS_UD2:

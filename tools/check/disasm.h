@@ -67,6 +67,7 @@ struct operand {
 struct insn {
     uint64_t address;
     uint8_t size, op;
+    bool ends;        /* a call that does not come back: set by who knows */
     uint16_t written; /* only of OP_OTHER */
     struct operand to, from;
 };

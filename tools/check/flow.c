@@ -81,7 +81,20 @@ static struct value read_operand(const struct flow *flow, const struct state *st
         struct value value = load(state, offset);
         return value_extend(&value, operand->size, false);
     }
-    return value_any();
+    if (operand->kind != OPERAND_MEMORY || operand->size < 4 || on_stack(state, operand, &offset))
+        return value_any();
+    struct value value = value_memory();
+    if (operand->relative || (operand->base == REG_NONE && operand->index == REG_NONE)) {
+        size_t length;
+        uint32_t initial;
+        const uint8_t *at = object_at(flow->code->object, (uint64_t)operand->value, &length);
+        if (at && length >= sizeof(initial)) {
+            memcpy(&initial, at, sizeof(initial));
+            value.constants[0] = initial;
+            value.count = 1;
+        }
+    }
+    return value;
 }
 
 static void write_operand(struct state *state, const struct operand *operand, struct value value) {
@@ -247,7 +260,7 @@ static size_t index_of(const struct code *code, uint64_t address) {
 }
 
 static bool ends_block(const struct insn *insn) {
-    return insn->op == OP_JUMP || insn->op == OP_BRANCH || insn->op == OP_RETURN || insn->op == OP_STOP;
+    return insn->op == OP_JUMP || insn->op == OP_BRANCH || insn->op == OP_RETURN || insn->op == OP_STOP || insn->ends;
 }
 
 static void find_blocks(struct flow *flow, const uint64_t *entries, size_t entry_count) {
@@ -316,7 +329,7 @@ static bool run_block(struct flow *flow, size_t block, uint8_t *waiting) {
             for (size_t k = 0; k < code->target_count; k++)
                 changed |= pass_to(flow, index_of(code, code->targets[k]), &state, waiting);
     }
-    if (last->op != OP_JUMP && last->op != OP_RETURN && last->op != OP_STOP)
+    if (last->op != OP_JUMP && last->op != OP_RETURN && last->op != OP_STOP && !last->ends)
         changed |= pass_to(flow, i, &state, waiting);
     return changed;
 }

@@ -168,8 +168,8 @@ static void look(struct loading *loading, const char *interpreter) {
         const struct option_use *option = &report->numbers.options[i];
         bool maps = option->number == 9 || option->number == 10;
         bool linker = interpreter && strcmp(option->use.function->object->name, interpreter) == 0;
-        report->makes_code |=
-            maps && option->value & PROT_EXEC && !linker && option->use.function->object == reach->objects[0];
+        report->makes_code |= maps && option->value & PROT_EXEC && !(option->value & PROT_GROWSDOWN) && !linker &&
+                              option->use.function->object == reach->objects[0];
     }
 }
 

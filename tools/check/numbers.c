@@ -21,6 +21,7 @@ struct demand {
 enum { WANTED = NUMBERS + 1 };
 
 struct search {
+    struct reach *reach;
     struct numbers *numbers;
     struct demand *demands;
     size_t demand_count;
@@ -53,6 +54,13 @@ static void open_function(struct search *s, struct function *f) {
     code_free(&s->code);
     flow_free(&s->flow);
     code_read(&s->code, f->object, f->start, f->end, f->limit);
+    for (size_t i = 0; i < s->code.count; i++) {
+        struct insn *insn = &s->code.insns[i];
+        if (insn->op == OP_CALL && insn->to.kind == OPERAND_IMMEDIATE) {
+            const struct function *called = reach_function(s->reach, f->object, (uint64_t)insn->to.value);
+            insn->ends = called && called->level && !called->returns;
+        }
+    }
     flow_solve(&s->flow, &s->code, f->entries, f->entry_count);
     s->current = f;
 }
@@ -107,7 +115,7 @@ static void found_value(struct search *s, unsigned number, const struct value *v
                         uint64_t site) {
     if (value->kind != VALUE_SET)
         return;
-    for (unsigned i = 0; i < value->count; i++)
+    for (unsigned i = 0; i < value->count && !(value->parameters & VALUE_MEMORY); i++)
         found_option(s, number, value->constants[i], f, site);
     for (unsigned p = 0; p < PARAMETER_COUNT; p++)
         if (value->parameters & 1u << p)
@@ -119,6 +127,8 @@ static void found_numbers(struct search *s, const struct value *value, const str
                           struct function *f, uint64_t site) {
     for (unsigned i = 0; i < value->count; i++) {
         int64_t number = value->constants[i];
+        if ((number < 0 || number >= NUMBERS) && value->parameters & VALUE_MEMORY)
+            continue; /* what a variable holds before it is set */
         if (number < 0 || number >= NUMBERS) {
             if (number != -1 && better(&s->numbers->beyond, f->level)) { /* -1: no call at all */
                 s->numbers->beyond = (struct use){f->level, f, site};
@@ -142,7 +152,7 @@ static void number_wanted(struct search *s, const struct value *value, const str
             continue;
         for (unsigned i = 0; i < ARGUMENTS; i++) {
             bool one = arguments[i].kind == VALUE_SET && arguments[i].count == 0 &&
-                       __builtin_popcount(arguments[i].parameters) == 1;
+                       __builtin_popcount(arguments[i].parameters) == 1 && arguments[i].parameters != VALUE_MEMORY;
             wanted.arguments[i] = one ? (uint8_t)__builtin_ctz(arguments[i].parameters) : NOT_A_PARAMETER;
         }
         demand(s, &wanted);
@@ -156,6 +166,8 @@ static void found_number(struct search *s, const struct value *value, const stru
             found_unknown(s, f, site, f->level);
         return;
     }
+    if (value->parameters & VALUE_MEMORY)
+        found_unknown(s, f, site, LEVEL_MAY);
     found_numbers(s, value, arguments, f, site);
     number_wanted(s, value, arguments, f);
 }
@@ -209,7 +221,7 @@ static void answer(struct search *s, const struct demand *d, const struct call *
 }
 
 void numbers_find(struct numbers *numbers, struct reach *reach) {
-    struct search s = {.numbers = numbers};
+    struct search s = {.reach = reach, .numbers = numbers};
     struct function *dlopen[2];
 
     *numbers = (struct numbers){0};

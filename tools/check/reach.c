@@ -77,6 +77,7 @@ struct function *reach_function(struct reach *reach, struct object *object, uint
         f->end = end;
         f->name = NULL;
         f->inside = false;
+        f->is_thunk = true;
     }
     f->same_bucket = reach->buckets[bucket];
     reach->buckets[bucket] = f;
@@ -154,9 +155,19 @@ static void taken(struct reach *reach, struct function *f, struct function *from
     reached(reach, f, LEVEL_MAY, from, site);
 }
 
+/* The program's entry, or a small function that it hands over to, as musl's does. */
+static bool is_beginning(const struct reach *reach, const struct function *f) {
+    enum { SMALL = 128 };
+
+    if (f->object != reach->objects[0])
+        return false;
+    return f->start == f->object->entry || (f->parent && f->parent->start == f->object->entry &&
+                                            f->parent->object == f->object && f->end - f->start < SMALL);
+}
+
 /* What the address of is taken is called for sure where it is the way to main(), or what a resolver chooses from. */
 static void takes(struct reach *reach, struct function *f, struct function *from, uint64_t site) {
-    if (from->returns_functions || (from->start == from->object->entry && from->object == reach->objects[0]))
+    if (from->returns_functions || is_beginning(reach, from))
         called(reach, f, from, site);
     else
         taken(reach, f, from, site);
@@ -206,9 +217,11 @@ static void goes_to(struct reach *reach, struct function *from, const struct ins
     called(reach, f, from, insn->address);
 }
 
+/* A function may begin there: nothing says that it lies within another, but for the jumps to imported functions. */
 static bool is_start(const struct object *object, uint64_t address) {
     const struct extent *extent = object_extent(object, address);
-    return extent ? extent->start == address || address >= extent->end : object_is_code(object, address);
+
+    return !extent || extent->start == address || address >= extent->end || thunk_end(object, address);
 }
 
 static void look_at_operand(struct reach *reach, struct function *f, const struct insn *insn,
@@ -257,15 +270,19 @@ static void look_at(struct reach *reach, struct function *f) {
         const struct insn *insn = &code.insns[i];
         if (insn->op >= OP_SYSCALL)
             add_trap(f, insn);
+        f->returns |= insn->op == OP_RETURN || (insn->op == OP_JUMP && insn->to.kind != OPERAND_IMMEDIATE);
         if (insn->op == OP_CALL || insn->op == OP_JUMP || insn->op == OP_BRANCH) {
             uint64_t target = (uint64_t)insn->to.value;
             if (insn->to.kind == OPERAND_IMMEDIATE && (target < f->start || target >= code.end ||
-                                                       (insn->op == OP_CALL && target != insn->address + insn->size)))
+                                                       (insn->op == OP_CALL && target != insn->address + insn->size))) {
                 goes_to(reach, f, insn, target);
+                f->returns |= insn->op != OP_CALL;
+            }
         }
         look_at_operand(reach, f, insn, &insn->to);
         look_at_operand(reach, f, insn, &insn->from);
     }
+    f->returns |= code.falls_through;
     if (code.falls_through && code.count)
         goes_to(reach, f, &code.insns[code.count - 1], code.end);
     code_free(&code);

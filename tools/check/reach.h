@@ -32,6 +32,7 @@ struct function {
     bool returns_functions;  /* a resolver of an indirect function */
     bool taken;              /* its address is */
     bool inside;             /* begins inside another */
+    bool returns;            /* or leads elsewhere; known when it was looked at */
     struct function *parent; /* how it was reached first, NULL: from outside */
     uint64_t site;
     struct call *calls; /* by whom it is called */

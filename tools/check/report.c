@@ -66,7 +66,9 @@ static char *chain(const struct use *use) {
     char *text = NULL;
 
     for (const struct function *f = use->function; f; f = f->parent)
-        if (count < CHAIN_MOST)
+        if (f->is_thunk)
+            continue;
+        else if (count < CHAIN_MOST)
             way[count++] = f;
         else
             more++;

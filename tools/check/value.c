@@ -21,6 +21,10 @@ struct value value_any(void) {
     return (struct value){.kind = VALUE_ANY};
 }
 
+struct value value_memory(void) {
+    return (struct value){.kind = VALUE_SET, .parameters = VALUE_MEMORY};
+}
+
 static bool add(struct value *v, int64_t constant) {
     for (unsigned i = 0; i < v->count; i++)
         if (v->constants[i] == constant)

@@ -6,14 +6,15 @@
 
 #include "tools/check/disasm.h"
 
-enum { VALUE_CONSTANTS = 12, PARAMETER_STACK = REG_COUNT, PARAMETER_COUNT = 32 };
+enum { VALUE_CONSTANTS = 12, PARAMETER_STACK = REG_COUNT, PARAMETER_COUNT = 31 };
+#define VALUE_MEMORY (1u << 31) /* among the parameters: or what somebody stored in memory */
 
 enum value_kind { VALUE_NONE, VALUE_SET, VALUE_STACK, VALUE_ANY };
 
 struct value {
     uint8_t kind, count;
     uint32_t
-        parameters; /* of a set: bit r, register r; bit PARAMETER_STACK + k, the k-th word above the return address */
+        parameters; /* of a set: bit r, register r; bit PARAMETER_STACK + k, the k-th word above the return address; VALUE_MEMORY */
     int64_t
         constants[VALUE_CONSTANTS]; /* of a stack address: [0] is its distance from the stack pointer at the entry */
 };
@@ -22,6 +23,7 @@ struct value value_constant(int64_t constant);
 struct value value_parameter(unsigned parameter);
 struct value value_stack(int64_t offset);
 struct value value_any(void);
+struct value value_memory(void);
 
 /* What either can be. */
 struct value value_merge(const struct value *a, const struct value *b);
