@@ -29,6 +29,7 @@ struct function {
     uint64_t start, end, limit; /* end 0: not known, not behind limit */
     const char *name;           /* NULL: none */
     enum level level;
+    bool is_thunk;           /* only a jump to an imported function */
     bool returns_functions;  /* a resolver of an indirect function */
     bool taken;              /* its address is */
     bool inside;             /* begins inside another */
