@@ -9,7 +9,8 @@
 #include "net/inet/inet.h"
 #include "net/inet/sysctl.h"
 
-#define BUCKETS 512
+#define FIRST_BITS 6
+#define BITS_MOST 16
 #define LINGERING_MOST 8192 // connections in TIME-WAIT that are remembered; the oldest make room
 
 struct inet_port {
@@ -31,7 +32,9 @@ struct lingering {
 };
 
 static struct spinlock table_lock;
-static struct inet_port **table; // by its first use
+// By its first use; grows with the ports in use, so that a look takes one or two steps however many there are.
+static struct inet_port **table;
+static unsigned table_bits, port_count;
 static struct list lingering_order = LIST_INIT(lingering_order);
 static unsigned lingering_count;
 static uint64_t key;
@@ -39,16 +42,45 @@ static uint64_t key;
 static struct slab_cache port_cache = SLAB_CACHE("inet_port", sizeof(struct inet_port), 8);
 static struct slab_cache lingering_cache = SLAB_CACHE("inet_lingering", sizeof(struct lingering), 8);
 
+#ifdef PORT_VISITS // a test counts the ports that are looked at
+extern unsigned port_visits;
+#define VISITED() (port_visits++)
+#else
+#define VISITED() ((void)0)
+#endif
+
 // --- The table. Locked ---
 static struct inet_port **bucket_of(int space, uint16_t number) {
-    return &table[(number ^ (space ? 0xff : 0)) % BUCKETS];
+    return &table[(number * 2u + (unsigned)space) * 0x9e3779b1u >> (32 - table_bits)];
 }
 
 static struct inet_port *look_up(int space, uint16_t number) {
     struct inet_port *p = likely(table != NULL) ? *bucket_of(space, number) : NULL;
-    while (p && (p->number != number || p->space != space))
+    VISITED();
+    while (p && (p->number != number || p->space != space)) {
         p = p->next;
+        VISITED();
+    }
     return p;
+}
+
+static void grow(void) {
+    struct inet_port **old = table, *p, *next;
+    struct inet_port **new = table_bits + 2 <= BITS_MOST ? kzalloc(sizeof(*new) << (table_bits + 2)) : NULL;
+    if (!new)
+        return; // longer lists, then
+    unsigned n = 1u << table_bits;
+    table = new;
+    table_bits += 2;
+    for (struct inet_port **b = old; b < old + n; b++) {
+        for (p = *b; p; p = next) {
+            struct inet_port **to = bucket_of(p->space, p->number);
+            next = p->next;
+            p->next = *to;
+            *to = p;
+        }
+    }
+    kfree(old);
 }
 
 static struct inet_port *create(int space, uint16_t number) {
@@ -60,6 +92,8 @@ static struct inet_port *create(int space, uint16_t number) {
     list_init(&p->bound);
     list_init(&p->shared);
     list_init(&p->lingering);
+    if (unlikely(++port_count > 1u << table_bits))
+        grow();
     struct inet_port **b = bucket_of(space, number);
     p->next = *b;
     *b = p;
@@ -73,6 +107,7 @@ static void free_if_unused(struct inet_port *p) {
     while (*link != p)
         link = &(*link)->next;
     *link = p->next;
+    port_count--;
     slab_free(&port_cache, p);
 }
 
@@ -98,7 +133,8 @@ static void expire(void) {
 static int lock(void) {
     spin_lock(&table_lock);
     if (unlikely(!table)) {
-        table = kzalloc(BUCKETS * sizeof(struct inet_port *));
+        table = kzalloc(sizeof(struct inet_port *) << FIRST_BITS);
+        table_bits = FIRST_BITS;
         key = random_u64() | 1;
         if (!table) {
             spin_unlock(&table_lock);
@@ -170,11 +206,20 @@ static bool port_conflicts(const struct inet_port *p, const struct inet_socket *
 }
 
 // --- Choosing a port ---
-// Walks the range of ports from a random one on. 0: done.
+// Walks the range of ports from a random one on, in steps of a random size: ports in use form no rows then that all would have to pass.
 struct choice {
     uint16_t first, next;
-    unsigned count, left;
+    unsigned count, left, step;
 };
+
+static unsigned common_divisor(unsigned a, unsigned b) {
+    while (b) {
+        unsigned rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
 
 static struct choice choice_begin(const struct inet_socket *s) {
     unsigned first = net_settings.port_first, last = net_settings.port_last;
@@ -182,9 +227,14 @@ static struct choice choice_begin(const struct inet_socket *s) {
         first = s->options.port_low;
     if (s->options.port_high && s->options.port_high < last)
         last = s->options.port_high;
-    struct choice c = {.first = first, .count = last >= first ? last - first + 1 : 0};
+    struct choice c = {.first = first, .count = last >= first ? last - first + 1 : 0, .step = 1};
+    uint64_t random = random_u64();
     c.left = c.count;
-    c.next = c.count ? random_u64() % c.count : 0;
+    c.next = c.count ? (uint32_t)random % c.count : 0;
+    if (c.count > 2)
+        c.step = 1 + (uint32_t)(random >> 32) % (c.count - 1);
+    while (c.count && common_divisor(c.count, c.step) != 1) // or it would not come to all
+        c.step++;
     return c;
 }
 
@@ -193,7 +243,7 @@ static uint16_t choice_next(struct choice *c) {
         return 0;
     c->left--;
     uint16_t port = c->first + c->next;
-    c->next = c->next + 1u >= c->count ? 0 : c->next + 1;
+    c->next = (c->next + c->step) % c->count;
     return port;
 }
 

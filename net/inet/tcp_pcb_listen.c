@@ -129,7 +129,7 @@ static struct tcp_pcb_listen *find_listening(uint16_t port) {
 }
 
 // How many sockets listen there is what callback_arg says.
-int pcb_listen(struct tcp_socket *t) {
+static int listen_at(const struct tcp_socket *t) {
     struct tcp_pcb_listen *p = find_listening(t->inet.local_port);
     if (!p) {
         pcb_allocate_ext_arg();
@@ -150,7 +150,7 @@ int pcb_listen(struct tcp_socket *t) {
     return 0;
 }
 
-void pcb_unlisten(struct tcp_socket *t) {
+static void unlisten(const struct tcp_socket *t) {
     struct tcp_pcb_listen *p = find_listening(t->inet.local_port);
     if (!p)
         return;
@@ -162,4 +162,17 @@ void pcb_unlisten(struct tcp_socket *t) {
         if (h->pcb->listener == p)
             h->pcb->listener = NULL;
     tcp_close((struct tcp_pcb *)p);
+}
+
+int pcb_listen(struct tcp_socket *t) {
+    tcp_listeners_enter(t->inet.local_port);
+    int err = listen_at(t);
+    tcp_listeners_leave();
+    return err;
+}
+
+void pcb_unlisten(struct tcp_socket *t) {
+    tcp_listeners_enter(t->inet.local_port);
+    unlisten(t);
+    tcp_listeners_leave();
 }

@@ -98,12 +98,16 @@ void tcp_bucket_fin_wait(struct tcp_pcb *pcb, unsigned seconds);
 void tcp_bucket_defer(struct tcp_pcb *pcb, unsigned seconds);
 // The connection with these addresses, with or without a socket, or NULL. In its bucket.
 struct tcp_pcb *tcp_bucket_find(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote, uint16_t remote_port);
+// lwIP's listeners are in a table by their port: calls that make, look for or end one at that port are between these two.
+void tcp_listeners_enter(uint16_t port);
+void tcp_listeners_leave(void);
 void tcp_bucket_timer(void); // lwIP's tcp_tmr for all of them
 
 // tcp_write of n bytes at `data`, in pages whose contents stay until they are acknowledged: by reference, in segments larger than the
 // MSS where the device cuts them itself. In the bucket. err_t of tcp_write.
 err_t net_tcp_write(struct tcp_pcb *pcb, const void *data, size_t n, uint8_t flags);
 void net_tcp_path_mtu(struct tcp_pcb *pcb, unsigned mtu); // no larger packet goes through: segments become smaller. In the bucket
+unsigned net_tcp_largest(const struct tcp_pcb *pcb); // bytes in a segment, before the device cuts it
 err_t net_tcp_output(struct tcp_pcb *pcb); // tcp_output for such segments
 
 #endif

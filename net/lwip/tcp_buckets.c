@@ -159,6 +159,57 @@ static void forget_waiting(const struct tcp_hdr *h) {
     }
 }
 
+// --- Listeners: lwIP sees those alone whose port is in the same bucket, and only while it is about them ---
+static struct tcp_pcb_listen *first_listeners[1 << FIRST_BITS], **listeners = first_listeners, **listeners_current;
+static unsigned listener_bits = FIRST_BITS, listener_count;
+
+static struct tcp_pcb_listen **listeners_at(uint16_t port) {
+    return &listeners[port * 0x9e3779b1u >> (32 - listener_bits)];
+}
+
+static unsigned length_of_listeners(void) {
+    unsigned n = 0;
+    for (const struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs; l; l = l->next)
+        n++;
+    return n;
+}
+
+static void grow_listeners(void) {
+    struct tcp_pcb_listen **old = listeners, *l, *next;
+    struct tcp_pcb_listen **new = listener_bits + 2 <= BITS_MOST ? kzalloc(sizeof(*new) << (listener_bits + 2)) : NULL;
+    if (!new)
+        return;
+    unsigned n = 1u << listener_bits;
+    listeners = new;
+    listener_bits += 2;
+    for (struct tcp_pcb_listen **b = old; b < old + n; b++) {
+        for (l = *b; l; l = next) {
+            struct tcp_pcb_listen **to = listeners_at(l->local_port);
+            next = l->next;
+            l->next = *to;
+            *to = l;
+        }
+    }
+    if (old != first_listeners)
+        kfree(old);
+}
+
+void tcp_listeners_enter(uint16_t port) {
+    ASSERT(!listeners_current);
+    listeners_current = listeners_at(port);
+    tcp_listen_pcbs.listen_pcbs = *listeners_current;
+    listener_count -= length_of_listeners();
+}
+
+void tcp_listeners_leave(void) {
+    listener_count += length_of_listeners();
+    *listeners_current = tcp_listen_pcbs.listen_pcbs;
+    listeners_current = NULL;
+    tcp_listen_pcbs.listen_pcbs = NULL;
+    if (unlikely(listener_count > 1u << listener_bits))
+        grow_listeners();
+}
+
 void tcp_input(struct pbuf *p, struct netif *inp) {
     const struct tcp_hdr *h = p->payload;
     if (p->len < sizeof(*h)) { // nobody's: lwIP counts and drops it
@@ -168,7 +219,12 @@ void tcp_input(struct pbuf *p, struct netif *inp) {
     tcp_bucket_enter(ip_current_dest_addr(), lwip_ntohs(h->dest), ip_current_src_addr(), lwip_ntohs(h->src));
     if (unlikely((TCPH_FLAGS(h) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN && tcp_tw_pcbs))
         forget_waiting(h);
+    bool may_open = TCPH_FLAGS(h) & TCP_SYN; // of other segments to nobody lwIP says the same with and without a listener
+    if (may_open)
+        tcp_listeners_enter(lwip_ntohs(h->dest));
     lwip_tcp_input(p, inp);
+    if (may_open)
+        tcp_listeners_leave();
     tcp_bucket_leave();
 }
 

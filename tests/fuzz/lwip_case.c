@@ -115,7 +115,9 @@ static void start(void) {
     NETIF_SET_CHECKSUM_CTRL(n, NETIF_CHECKSUM_ENABLE_ALL & ~0xff00); /* whatever comes is right */
     struct tcp_pcb *pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
     pcb->local_port = 80;
+    tcp_listeners_enter(80);
     tcp_accept(tcp_listen_with_backlog(pcb, 255), on_accept);
+    tcp_listeners_leave();
     ip4_addr_t group;
     IP4_ADDR(&group, 224, 1, 2, 3);
     igmp_joingroup_netif(n, &group);

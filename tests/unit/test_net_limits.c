@@ -61,7 +61,9 @@ static int setup(void **state) {
     net_lock();
     struct tcp_pcb *pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
     pcb->local_port = PORT;
+    tcp_listeners_enter(PORT);
     tcp_accept(tcp_listen_with_backlog(pcb, 255), on_accept);
+    tcp_listeners_leave();
     net_unlock();
     return 0;
 }

@@ -1,6 +1,6 @@
 // Ports of TCP and UDP: conflicts, choosing, sharing between peers, TIME-WAIT, who gets what comes, no memory.
 // link: $(LWIP)/.checksum net/inet/ports.c tests/unit/fake_host.c
-// flags: -isystem $(LWIP)/src/include -idirafter net -idirafter net/lwip
+// flags: -DPORT_VISITS -isystem $(LWIP)/src/include -idirafter net -idirafter net/lwip
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,6 +41,8 @@ void slab_free(struct slab_cache *c, void *p) {
     free(p);
 }
 void *kzalloc(size_t n) { return calloc(1, n); }
+void kfree(void *p) { free(p); }
+unsigned port_visits;
 void spin_lock_slow(struct spinlock *l) { abort(); }
 void socket_free(struct socket *s) { abort(); }
 
@@ -288,6 +290,43 @@ static void balancing(void **state) {
     }
 }
 
+// However many ports are in use, few are looked at.
+static void many(void **state) {
+    enum { COUNT = 20000, LAST = 1000 };
+    ip_addr_t any = v4(0), one = v4(1), two = v4(2);
+    static struct inet_socket *listening[COUNT], *connected[COUNT];
+    unsigned first = 0;
+    net_settings.port_first = 32768;
+    net_settings.port_last = 60999;
+    for (int i = 0; i < COUNT; i++) {
+        listening[i] = make(LISTENING);
+        assert_int_equal(inet_port_claim(PORTS_TCP, listening[i], &any, (uint16_t)(1024 + i)), 0);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        connected[i] = make(0);
+        if (i == LAST)
+            first = port_visits;
+        if (i == COUNT - LAST)
+            port_visits = 0;
+        assert_int_equal(inet_port_claim_for_peer(connected[i], &one, &two, 80), 0);
+    }
+    assert_in_range(first, 1, 4 * LAST * 12); // with the listeners' claims
+    assert_in_range(port_visits, LAST, 12 * LAST); // where two of three ports are in use
+    port_visits = 0;
+    for (int i = 0; i < COUNT; i++) {
+        struct inet_socket *f = inet_port_find(PORTS_TCP, &one, (uint16_t)(1024 + i), &two, 9, 1);
+        assert_ptr_equal(f, listening[i]);
+        f->socket.refs--;
+    }
+    assert_in_range(port_visits, COUNT, 2 * COUNT);
+    port_visits = 0;
+    for (int i = 0; i < COUNT; i++) {
+        drop(listening[i]);
+        drop(connected[i]);
+    }
+    assert_int_equal(live, 0);
+}
+
 static void no_memory(void **state) {
     ip_addr_t any = v4(0), one = v4(1);
     struct inet_socket *s = make(0);
@@ -308,7 +347,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conflicts), cmocka_unit_test(listen_again), cmocka_unit_test(chosen),
         cmocka_unit_test(peers),     cmocka_unit_test(lingering),    cmocka_unit_test(finding),
-        cmocka_unit_test(balancing), cmocka_unit_test(no_memory),
+        cmocka_unit_test(balancing), cmocka_unit_test(many), cmocka_unit_test(no_memory),
     };
     net_settings.port_first = 32768;
     net_settings.port_last = 60999;

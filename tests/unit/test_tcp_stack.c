@@ -118,7 +118,9 @@ static int setup(void **state) {
         net_lock();
         struct tcp_pcb *pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
         pcb->local_port = PORT;
+        tcp_listeners_enter(PORT);
         listener = tcp_listen_with_backlog(pcb, 255);
+        tcp_listeners_leave();
         tcp_accept(listener, on_accept);
         net_unlock();
     }
