@@ -269,6 +269,32 @@ def formats():
         refused(room, root, b"there already", *words, "--format", "kernel+initrd", name="parts")
 
 
+# ---- firmware --------------------------------------------------------------------------------------------------------
+
+def boots(name, memory, *firmware):
+    @test(f"build/{name}", first=True)
+    def function():
+        if name == "uefi" and not os.path.exists(OVMF):
+            raise Skipped("ovmf is not installed")
+        with Room() as room:
+            layout = Layout(room / "oci")
+            layout.add(layout.image([base_layer(), top_layer()], CONFIG))
+            image = room.build(f"oci:{layout.root}")
+            before = image.read_bytes()
+            done = execute(["qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-m", memory, "-nodefaults", "-no-user-config", "-no-reboot",
+                            "-display", "none", "-chardev", "file,id=s,path=/dev/stdout", "-serial", "chardev:s", *firmware, "-drive",
+                            f"if=none,id=d,format=raw,readonly=on,file={image}", "-device", "virtio-blk-pci,drive=d"], timeout=60)
+            text = done.stdout.replace(b"\r", b"")
+            check(text.endswith(b"uid=1001(bob) gid=1002(bob) groups=50(extra),51(more)\n/work\n1 /home/bob\ntop\n"),
+                  f"{done.status} {tail(text)} {tail(done.stderr)}")
+            check(image.read_bytes() == before, "the disk changed")
+
+
+OVMF = "/usr/share/OVMF/OVMF_CODE.fd"
+boots("bios", "64M")
+boots("uefi", "256M", "-drive", f"if=pflash,format=raw,readonly=on,file={OVMF}")
+
+
 # ---- the cache -------------------------------------------------------------------------------------------------------
 
 @test("build/cache")

@@ -94,7 +94,7 @@ bool gpt_write(int fd, uint64_t sectors, const struct partition *partitions, siz
         make_guid(entries[i].guid, seed, (unsigned)i + 1);
         entries[i].first = partitions[i].start;
         entries[i].last = partitions[i].start + partitions[i].sectors - 1;
-        for (size_t j = 0; partitions[i].name[j] && j < NAME - 1; j++)
+        for (size_t j = 0; j < NAME - 1 && partitions[i].name[j]; j++)
             entries[i].name[j] = (uint8_t)partitions[i].name[j];
     }
     make_guid(header.guid, seed, 0);
