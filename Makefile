@@ -77,7 +77,7 @@ KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c tcp_error.c t
                            loader/core*.c syscall/trace*.c syscall/ipc_*.c) \
     $(addprefix fs/ext4/,checkpoint.c crc.c fallocate.c group.c indirect.c inode_alloc.c ioctl.c options.c orphan.c recovery.c super.c thread.c xattr.c) \
     $(addprefix fs/,blockdev_ioctl.c erofs/super.c erofs/xattr.c frame.c init.c overlay/directory.c mount.c mount_calls.c mount_flags.c pty.c rename.c seqbuf.c superblock.c sync.c tmpfs_mount.c xattr.c) \
-    $(addprefix kernel/,boot.c chardev.c init.c ksyms.c log.c main.c netdev.c panic.c partition.c printf.c time_adjust.c uts.c) \
+    $(addprefix kernel/,boot.c boot_multiboot.c chardev.c init.c ksyms.c log.c main.c netdev.c panic.c partition.c printf.c time_adjust.c uts.c) \
     $(addprefix kernel/memory/,aspace_info.c oom.c ranges.c) \
     $(addprefix kernel/process/,access.c core.c cpu_timer.c crash.c posix_timer.c) \
     $(addprefix kernel/threads/,futex_waitv.c loadavg.c) \

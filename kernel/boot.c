@@ -1,4 +1,5 @@
 // What the boot loader says, copied out of its memory into boot_info; the words of the command line; the boot's chart.
+// Multiboot2's half is boot_multiboot.c.
 // PVH: https://xenbits.xen.org/docs/unstable/misc/pvh.html and Xen's public/arch-x86/hvm/start_info.h.
 #include "kernel/boot.h"
 #include "kernel/log.h"
@@ -106,8 +107,22 @@ void boot_cover_initrd(struct boot_info *b) {
     }
 }
 
+// --- Multiboot2 ---
+// boot.S has mapped the piece of 1 GiB in which it begins, and the next one.
+static void parse_multiboot(phys_t info) {
+    phys_t end = ALIGN_DOWN(info, BOOT_MAPPED) + 2 * BOOT_MAPPED;
+    if (!info || !IS_ALIGNED(info, 8) || !boot_parse_multiboot(&boot_info, phys_to_virt(info), end - info, boot_memory_limit()))
+        boot_probe_memory(&boot_info);
+    boot_cover_initrd(&boot_info);
+}
+
 // --- PVH ---
-void boot_parse(phys_t start_info) {
+void boot_parse(phys_t start_info, uint32_t magic) {
+    if (magic == MULTIBOOT2_MAGIC) {
+        parse_multiboot(start_info);
+        return;
+    }
+
     const struct pvh_start_info *si = boot_memory(start_info, sizeof(*si));
     struct boot_info *b = &boot_info;
     const struct boot_memory_range *map = NULL;

@@ -12,6 +12,7 @@ struct boot_info {
     unsigned ram_count;
     phys_t initrd_start, initrd_end; // 0, 0: none
     phys_t rsdp;                     // 0: look for it, or none
+    uint8_t rsdp_copy[40];           // where the loader handed over its contents
 };
 extern struct boot_info boot_info;
 

@@ -15,7 +15,7 @@
 #include "kernel/x86/smp.h"
 #include "syscall/syscall.h"
 
-NORETURN void kernel_main(phys_t start_info);
+NORETURN void kernel_main(phys_t start_info, uint32_t magic);
 
 extern const char kernel_start[], kernel_end[];
 
@@ -35,10 +35,10 @@ static void set_log_level(void) {
             log_threshold = (enum log_level)i;
 }
 
-void kernel_main(phys_t start_info) {
+void kernel_main(phys_t start_info, uint32_t magic) {
     boot_stage("firmware");
-    boot_clear_bss();       // in case the loader did not
-    boot_parse(start_info); // memory map, command line, initrd: copied before anything is overwritten
+    boot_clear_bss();              // in case the loader did not
+    boot_parse(start_info, magic); // memory map, command line, initrd: copied before anything is overwritten
     cmdline_parse(boot_info.cmdline);
     set_log_level();
     serial_init(); // from here on the log is seen

@@ -132,9 +132,9 @@ static void pool_fill(void) {
 static bool chunk_fill(uint64_t chunk) {
     phys_t start = chunk << CHUNK_SHIFT, end = start + CHUNK_SIZE;
     struct page *first = &page_array[start >> PAGE_SHIFT];
-    phys_t array_start = virt_to_phys(first);
+    phys_t array_start = virt_to_phys(first), array_end = array_start + CHUNK_PAGES * sizeof(struct page);
 
-    if (!direct_map(array_start, array_start + CHUNK_PAGES * sizeof(struct page)))
+    if (!direct_map(ALIGN_DOWN(array_start, PAGE_SIZE), ALIGN_UP(array_end, PAGE_SIZE)))
         return false;
     for (unsigned i = 0; i < ram.count; i++) {
         phys_t s = MAX(start, ram.r[i].start), e = MIN(end, ram.r[i].end);

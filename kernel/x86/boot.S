@@ -1,5 +1,5 @@
-# From the firmware into kernel_main(): the PVH entry (32-bit protected mode, paging off, EBX: hvm_start_info), and where
-# the other CPUs begin. Both load the boot page table, which shows the first GiB of RAM at 0, at DIRECT_MAP_BASE and at
+# From the firmware into kernel_main(): the PVH entry (32-bit protected mode, paging off, EBX: hvm_start_info), that of Multiboot2 (the
+# same, EAX: its magic, EBX: its tags), and where the other CPUs begin. All load the boot page table, which shows the first GiB of RAM at 0, at DIRECT_MAP_BASE and at
 # KERNEL_BASE, and leave it for the final one (pagetable.c) as soon as that exists.
 #include "kernel/x86/vectors.h"
 
@@ -57,7 +57,8 @@
     .code32
     .global boot_entry
 boot_entry:
-    cli
+    xorl %esi, %esi # kernel_main's second argument: not Multiboot2
+1:  cli
     cld
     movl %ebx, %edi # kernel_main's argument; cpuid takes EBX
 
@@ -70,6 +71,44 @@ boot_entry:
 
     ENTER_LONG_MODE
     ljmp $KERNEL_CS, $PHYS(boot64)
+
+# The tags may lie anywhere below 4 GiB: the GiB that they begin in, and the next one, are shown, too. The lower pages of the boot
+# stack are the tables for it; nobody gets down there before the final ones are made.
+multiboot_entry:
+    movl %eax, %esi
+    movl $PHYS(boot_stack), %edi
+    movl %ebx, %eax
+    andl $0xc0000000, %eax
+    orl $0xe3, %eax
+    xorl %edx, %edx
+    movl $1024, %ecx
+2:  movl %eax, (%edi)
+    movl %edx, 4(%edi)
+    addl $8, %edi
+    addl $0x200000, %eax
+    adcl $0, %edx
+    decl %ecx
+    jnz 2b
+    movl %ebx, %edx
+    shrl $30, %edx
+    movl $PHYS(boot_stack) + 0x1023, PHYS(boot_pdpt_low) + 8(, %edx, 8)
+    jz 1b # the first GiB is there already
+    movl $PHYS(boot_stack) + 0x23, PHYS(boot_pdpt_low)(, %edx, 8)
+    jmp 1b
+
+# The header of Multiboot2 (specification 2.0, 3.1): within the file's first 32 KiB.
+    .balign 8
+multiboot_header:
+    .long 0xe85250d6, 0, multiboot_header_end - multiboot_header
+    .long -(0xe85250d6 + (multiboot_header_end - multiboot_header))
+    .word 3, 0 # where it is entered, whatever the ELF header says
+    .long 12, PHYS(multiboot_entry)
+    .balign 8
+    .word 6, 0 # modules begin a page
+    .long 8
+    .word 0, 0
+    .long 8
+multiboot_header_end:
 
 no_long_mode:
     movl $PHYS(no_long_mode_text), %esi

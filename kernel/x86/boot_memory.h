@@ -14,7 +14,11 @@ struct boot_memory_range {
 _Static_assert(sizeof(struct boot_memory_range) == 24, "struct hvm_memmap_table_entry");
 #define BOOT_MEMORY_RAM 1
 
-void boot_parse(phys_t start_info); // fills in boot_info
+// Fills in boot_info. `magic`: MULTIBOOT2_MAGIC, what is at `info` are its tags; otherwise a PVH start_info.
+void boot_parse(phys_t info, uint32_t magic);
+#define MULTIBOOT2_MAGIC 0x36d76289u
+// The tags at `info`, of which `room` bytes can be read, and are changed. False: there is no memory map among them.
+bool boot_parse_multiboot(struct boot_info *b, void *info, size_t room, uint64_t limit);
 // RAM below `limit`, sorted, without overlaps, in whole pages; what is also described as something else is not RAM.
 void boot_set_memory_map(struct boot_info *b, const struct boot_memory_range *map, unsigned count, uint64_t limit);
 // The range of RAM that the initrd begins in reaches to its end, whatever the map says.

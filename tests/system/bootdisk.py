@@ -5,7 +5,7 @@ import struct
 import zlib
 
 import image
-from guestwire import Machine, initrd, records, run
+from guestwire import KERNEL, Machine, initrd, records, run
 from harness import busybox, check, execute, tail, test
 
 SH = ["/bin/busybox", "sh", "-c"]
@@ -155,3 +155,71 @@ $B grep -E ' / ' /proc/mounts; $B cp /bin/busybox /dir; /dir/busybox echo ran"""
                 check(os.readlink(root / "link") == "x" and (root / "tmp/t").exists() and (root / "dev").is_dir(), "not on the host")
         status, _, _, messages = run(records(arg=["/x"], root="9p nobody"), devices=p9)
         check(status == 125 and len(messages) == 1 and "9p nobody" in messages[0], f"{status} {messages}")
+
+
+# ---- GRUB ------------------------------------------------------------------------------------------------------------
+
+GRUB = pathlib.Path("/usr/lib/grub")
+MODULES = ["part_msdos", "part_gpt", "fat", "multiboot2", "search", "search_fs_file", "normal"]
+
+
+def grub(target, output, config, more):
+    done = execute(["grub-mkimage", "-O", target, "-o", output, "-c", config, "-p", "/boot/grub", *MODULES, *more])
+    check(done.status == 0, f"grub-mkimage: {tail(done.stderr)}")
+
+
+def boot_disk(work, words, config, kernel=KERNEL, files=()):
+    """A disk that BIOS and UEFI boot: GRUB behind the MBR, and a FAT partition with kernel and initrd."""
+    work = pathlib.Path(work)
+    disk, fat = work / "disk.img", work / "fat.img"
+    (work / "grub.cfg").write_text(f"search --no-floppy --file /knarr/knarr.elf --set=root\nmultiboot2 /knarr/knarr.elf {words}\n"
+                                   "module2 /knarr/config.cpio\nboot\n")
+    (work / "config.cpio").write_bytes(initrd(config, files))
+    grub("i386-pc", work / "core.img", work / "grub.cfg", ["biosdisk"])
+    grub("x86_64-efi", work / "boot.efi", work / "grub.cfg", [])
+    with open(fat, "wb") as file:
+        file.truncate(40 << 20)
+    for command in [["mformat", "-F", "-i", fat, "::"], ["mmd", "-i", fat, "::/EFI", "::/EFI/BOOT", "::/knarr"],
+                    ["mcopy", "-i", fat, work / "boot.efi", "::/EFI/BOOT/BOOTX64.EFI"], ["mcopy", "-i", fat, kernel, "::/knarr/knarr.elf"],
+                    ["mcopy", "-i", fat, work / "config.cpio", "::/knarr/config.cpio"]]:
+        done = execute(command)
+        check(done.status == 0, f"{command[0]}: {tail(done.stderr)}")
+    mbr = bytearray((GRUB / "i386-pc/boot.img").read_bytes()[:440].ljust(512, b"\0"))
+    struct.pack_into("<B3sB3sII", mbr, 446, 0x80, b"\0\2\0", 0xef, b"\xff" * 3, 2048, 40 << 11)
+    mbr[510:] = b"\x55\xaa"
+    data = bytes(mbr) + (work / "core.img").read_bytes()
+    check(len(data) <= 1 << 20, "GRUB is too large")
+    disk.write_bytes(data.ljust(1 << 20, b"\0") + fat.read_bytes())
+    return disk
+
+
+def firmware(work, name):
+    """QEMU's options for a firmware: "bios", or "uefi" with variables of its own."""
+    if name == "bios":
+        return []
+    ovmf = pathlib.Path("/usr/share/OVMF")
+    (pathlib.Path(work) / "vars.fd").write_bytes((ovmf / "OVMF_VARS_4M.fd").read_bytes())
+    return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={ovmf}/OVMF_CODE_4M.fd",
+            "-drive", f"if=pflash,unit=1,format=raw,file={work}/vars.fd"]
+
+
+def grub_test(name, machine, memory, cpus=1):
+    @test(f"grub/{name}-{machine}-{memory}")
+    def function():
+        """The kernel starts by Multiboot2, sees its words, its initrd and all the memory, and finds the devices."""
+        with image.room() as work:
+            config = records(arg=SH + ["echo started $(/bin/busybox nproc) $(/bin/busybox awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)"],
+                             env=["PATH=/bin"], stdin="null", stdout="stream", stderr="stream")
+            disk = boot_disk(work, "console=framed loglevel=info", config, files=with_busybox(("sbin/large", 0o644, b"x" * (3 << 20))))
+            with Machine(None, machine, memory, cpus, devices=firmware(work, name) + drive(disk, 0, "virtio-blk-pci,bootindex=0")) as m:
+                status, out, err = m.finish()
+                check(status == 0 and out.startswith(b"started %d " % cpus), f"{status} {out} {err} {m.main.messages}")
+                size, all_of_it = int(out.split()[2]), int(memory[:-1]) * (1024 if memory[-1] == "G" else 1)
+                check(0.85 * all_of_it < size <= all_of_it, f"{size} MiB of {memory}")
+                log = m.log()
+                check("unknown word" not in log and "panic" not in log, log[-600:])
+
+
+grub_test("bios", "q35", "128M")
+grub_test("bios", "pc", "5G", 2)
+grub_test("uefi", "q35", "3G", 2)

@@ -64,13 +64,16 @@ def initrd(config, files=()):
 # ---- the machine -----------------------------------------------------------------------------------------------------
 
 class Machine:
-    """QEMU with a framed console. Use it as a context: its end is QEMU's."""
+    """QEMU with a framed console. Use it as a context: its end is QEMU's. Without an image it boots by its firmware."""
 
     def __init__(self, image, machine="microvm", memory="128M", cpus=1, words="", devices=(), kernel=KERNEL):
         self.directory = tempfile.TemporaryDirectory(prefix="knarr-wire-")
         base = pathlib.Path(self.directory.name)
         self.log_path = base / "log"
-        (base / "initrd").write_bytes(image)
+        boot = []
+        if image is not None:
+            (base / "initrd").write_bytes(image)
+            boot = ["-kernel", str(kernel), "-initrd", str(base / "initrd"), "-append", f"console=framed {words}"]
         ours, theirs = socket.socketpair()
         self.wire = ours
         bus = "device" if machine == "microvm" else "pci"
@@ -82,8 +85,7 @@ class Machine:
         command += ["-accel", "tcg", "-cpu", "max", "-smp", str(cpus), "-m", memory,
                     "-chardev", f"socket,id=console,fd={theirs.fileno()}",
                     "-device", f"virtio-serial-{bus},max_ports=2", "-device", "virtserialport,nr=1,chardev=console",
-                    "-serial", f"file:{self.log_path}", *devices, "-kernel", str(kernel), "-initrd", str(base / "initrd"),
-                    "-append", f"console=framed {words}"]
+                    "-serial", f"file:{self.log_path}", *devices, *boot]
         self.qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                      pass_fds=[theirs.fileno()])
         theirs.close()
