@@ -1,8 +1,8 @@
-# `make fuzz`: libFuzzer on what parses files of others: the loader, the initrd, EROFS images, ext4 disks, 9P servers, and on
-# what network cards and other machines send. What it finds worth keeping goes into the kept
+# `make fuzz`: libFuzzer on what parses files of others: the loader, the initrd, EROFS images, ext4 disks, 9P servers, the programs that
+# `knarr check` reads, and on what network cards and other machines send. What it finds worth keeping goes into the kept
 # corpus by hand:  build/fuzz/elf -merge=1 tests/fuzz/corpus/elf build/fuzz/corpus/elf
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := elf initrd erofs 9p ext4 virtio_net lwip
+FUZZ_TARGETS := elf initrd erofs 9p ext4 virtio_net lwip check image
 FUZZ_SRC_elf := tests/fuzz/fuzz_elf.c tests/fuzz/program_case.c loader/elf.c loader/script.c
 FUZZ_SRC_initrd := tests/fuzz/fuzz_initrd.c $(shell sed -n '1,10s,^// link: *,,p' tests/unit/test_initrd.c)
 FUZZ_FLAGS_initrd := -D_GNU_SOURCE -D__KERNEL__
@@ -14,11 +14,16 @@ FUZZ_SRC_ext4 := tests/fuzz/fuzz_ext4.c $(sort $(shell sed -n '1,10s,^// link: *
 FUZZ_FLAGS_ext4 := -D_GNU_SOURCE -D__KERNEL__
 FUZZ_SRC_virtio_net := tests/fuzz/fuzz_virtio_net.c $(shell sed -n '1,10s,^// link: *,,p' tests/unit/test_virtio_net.c)
 FUZZ_FLAGS_virtio_net := -D_GNU_SOURCE
+FUZZ_SRC_check := tests/fuzz/fuzz_check.c tools/check/must.c $(filter tools/%.c,$(shell sed -n '1,10s,^// link: *,,p' tests/unit/test_check.c))
+FUZZ_FLAGS_check := -D_GNU_SOURCE -lelf
+FUZZ_SRC_image := tests/fuzz/fuzz_image.c $(addprefix tools/,common.c $(addprefix image/,config.c digest.c docker_archive.c json.c oci.c user.c))
+FUZZ_FLAGS_image := -D_GNU_SOURCE -Wl,--wrap=die -ljansson
 FUZZ_LWIP_FLAGS := -D_GNU_SOURCE -isystem $(LWIP)/src/include -idirafter net -idirafter net/lwip
 FUZZ_SRC_lwip := tests/fuzz/fuzz_lwip.c $(filter-out %.a,$(shell sed -n '1,10s,^// link: *,,p' tests/unit/test_lwip_frames.c)) $(BUILD)/fuzz/lwip.a
 FUZZ_FLAGS_lwip := $(FUZZ_LWIP_FLAGS)
 FUZZ_LEN := 8192
 FUZZ_LEN_9p := 2048
+FUZZ_LEN_check := 16384
 FUZZ_LEN_erofs := 40960
 FUZZ_LEN_ext4 := 256
 FUZZ_LEN_virtio_net := 512
