@@ -13,7 +13,7 @@ ABSENT(sysfs, SPARED, "listing file system types by number", "programs read /pro
 ABSENT(modify_ldt, LOST, "segments for 16-bit and 32-bit code (Wine, DOSBox)", "such code cannot run")
 ABSENT(_sysctl, SPARED, "kernel settings by number", "Linux has dropped it too; programs use /proc/sys")
 ABSENT(acct, LOST, "process accounting", "accounting cannot be switched on")
-ABSENT(swapon, LOST, "swap space", "there is none: memory is the machine's (-m)")
+ABSENT(swapon, LOST, "swap space", "the memory of -m is all there is")
 ABSENT(swapoff, LOST, "swap space", "there is none to switch off")
 ABSENT(iopl, LOST, "direct access to hardware ports", "programs that drive hardware themselves fail")
 ABSENT(ioperm, LOST, "direct access to hardware ports", "programs that drive hardware themselves fail")

@@ -122,6 +122,15 @@ static void print_calls(struct report *report, enum loss wanted, const char *tit
     }
 }
 
+static bool same_words(const struct option_use *a, const struct option_use *b) {
+    const char *words_a, *words_b;
+
+    return a->number == b->number && a->use.level == b->use.level &&
+           option_loss(a->number, a->value, &words_a) != LOSS_NONE &&
+           option_loss(b->number, b->value, &words_b) != LOSS_NONE && words_a == words_b;
+}
+
+/* Arguments with the same words are one line. */
 static void print_options(struct report *report, bool verbose) {
     const struct numbers *n = &report->numbers;
     bool first = true;
@@ -130,13 +139,23 @@ static void print_options(struct report *report, bool verbose) {
         const char *words;
         const struct option_use *option = &n->options[i];
         enum loss loss = option_loss(option->number, option->value, &words);
-        if (loss == LOSS_NONE || (loss == LOSS_SPARED && !verbose))
+        bool said = loss == LOSS_NONE || (loss == LOSS_SPARED && !verbose);
+        for (size_t k = 0; k < i && !said; k++)
+            said = same_words(option, &n->options[k]);
+        if (said)
             continue;
         if (first)
             printf("  of calls that Knarr has, it refuses these arguments:\n");
         first = false;
-        char *what = xasprintf("%s(%#llx)", call_name(option->number), (unsigned long long)option->value);
-        printf("    %-24s %s%s\n", what, words, option->use.level == LEVEL_MAY ? " (maybe)" : "");
+        char *what = xasprintf("%s(%#llx", call_name(option->number), (unsigned long long)option->value);
+        for (size_t k = i + 1; k < n->option_count; k++)
+            if (same_words(option, &n->options[k])) {
+                char *longer = xasprintf("%s, %#llx", what, (unsigned long long)n->options[k].value);
+                free(what);
+                what = longer;
+            }
+        printf("    %s)%*s %s%s\n", what, strlen(what) < 23 ? 23 - (int)strlen(what) : 0, "", words,
+               option->use.level == LEVEL_MAY ? " (maybe)" : "");
         free(what);
         if (verbose)
             print_chain(&option->use);
@@ -173,7 +192,7 @@ static void print_unseen(struct report *report, bool verbose) {
         printf("  not seen: what it loads with dlopen by names that it makes up (--also FILE looks at such a file, "
                "too)\n");
     if (report->makes_code)
-        printf("  not seen: code that it makes while it runs\n");
+        printf("  not seen: code that it makes or maps by itself while it runs\n");
     if (report->reach.gave_up)
         printf("  the code is too tangled: not all of it was looked at\n");
 }
