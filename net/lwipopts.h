@@ -11,7 +11,8 @@
 #define LWIP_HOOK_FILENAME "net/lwip/hooks.h"
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port) net_tcp_isn(local, local_port, remote, remote_port)
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, first, second, p) \
-    ((pcb)->state == SYN_RCVD ? net_tcp_half_open(pcb, header, p) : ERR_OK)
+    ((pcb)->state == SYN_RCVD ? net_tcp_half_open(pcb, header, p) : (net_tcp_comes(pcb, header, p), ERR_OK))
+#define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(p, header, pcb, options) net_tcp_goes(p, header, pcb, options)
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest) net_route4(src, dest)
 #define LWIP_HOOK_IP6_ROUTE(src, dest) net_route6(src, dest)
 #define LWIP_HOOK_ETHARP_GET_GW(netif, dest) net_gateway4(netif, dest)
@@ -135,7 +136,7 @@ unsigned short net_checksum(const void *data, int len);
 #define TCP_OOSEQ_MAX_PBUFS 1            // this for small segments, and for all connections together
 #define TCP_OOSEQ_PBUFS_LIMIT(pcb) net_out_of_order_limit()
 #define TCP_LISTEN_BACKLOG 1
-#define LWIP_TCP_PCB_NUM_EXT_ARGS 2      // the socket; tcp_buckets.c's
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 3      // the socket; NET_TCP_TIME, NET_TCP_COUNTS of net/lwip/core.h
 #define LWIP_TCP_KEEPALIVE 1             // TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
 #define TCP_TMR_INTERVAL 50              // ms: delayed ACKs; retransmissions count in twice that, the least timeout is three of these
 #define TCP_MSL 30000UL                  // TIME-WAIT is twice that

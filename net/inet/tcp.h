@@ -72,6 +72,7 @@ struct tcp_socket {
     uint32_t withheld, owed;         // by so much the window is kept below lwIP's, is still to be made smaller
     nsec_t stalled;                  // since when nothing was acknowledged (TCP_USER_TIMEOUT); 0: it is
     nsec_t corked;                   // since when less than a segment is kept (TCP_CORK, MSG_MORE); 0: none is
+    struct net_tcp_counts counts;
     uint8_t soft_error;              // ICMP's, of no consequence yet: errno
     uint64_t soft_error_at;          // bytes.tail then: what is acknowledged later takes it back
     struct tcp_options options;

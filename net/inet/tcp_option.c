@@ -1,7 +1,8 @@
 // Options of IPPROTO_TCP, see tcp(7), and what those of SOL_SOCKET mean for TCP. Rows for /proc/net/tcp: tcp_table.c.
 #include "fs/vfs.h"
 #include "kernel/string.h"
-#include "lwip/tcp.h"
+#include "kernel/time.h"
+#include "lwip/priv/tcp_priv.h"
 #include "net/inet/tcp.h"
 #include <asm/socket.h>
 #include <linux/capability.h>
@@ -165,35 +166,63 @@ static int put(void *to, unsigned *len, const void *from, unsigned size) {
     return 0;
 }
 
+static unsigned payload_of(const struct tcp_pcb *pcb) { // of a segment, as Linux counts: without options
+    unsigned options = pcb->flags & TF_TIMESTAMP ? 12 : 0;
+    return pcb->mss > options ? pcb->mss - options : 1;
+}
+
 static int mss_of(const struct tcp_socket *t) {
     if (t->pcb)
-        return t->pcb->mss;
+        return (int)payload_of(t->pcb);
     return t->local && t->peer ? LOCAL_MSS : t->options.mss ? t->options.mss : TCP_MSS_DEFAULT;
 }
 
+static uint32_t ms_since(nsec_t then) { return then ? (uint32_t)((time_monotonic() - then) / NSEC_PER_MSEC) : 0; }
+
 void pcb_info(struct tcp_socket *t, struct tcp_info *i) {
     const struct tcp_pcb *pcb = t->pcb;
-    const uint32_t tick = 500000; // of lwIP's slow timer, in microseconds
+    const struct net_tcp_counts *c = &t->counts;
+    const uint32_t mss = payload_of(pcb), in_flight = pcb->snd_nxt - pcb->lastack, queued = bytequeue_used(&t->bytes);
+    const bool slow_start = pcb->cwnd < pcb->ssthresh, lost = pcb->ssthresh < TCP_SND_BUF;
     i->tcpi_state = pcb->state == TIME_WAIT ? TCPS_CLOSE : pcb_state(pcb);
+    i->tcpi_ca_state = pcb->flags & TF_RTO ? TCP_CA_Loss : pcb->flags & TF_INFR ? TCP_CA_Recovery : TCP_CA_Open;
     i->tcpi_retransmits = pcb->nrtx;
     i->tcpi_probes = pcb->persist_probe;
+    i->tcpi_backoff = pcb->nrtx;
     i->tcpi_options = (pcb->flags & TF_TIMESTAMP ? TCPI_OPT_TIMESTAMPS : 0) |
                       (pcb->flags & TF_SACK ? TCPI_OPT_SACK : 0) | (pcb->flags & TF_WND_SCALE ? TCPI_OPT_WSCALE : 0);
     i->tcpi_snd_wscale = pcb->snd_scale;
     i->tcpi_rcv_wscale = pcb->rcv_scale;
-    i->tcpi_rto = pcb->rto * tick;
-    i->tcpi_snd_mss = i->tcpi_rcv_mss = i->tcpi_advmss = pcb->mss;
-    i->tcpi_rtt = (pcb->sa >> 3) * tick;
-    i->tcpi_rttvar = (pcb->sv >> 2) * tick;
-    i->tcpi_unacked = DIV_ROUND_UP(pcb->snd_nxt - pcb->lastack, MAX(pcb->mss, 1));
-    i->tcpi_snd_ssthresh = pcb->ssthresh / MAX(pcb->mss, 1);
-    i->tcpi_snd_cwnd = pcb->cwnd / MAX(pcb->mss, 1);
-    i->tcpi_rcv_space = pcb->rcv_wnd;
+    i->tcpi_rto = (uint32_t)pcb->rto * TCP_SLOW_INTERVAL * 1000;
+    i->tcpi_ato = 40000;
+    i->tcpi_snd_mss = i->tcpi_rcv_mss = i->tcpi_advmss = mss;
+    i->tcpi_pmtu = pcb->mss + (IP_IS_V6_VAL(pcb->remote_ip) ? IP6_HLEN : IP_HLEN) + TCP_HLEN;
+    i->tcpi_rtt = c->rtt;
+    i->tcpi_rttvar = c->rtt_variation;
+    i->tcpi_min_rtt = c->rtt ? c->least_rtt : UINT32_MAX;
+    i->tcpi_unacked = DIV_ROUND_UP(in_flight, mss);
+    i->tcpi_retrans = pcb->flags & TF_RTO ? i->tcpi_unacked : pcb->flags & TF_INFR ? 1 : 0;
+    i->tcpi_snd_ssthresh = lost ? pcb->ssthresh / mss : 0x7fffffff;
+    i->tcpi_snd_cwnd = MAX(pcb->cwnd / mss, 1u);
+    i->tcpi_reordering = 3;
+    i->tcpi_rcv_space = i->tcpi_rcv_ssthresh = pcb->rcv_wnd;
     i->tcpi_snd_wnd = pcb->snd_wnd;
-    i->tcpi_notsent_bytes =
-        t->bytes.head - t->bytes.tail - MIN(pcb->snd_nxt - pcb->lastack, t->bytes.head - t->bytes.tail);
+    i->tcpi_last_data_sent = ms_since(c->last_sent);
+    i->tcpi_last_data_recv = ms_since(c->last_received);
+    i->tcpi_last_ack_recv = ms_since(c->last_ack);
+    i->tcpi_total_retrans = c->resent;
+    i->tcpi_segs_out = c->segments_out;
+    i->tcpi_segs_in = c->segments_in;
+    i->tcpi_data_segs_out = c->data_out;
+    i->tcpi_data_segs_in = c->data_in;
+    i->tcpi_notsent_bytes = queued - MIN(in_flight, queued);
     i->tcpi_bytes_acked = t->bytes.tail;
     i->tcpi_bytes_received = t->received;
+    i->tcpi_bytes_retrans = c->bytes_resent;
+    i->tcpi_bytes_sent = t->bytes.head - i->tcpi_notsent_bytes + c->bytes_resent;
+    i->tcpi_delivered = DIV_ROUND_UP(t->bytes.tail, mss) + 1; // and the SYN
+    i->tcpi_pacing_rate = c->rtt ? (uint64_t)pcb->cwnd * 1000000 / c->rtt * (slow_start ? 20 : 12) / 10 : 0;
+    i->tcpi_max_pacing_rate = UINT64_MAX;
 }
 
 static int get_info(struct tcp_socket *t, void *value, unsigned *len) {

@@ -33,6 +33,7 @@ static void detach(struct tcp_socket *t) {
     tcp_err(pcb, NULL);
     tcp_poll(pcb, NULL, 0);
     tcp_ext_arg_set(pcb, pcb_ext_arg, NULL);
+    net_tcp_count_into(pcb, NULL);
     t->pcb = NULL;
     tcp_pcb_count--;
 }
@@ -189,6 +190,8 @@ void pcb_attach(struct tcp_socket *t, struct tcp_pcb *pcb) {
     tcp_err(pcb, on_error);
     tcp_ext_arg_set_callbacks(pcb, pcb_ext_arg, &pcb_callbacks);
     tcp_ext_arg_set(pcb, pcb_ext_arg, t);
+    memset(&t->counts, 0, sizeof(t->counts));
+    net_tcp_count_into(pcb, &t->counts);
     pcb_options(t);
 }
 

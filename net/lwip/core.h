@@ -103,6 +103,20 @@ void tcp_listeners_enter(uint16_t port);
 void tcp_listeners_leave(void);
 void tcp_bucket_timer(void); // lwIP's tcp_tmr for all of them
 
+// A pcb's ext-args besides the socket's: tcp_buckets.c, tcp_count.c.
+#define NET_TCP_TIME 1
+#define NET_TCP_COUNTS 2
+struct net_tcp_counts { // of a connection that has a socket; retransmissions are in all counts
+    uint32_t segments_out, segments_in, data_out, data_in, resent;
+    uint32_t rtt, rtt_variation, least_rtt; // microseconds; 0: not known yet
+    uint64_t bytes_resent;
+    nsec_t last_sent, last_received, last_ack; // data, data, any
+    nsec_t timed_since;
+    uint32_t timed; // when this is acknowledged the round trip that began then is over
+    bool timing;
+};
+void net_tcp_count_into(struct tcp_pcb *pcb, struct net_tcp_counts *c); // or nowhere any more (NULL)
+
 // tcp_write of n bytes at `data`, in pages whose contents stay until they are acknowledged: by reference, in segments larger than the
 // MSS where the device cuts them itself. In the bucket. err_t of tcp_write.
 err_t net_tcp_write(struct tcp_pcb *pcb, const void *data, size_t n, uint8_t flags);

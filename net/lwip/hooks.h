@@ -18,6 +18,10 @@ u16_t net_out_of_order_limit(void); // net/lwip/memory.c: TCP_OOSEQ_PBUFS_LIMIT
 // net/inet/tcp_pcb_listen.c
 err_t net_tcp_half_open(struct tcp_pcb *pcb, const struct tcp_hdr *h, const struct pbuf *p);
 
+// net/lwip/tcp_count.c: a segment goes (`options` comes back), has come for this connection
+u32_t *net_tcp_goes(const struct pbuf *p, const struct tcp_hdr *h, const struct tcp_pcb *pcb, u32_t *options);
+void net_tcp_comes(const struct tcp_pcb *pcb, const struct tcp_hdr *h, const struct pbuf *p);
+
 u16_t net_checksum(const void *data, int len); // net/lwip/checksum.c
 
 // net/lwip/config.c

@@ -277,29 +277,28 @@ struct tcp_pcb *tcp_bucket_find(const ip_addr_t *local, uint16_t local_port, con
 
 // --- FIN-WAIT-2 without a socket, and handshakes that wait: lwIP's times for both are fixed, so it is kept from seeing them pass ---
 // An ext-arg says how long, in ticks and one more (0: nothing was said); in its upper half at which tick it is over, as soon as that runs.
-#define TIME_ARG 1
 
 void tcp_bucket_fin_wait(struct tcp_pcb *pcb, unsigned seconds) {
     uint32_t ticks = TICKS(1000) * MIN(seconds, 1u << 26);
-    tcp_ext_arg_set(pcb, TIME_ARG, (void *)(uintptr_t)(ticks + 1));
+    tcp_ext_arg_set(pcb, NET_TCP_TIME, (void *)(uintptr_t)(ticks + 1));
 }
 
 void tcp_bucket_defer(struct tcp_pcb *pcb, unsigned seconds) {
     pcb->rto = (s16_t)MIN(TICKS(1000) * seconds + 1, 0x7ff0u);
     pcb->rttest = 0; // the answer comes when the peer wants
-    tcp_ext_arg_set(pcb, TIME_ARG, (void *)(uintptr_t)1);
+    tcp_ext_arg_set(pcb, NET_TCP_TIME, (void *)(uintptr_t)1);
 }
 
 static bool in_fin_wait(const struct tcp_pcb *p) { return p->state == FIN_WAIT_2 && p->flags & TF_RXCLOSED; }
 
-static uint64_t time_arg(const struct tcp_pcb *p) { return (uintptr_t)tcp_ext_arg_get(p, TIME_ARG); }
+static uint64_t time_arg(const struct tcp_pcb *p) { return (uintptr_t)tcp_ext_arg_get(p, NET_TCP_TIME); }
 
 static void fin_wait(struct tcp_pcb *p) {
     uint64_t arg = time_arg(p);
     uint32_t ticks = (uint32_t)arg - 1, end = (uint32_t)(arg >> 32);
     if (!end) {
         end = tcp_ticks + ticks;
-        tcp_ext_arg_set(p, TIME_ARG, (void *)(uintptr_t)(arg | (uint64_t)end << 32));
+        tcp_ext_arg_set(p, NET_TCP_TIME, (void *)(uintptr_t)(arg | (uint64_t)end << 32));
     }
     if ((s32_t)(tcp_ticks - end) < 0)
         p->tmr = tcp_ticks;

@@ -3,8 +3,10 @@
 //   sink          reads all, then answers "BYTES SUM\n" and closes
 //   slow          the same, but begins to read after half a second, and in small pieces
 //   source N      N bytes of a pattern, then the end
+//   file FROM N HOW  N bytes from there on of a file with that pattern, by sendfile(2); HOW "corked" between a head and a tail under TCP_CORK
 //   stats         "STATE ...\n": what a look at this machine shows
 //   wait PORT SECONDS BACKLOG MS   listens, with TCP_DEFER_ACCEPT, accepts MS later and tells of the connections it gets for 2.5 seconds
+//   info N        N bytes, and when they are acknowledged what TCP_INFO says
 //   call HOST PORT WHAT   a connection from here: its errors, as text
 // runner: none
 #include "check.h"
@@ -14,6 +16,7 @@
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <time.h>
 
 enum { MOST = 20000 };
@@ -113,6 +116,36 @@ static void source(int fd, unsigned long n)
     }
 }
 
+static void file(int fd, const char *words)
+{
+    static char pattern[251 * 400];
+    char name[] = "/tmp/tcp_peer.XXXXXX", how[20] = "";
+    unsigned long from, n;
+    off_t at;
+    int f = mkstemp(name), on = 1, off = 0;
+    unlink(name);
+    if (f < 0 || sscanf(words, "%lu %lu %19s", &from, &n, how) < 2)
+        return;
+    for (size_t i = 0; i < sizeof pattern; i++)
+        pattern[i] = (char)(i % 251);
+    for (unsigned long done = 0; done < from + n; done += sizeof pattern)
+        if (write(f, pattern, sizeof pattern) != sizeof pattern)
+            return;
+    bool corked = strcmp(how, "corked") == 0;
+    if (corked) {
+        setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+        send(fd, "head", 4, MSG_NOSIGNAL);
+    }
+    for (at = (off_t)from; at < (off_t)(from + n);)
+        if (sendfile(fd, f, &at, from + n - (unsigned long)at) <= 0)
+            break;
+    if (corked) {
+        send(fd, "tail", 4, MSG_NOSIGNAL);
+        setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof off);
+    }
+    close(f);
+}
+
 static void call(int fd, char *words)
 {
     char host[100], what[20];
@@ -156,6 +189,25 @@ static void call(int fd, char *words)
         answer(fd, "got %s then %s\n", buf, n ? errno_name(errno) : "end");
     }
     close(peer);
+}
+
+static void source(int fd, unsigned long n);
+static void info(int fd, unsigned long bytes)
+{
+    struct tcp_info i;
+    socklen_t len = sizeof i;
+    int left = 1;
+    source(fd, bytes);
+    for (int n = 0; n < 2000 && left; n++) {
+        usleep(5000);
+        ioctl(fd, TIOCOUTQ, &left);
+    }
+    memset(&i, 0, sizeof i);
+    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &len);
+    answer(fd, "rtt %u least %u variation %u mss %u cwnd %u lost %u bytes %llu acked %llu received %llu out %u in %u data %u unacked %u\n", i.tcpi_rtt,
+           i.tcpi_min_rtt, i.tcpi_rttvar, i.tcpi_snd_mss, i.tcpi_snd_cwnd, i.tcpi_total_retrans, (unsigned long long)i.tcpi_bytes_sent - i.tcpi_bytes_retrans,
+           (unsigned long long)i.tcpi_bytes_acked, (unsigned long long)i.tcpi_bytes_received, i.tcpi_segs_out, i.tcpi_segs_in, i.tcpi_data_segs_out,
+           i.tcpi_unacked);
 }
 
 static long ms_now(void)
@@ -224,8 +276,12 @@ static void *serve(void *arg)
         sink(j->fd, j->line[1] == 'l');
     else if (strncmp(j->line, "source ", 7) == 0)
         source(j->fd, strtoul(j->line + 7, NULL, 10));
+    else if (strncmp(j->line, "file ", 5) == 0)
+        file(j->fd, j->line + 5);
     else if (strncmp(j->line, "call ", 5) == 0)
         call(j->fd, j->line + 5);
+    else if (strncmp(j->line, "info ", 5) == 0)
+        info(j->fd, strtoul(j->line + 5, NULL, 10));
     else if (strncmp(j->line, "wait ", 5) == 0)
         wait_for_calls(j->fd, j->line + 5);
     else if (strcmp(j->line, "stats") == 0)

@@ -94,6 +94,32 @@ test("bytes", """
             expect(len(everything(s)), 2000000, "late")
     """, cpu_counts=["2"])
 
+test("sendfile", """
+    pattern = bytes(i % 251 for i in range(251)) * 20000
+    for host in IP, IP6:
+        for start, n in (0, 1), (0, 4096), (4095, 2), (100, 511), (3, 100000), (4097, 262145), (65535, 3000001):
+            for how in "plain", "corked":
+                with connect(f"file {start} {n} {how}", host) as s:
+                    got = everything(s)
+                    wanted = pattern[start:start + n]
+                    expect(len(got), n + 8 * (how == "corked"), f"{n} bytes from {start} on, {how}")
+                    expect(got == (wanted if how == "plain" else b"head" + wanted + b"tail"), True, f"their contents, {how}")
+    # A reader that stops, and small windows: all of it comes, and at once when the file's end is reached.
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 6000)
+    s.connect((IP, PORT))
+    s.sendall(b"file 11 400000 plain\\n")
+    time.sleep(0.3)
+    expect(everything(s) == pattern[11:400011], True, "a small window")
+    # One that goes away in the middle: the guest goes on.
+    for i in range(5):
+        s = connect("file 0 3000000 plain")
+        s.recv(1000)
+        reset(s)
+    with connect("file 0 100000 plain") as s:
+        expect(len(everything(s)), 100000, "afterwards")
+    """, cpu_counts=["1", "2"])
+
 test("calls", """
     for host, any in (("192.168.77.1", "0.0.0.0"), ("fd77::1", "::")):
         l = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -229,6 +255,26 @@ test("small", """
     expect(held < 2000, True, f"{count} segments hold {held} kB") # most of it the threads that serve
     """)
 
+
+test("info", '''
+    def info(host, bytes):
+        with connect(f"info {bytes}", host) as s:
+            words = everything(s)[bytes:].decode().split()
+        return dict(zip(words[::2], map(int, words[1::2])))
+    for host, mss in (IP, 1448), (IP6, 1428):
+        i = info(host, 1000000)
+        expect(30000 <= i["least"] <= i["rtt"] < 1000000, True, i)
+        expect((i["mss"], i["lost"], i["bytes"], i["unacked"]), (mss, 0, 1000000, 0), i)
+        expect(i["acked"] - 1000000 in (0, 1) and i["received"] == len("info 1000000\\n"), True, i)
+        expect(i["out"] >= i["data"] >= 1000000 // mss and i["in"] > 10 and i["cwnd"] > 10, True, i)
+    ''', wire=["delay=0.015"])
+
+test("info_loss", '''
+    with connect("info 1000000") as s:
+        words = everything(s)[1000000:].decode().split()
+    i = dict(zip(words[::2], map(int, words[1::2])))
+    expect(i["lost"] > 0 and i["bytes"] == 1000000, True, i)
+    ''', wire=["loss=0.03"])
 
 test("waits", '''
     def listening(*words):

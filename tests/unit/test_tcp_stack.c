@@ -1,5 +1,5 @@
 // TCP on the host: thousands of connections in buckets, timers that sleep, TIME-WAIT, large segments against a peer that loses, no memory.
-// link: $(BUILD)/unit/lwip.a tests/unit/lwip_host.c net/lwip/checksum.c net/lwip/core.c net/lwip/memory.c net/lwip/route.c net/lwip/loopback.c net/lwip/timers.c net/lwip/icmp_limit.c net/lwip/tcp_buckets.c net/lwip/tcp_write.c
+// link: $(BUILD)/unit/lwip.a tests/unit/lwip_host.c net/lwip/checksum.c net/lwip/core.c net/lwip/memory.c net/lwip/route.c net/lwip/loopback.c net/lwip/timers.c net/lwip/icmp_limit.c net/lwip/tcp_buckets.c net/lwip/tcp_count.c net/lwip/tcp_write.c
 // libs: $(BUILD)/unit/lwip.a
 // flags: -isystem $(LWIP)/src/include -idirafter net -idirafter net/lwip
 #include <setjmp.h>
