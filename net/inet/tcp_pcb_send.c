@@ -7,6 +7,16 @@
 #define NEIGHBOUR_TIME 2900 // ms: three questions, a second each, and before those of IPv6 begin anew
 #define CORK_TIME (200 * NSEC_PER_MSEC)
 
+// More is to come: how many bytes before `end` are not sent yet, so that whole segments go; the largest that there are while many others are
+// on their way. A full buffer waits for nobody.
+static uint32_t to_keep(const struct tcp_socket *t, uint64_t end) {
+    const struct tcp_pcb *pcb = t->pcb;
+    uint64_t n = end - t->written, limit = tcp_send_limit(t), under_way = t->written - t->bytes.tail;
+    bool full = end - t->bytes.tail >= limit;
+    uint32_t kept = (uint32_t)(n % (!full && under_way >= limit / 2 ? net_tcp_largest(pcb) : tcp_mss(pcb)));
+    return full && !under_way && kept == n ? 0 : kept;
+}
+
 void pcb_push(struct tcp_socket *t) {
     struct tcp_pcb *pcb = t->pcb;
     if (!pcb)
@@ -14,7 +24,7 @@ void pcb_push(struct tcp_socket *t) {
     uint64_t end = load_acquire(&t->bytes.head);
     uint32_t kept = 0;
     if (unlikely((t->options.cork || t->more) && !t->fin_wanted))
-        kept = (end - t->written) % tcp_mss(pcb); // whole segments only
+        kept = to_keep(t, end);
     t->corked = !kept ? 0 : t->corked ? t->corked : time_monotonic();
     end -= kept;
     tcp_bucket_enter_pcb(pcb);
@@ -23,7 +33,7 @@ void pcb_push(struct tcp_socket *t) {
         const char *data;
         struct bytequeue_piece *piece = t->written_piece;
         size_t n = bytequeue_look(&t->bytes, &piece, t->written, end - t->written, &data);
-        n = MIN(n, (size_t)pcb->snd_buf);
+        n = MIN(MIN(n, (size_t)pcb->snd_buf), 0xfffful); // what a call takes
         if (!n || (err = net_tcp_write(pcb, data, n, t->written + n < end ? TCP_WRITE_FLAG_MORE : 0)) != ERR_OK)
             break;
         t->written += n;
@@ -47,7 +57,10 @@ int64_t pcb_put(struct tcp_socket *t, struct uio *u, size_t n) {
     if (used >= limit && tcp_no_space(t))
         used = bytequeue_used(&t->bytes);
     if (used < limit) {
-        n = MIN(n, limit - used);
+        if (n > limit - used) {
+            n = limit - used;
+            t->more = false; // it has to wait, and these bytes have not
+        }
         int err = bytequeue_put(&t->bytes, u, n);
         done = err < 0 ? err : (int64_t)n;
     }

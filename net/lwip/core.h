@@ -122,6 +122,7 @@ void net_tcp_count_into(struct tcp_pcb *pcb, struct net_tcp_counts *c); // or no
 err_t net_tcp_write(struct tcp_pcb *pcb, const void *data, size_t n, uint8_t flags);
 void net_tcp_path_mtu(struct tcp_pcb *pcb, unsigned mtu); // no larger packet goes through: segments become smaller. In the bucket
 unsigned net_tcp_largest(const struct tcp_pcb *pcb); // bytes in a segment, before the device cuts it
+unsigned net_tcp_largest(const struct tcp_pcb *pcb); // bytes in a segment, before the device cuts it
 err_t net_tcp_output(struct tcp_pcb *pcb); // tcp_output for such segments
 
 #endif

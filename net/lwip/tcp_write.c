@@ -43,16 +43,21 @@ static void mark(const struct tcp_pcb *pcb, struct tcp_seg *s) {
     }
 }
 
+unsigned net_tcp_largest(const struct tcp_pcb *pcb) {
+    unsigned one = payload(pcb), most = 1;
+    if (pcb->state >= ESTABLISHED && cuts(pcb, route(pcb)))
+        most = MIN(LARGE, pcb->snd_wnd_max / 2) / one;
+    return MAX(most, 1u) * one;
+}
+
 err_t net_tcp_write(struct tcp_pcb *pcb, const void *data, size_t n, uint8_t flags) {
     u16_t mss = pcb->mss;
     struct tcp_seg *last = pcb->unsent;
     while (last && last->next)
         last = last->next;
-    if (pcb->state >= ESTABLISHED && cuts(pcb, route(pcb))) {
-        unsigned most = MIN(LARGE, pcb->snd_wnd_max / 2) / payload(pcb);
-        if (most > 1)
-            pcb->mss = (u16_t)(most * payload(pcb) + option_length(pcb));
-    }
+    unsigned largest = net_tcp_largest(pcb);
+    if (largest > payload(pcb))
+        pcb->mss = (u16_t)(largest + option_length(pcb));
     // lwIP relies on it that the last segment is not longer than what it makes now; the MSS may have become smaller.
     if (last && last->len + LWIP_TCP_OPT_LENGTH(last->flags) > pcb->mss)
         pcb->mss = (u16_t)(last->len + LWIP_TCP_OPT_LENGTH(last->flags));
