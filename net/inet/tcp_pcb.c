@@ -223,6 +223,7 @@ int pcb_connect(struct tcp_socket *t) {
     pcb_attach(t, pcb);
     tcp_poll(pcb, pcb_on_poll, PCB_POLL_INTERVAL); // for the end of its patience
     tcp_bucket_enter(&i->local, i->local_port, &i->remote, i->remote_port);
+    pcb->tmr = tcp_ticks; // when it was made nobody had looked at the clock for long (pcb_on_poll: EHOSTUNREACH at once)
     err_t err = tcp_connect(pcb, &i->remote, i->remote_port, on_connected);
     if (err != ERR_OK) {
         detach(t);
