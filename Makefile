@@ -81,7 +81,7 @@ KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c tcp_error.c t
     $(addprefix kernel/memory/,aspace_info.c oom.c ranges.c) \
     $(addprefix kernel/process/,access.c core.c cpu_timer.c crash.c posix_timer.c) \
     $(addprefix kernel/threads/,futex_waitv.c loadavg.c) \
-    $(addprefix kernel/x86/,acpi.c apic.c cpu.c cpuinfo.c hpet.c ioapic.c kvmclock.c mptable.c pit.c smp.c) \
+    $(addprefix kernel/x86/,acpi.c apic.c cpu.c cpuinfo.c hpet.c ioapic.c kvmclock.c mptable.c pit.c poweroff.c smp.c) \
     $(addprefix drivers/,drivers.c pci.c rtc.c serial.c virtio_9p.c virtio_mmio.c virtio_pci.c virtio_rng.c) \
     $(addprefix loader/,privileges.c program.c script.c) \
     $(addprefix net/,option.c scm.c unix_gc.c unix_name.c inet/ioctl.c inet/sysctl.c lwip/administer.c lwip/icmp_limit.c) $(wildcard net/netlink/*.c) \

@@ -351,6 +351,8 @@ static void finish(enum exit_kind kind, int code) {
         int32_t value = code;
         memcpy(frame + FRAME_HEADER_SIZE + 4, &value, sizeof(value));
         send_at_any_cost('X', frame, 8);
+    } else if (kind != EXIT_KNARR) {
+        log_report("the program ended %s %d", kind == EXIT_SIGNAL ? "by signal" : "with status", code);
     }
     console.dev->flush();
 }

@@ -13,6 +13,7 @@
 #include "kernel/threads/sched.h"
 #include "kernel/memory/usercopy.h"
 #include "kernel/x86/cpu.h"
+#include "kernel/x86/poweroff.h"
 #include <linux/wait.h>
 
 static const struct process_hooks *hooks = &(const struct process_hooks){0};
@@ -247,6 +248,7 @@ static void machine_end(struct process *p)
 {
     if (hooks->end)
         hooks->end();
+    poweroff_prepare();
     if (p->exit_status & 0x7f)
         machine_exit(EXIT_SIGNAL, (int)(p->exit_status & 0x7f));
     machine_exit(EXIT_CODE, (int)(p->exit_status >> 8 & 0xff));

@@ -2,6 +2,8 @@
 import os
 import pathlib
 import struct
+import subprocess
+import threading
 import zlib
 
 import image
@@ -223,3 +225,33 @@ def grub_test(name, machine, memory, cpus=1):
 grub_test("bios", "q35", "128M")
 grub_test("bios", "pc", "5G", 2)
 grub_test("uefi", "q35", "3G", 2)
+
+
+# ---- without knarr ---------------------------------------------------------------------------------------------------
+
+def plain_test(name, machine, firm):
+    @test(f"plain/{name}")
+    def function():
+        """No framed console: the serial port is the terminal, and the machine switches itself off (QEMU may reboot here)."""
+        with image.room() as work:
+            config = records(arg=SH + ["echo question; read line; echo answer $line; exit 3"], env=["PATH=/bin"])
+            disk = boot_disk(work, "", config, files=with_busybox())
+            command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-M", machine, "-accel", "tcg",
+                       "-cpu", "max", "-m", "128M", "-serial", "stdio", *firmware(work, firm), *drive(disk, 0, "virtio-blk-pci,bootindex=0")]
+            text = b""
+            with subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as qemu:
+                timer = threading.Timer(60, qemu.kill)
+                timer.start()
+                while b"question" not in text and (piece := os.read(qemu.stdout.fileno(), 4096)):
+                    text += piece
+                qemu.stdin.write(b"42\r")
+                qemu.stdin.flush()
+                text += qemu.stdout.read()
+                timer.cancel()
+            text = text.decode(errors="replace").replace("\r", "")
+            check("question\n" in text and "answer 42\n" in text and qemu.returncode == 0, f"{qemu.returncode} {text[-500:]}")
+            check("the program ended with status 3" in text, text[-500:])
+
+
+plain_test("serial-q35", "q35", "bios")
+plain_test("serial-pc", "pc", "bios")
