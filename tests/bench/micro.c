@@ -7,6 +7,7 @@
  *   clock_gettime  CLOCK_MONOTONIC through the vDSO
  *   read, write    one byte of /dev/zero, to /dev/null
  *   pread          4 KiB from a file in the root filesystem (a tmpfs)
+ *   sendfile       64 KiB of that file to a TCP socket of this machine, read from the other end
  *   open_close     that file, opened and closed
  *   stat           that file
  *   mmap           64 KiB anonymous: mapped, its first page touched, unmapped
@@ -15,7 +16,12 @@
 #define _GNU_SOURCE
 #include "measure.h"
 #include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
@@ -56,6 +62,37 @@ static void do_pread(void)
 {
     if (pread(file_fd, page, sizeof page, 0) != sizeof page)
         fail("pread");
+}
+
+static int ends[2];
+
+static void do_sendfile(void)
+{
+    static char block[65536];
+    off_t at = 0;
+    if (sendfile(ends[0], file_fd, &at, sizeof block) != sizeof block ||
+        recv(ends[1], block, sizeof block, MSG_WAITALL) != sizeof block)
+        fail("sendfile");
+}
+
+static void measure_sendfile(void)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    socklen_t length = sizeof name;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+    ioctl(ends[0], SIOCSIFFLAGS, &lo); /* a bare Linux has it down */
+    if (ftruncate(file_fd, 0))
+        fail("/bench.dat");
+    for (int i = 0; i < 16; i++)
+        if (pwrite(file_fd, page, sizeof page, i * 4096) != sizeof page)
+            fail("/bench.dat");
+    if (bind(listener, (struct sockaddr *)&name, sizeof name) || listen(listener, 1) ||
+        getsockname(listener, (struct sockaddr *)&name, &length) || connect(ends[0], (struct sockaddr *)&name, length) ||
+        (ends[1] = accept(listener, NULL, NULL)) < 0)
+        fail("tcp");
+    measure("sendfile", do_sendfile, 50);
 }
 
 static void do_open(void)
@@ -132,5 +169,6 @@ int main(void)
     measure("stat", do_stat, 100);
     measure("mmap", do_mmap, 50);
     measure_first_touch();
+    measure_sendfile();
     return finish();
 }
