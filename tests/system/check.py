@@ -1,12 +1,15 @@
 """`knarr check`: what it says of programs whose system calls are known, and that what strace sees of Debian's programs is in its lists."""
+import hashlib
+import io
 import json
 import os
 import pathlib
 import shutil
 import subprocess
+import tarfile
 import tempfile
 
-from harness import BUILD, KNARR, Failure, Skipped, check, compiled, execute, once, scratch, tail, test
+from harness import BUILD, KNARR, Skipped, check, execute, scratch, tail, test
 
 FLAVOURS = {"static": ["gcc", "-static"], "dynamic": ["gcc"], "static-pie": ["gcc", "-static-pie"], "musl": ["musl-gcc", "-static"],
             "bare": ["gcc", "-nostdlib", "-static", "-fno-asynchronous-unwind-tables", "-s"]}
@@ -197,6 +200,54 @@ def in_root():
         report = checked("prog", "--root", top, status=2)
         check(report["missing_libraries"] == ["libdeep.so"], f"{report['missing_libraries']}")
         check(checked("nothing", "--root", top, status=2)["problem"] == "not found", "nothing is found")
+
+
+def write_oci(directory, files, config):
+    """An OCI layout with one layer."""
+    blobs = pathlib.Path(directory, "blobs", "sha256")
+    blobs.mkdir(parents=True)
+
+    def blob(data, kind):
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(data)}
+
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.mode, member.size = 0o755, len(data)
+            tar.addfile(member, io.BytesIO(data))
+    layers = [blob(layer.getvalue(), "layer.v1.tar")]
+    config = {"architecture": "amd64", "os": "linux", "config": config, "rootfs": {"type": "layers", "diff_ids": [layers[0]["digest"]]}}
+    manifest = {"schemaVersion": 2, "config": blob(json.dumps(config).encode(), "config.v1+json"), "layers": layers}
+    index = {"schemaVersion": 2, "manifests": [blob(json.dumps(manifest).encode(), "manifest.v1+json")]}
+    pathlib.Path(directory, "index.json").write_text(json.dumps(index))
+    pathlib.Path(directory, "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+
+
+@test("check/image")
+def image():
+    """What an image starts: the entrypoint's interpreter and the command; all of its programs."""
+    with scratch() as directory:
+        good = built(directory, "good", MAIN % "getpid();", "static").read_bytes()
+        bad = built(directory, "bad", MAIN % "if (argc > 1) syscall(SYS_acct, 0);", "static").read_bytes()
+        layout = f"{directory}/oci"
+        write_oci(layout, {"bin/sh": bad, "opt/good": good, "opt/bad": bad, "lib/x.so": good, "entry.sh": b"#!/bin/sh\nexec good\n"},
+                  {"Entrypoint": ["/entry.sh"], "Cmd": ["good", "-x"], "Env": ["PATH=/opt:/bin"]})
+
+        def verdicts(*words, status):
+            done = execute([KNARR, "check", "--json", *words], env={**os.environ, "XDG_CACHE_HOME": directory})
+            check(done.status == status, f"{words}: {done.status} {tail(done.stderr)}")
+            reports = json.loads(done.stdout)
+            return {r["program"]: r["verdict"] for r in (reports if isinstance(reports, list) else [reports])}
+
+        check(verdicts(f"oci:{layout}", status=1) == {"/entry.sh": "doubts", "good": "runs"}, "what it starts")
+        check(verdicts(f"oci:{layout}", "good", status=0) == {"good": "runs"}, "one program")
+        got = verdicts("--all", f"oci:{layout}", status=1)
+        check(got == {"/bin/sh": "doubts", "/opt/bad": "doubts", "/opt/good": "runs"}, f"all: {got}")
+        done = execute([KNARR, "check", f"oci:{directory}/nowhere"])
+        check(done.status == 125 and done.stderr.startswith(b"knarr: "), f"{done.status} {done.stderr}")
 
 
 @test("check/plug-ins")

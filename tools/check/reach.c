@@ -88,10 +88,10 @@ struct function *reach_function(struct reach *reach, struct object *object, uint
 char *function_name(const struct function *f) {
     const struct extent *extent = object_extent(f->object, f->start);
 
+    if (f->name && (!extent || extent->start == f->start))
+        return xstrdup(f->name);
     if (f->name)
-        return extent && extent->start == f->start
-                   ? xstrdup(f->name)
-                   : xasprintf("%s+%#llx", f->name, (unsigned long long)(f->start - extent->start));
+        return xasprintf("%s+%#llx", f->name, (unsigned long long)(f->start - extent->start));
     return xasprintf("%#llx", (unsigned long long)f->start);
 }
 

@@ -183,6 +183,53 @@ static bool find(const struct erofs_image *image, const struct erofs_file *dir, 
     return false;
 }
 
+/* The names of one block; 1: go on, 0: the caller has enough, -1: damaged. */
+static int list_block(const struct erofs_image *image, const char *block, size_t size,
+                      bool (*each)(void *context, const char *name, const struct erofs_file *file), void *context) {
+    struct erofs_dirent entry, next;
+    struct erofs_file file;
+    char name[256];
+
+    if (size < sizeof(entry))
+        return -1;
+    memcpy(&entry, block, sizeof(entry));
+    size_t count = entry.name_offset / sizeof(entry);
+    if (count == 0 || entry.name_offset % sizeof(entry) || entry.name_offset > size)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(&entry, block + i * sizeof(entry), sizeof(entry));
+        next.name_offset = (uint16_t)size;
+        if (i + 1 < count)
+            memcpy(&next, block + (i + 1) * sizeof(next), sizeof(next));
+        if (entry.name_offset > next.name_offset || next.name_offset > size)
+            return -1;
+        size_t length = strnlen(block + entry.name_offset, next.name_offset - entry.name_offset);
+        if (length == 0 || length >= sizeof(name) || !read_inode(image, entry.nid, &file))
+            return -1;
+        memcpy(name, block + entry.name_offset, length);
+        name[length] = '\0';
+        if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !each(context, name, &file))
+            return 0;
+    }
+    return 1;
+}
+
+bool erofs_list(const struct erofs_image *image, const struct erofs_file *dir,
+                bool (*each)(void *context, const char *name, const struct erofs_file *file), void *context) {
+    char block[1 << EROFS_BLOCK_BITS_MAX];
+    ssize_t got;
+
+    for (uint64_t offset = 0; (got = erofs_read(image, dir, block, (size_t)1 << image->block_bits, offset)) > 0;
+         offset += (uint64_t)got) {
+        int more = list_block(image, block, (size_t)got, each, context);
+        if (more < 0)
+            return errno = EIO, false;
+        if (more == 0)
+            return true;
+    }
+    return got == 0;
+}
+
 /* Puts a link's target before what is left of a path; false when that grows too long. */
 static bool prepend(const struct erofs_image *image, const struct erofs_file *link, char *rest) {
     size_t old = strlen(rest);

@@ -39,6 +39,10 @@ bool erofs_lookup(const struct erofs_image *image, const char *path, struct erof
 /* The whole content of a regular file of at most `most` bytes, with a NUL behind it, allocated; NULL when it is not there or not such. */
 char *erofs_read_file(const struct erofs_image *image, const char *path, size_t most);
 
+/* Calls for each name in a directory, "." and ".." left out, until one answers false. False with errno when the directory is damaged. */
+bool erofs_list(const struct erofs_image *image, const struct erofs_file *dir,
+                bool (*each)(void *context, const char *name, const struct erofs_file *file), void *context);
+
 /* Reads from a file or symbolic link. Returns how many bytes there were, or -1 with errno. */
 ssize_t erofs_read(const struct erofs_image *image, const struct erofs_file *file, void *data, size_t size,
                    uint64_t offset);
