@@ -30,7 +30,8 @@ class Room:
 
     def __enter__(self):
         BUILD.mkdir(exist_ok=True)
-        self.holder = tempfile.TemporaryDirectory(prefix="build-", dir=BUILD)
+        memory = os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 1 << 30  # no waiting for a disk
+        self.holder = tempfile.TemporaryDirectory(prefix="knarr-build-", dir="/dev/shm" if memory else BUILD)
         self.path = pathlib.Path(self.holder.name)
         for name in ["out", "tmp", "cache"]:
             (self.path / name).mkdir()
