@@ -7,7 +7,9 @@
  *   futex          one turn there and back between two threads
  *   pipe, unix     one byte there and back between two processes, through two pipes or a pair of AF_UNIX stream sockets
  *   tcp            the same through a TCP connection of 127.0.0.1, with TCP_NODELAY
- *   tcp_64k        64 KiB there, a byte back
+ *   pipe_64k, unix_64k, tcp_64k  64 KiB there, a byte back
+ *   tcp_stream     64 KiB of a stream that another process reads as they come
+ *   tcp_connect    connect to a process that answers each connection with its end, read that, close
  *   udp            a byte there and back between two UDP sockets of 127.0.0.1, connected to each other
  *   eventfd        write to an eventfd, epoll_wait, read, in one thread
  *   eventfd_turn   one turn there and back between two threads that sleep in epoll_wait
@@ -132,6 +134,49 @@ static void answer(int in, int out, size_t size)
     }
 }
 
+static void measure_blocks(const char *name, int in, int out, int other_in, int other_out)
+{
+    pid_t child = fork();
+    if (child < 0)
+        fail("fork");
+    if (!child) {
+        close(in);
+        close(out);
+        answer(other_in, other_out, sizeof(block));
+    }
+    close(other_in);
+    if (other_out != other_in)
+        close(other_out);
+    mine_in = in;
+    mine_out = out;
+    measure(name, do_block, 50);
+    close(in);
+    if (in != out)
+        close(out);
+    if (waitpid(child, NULL, 0) != child)
+        fail("waitpid");
+}
+
+static void do_stream(void)
+{
+    for (size_t done = 0; done < sizeof(block);) {
+        ssize_t n = write(mine_out, block + done, sizeof(block) - done);
+        if (n <= 0)
+            fail("stream");
+        done += (size_t)n;
+    }
+}
+
+static struct sockaddr_in server;
+
+static void do_connect(void)
+{
+    char c;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&server, sizeof(server)) || read(fd, &c, 1) != 0 || close(fd))
+        fail("connect");
+}
+
 static void measure_bytes(const char *name, int in, int out, int other_in, int other_out)
 {
     pid_t child = fork();
@@ -164,6 +209,9 @@ static void measure_pipe(void)
     if (pipe(there) || pipe(back))
         fail("pipe");
     measure_bytes("pipe", back[0], there[1], there[0], back[1]);
+    if (pipe(there) || pipe(back))
+        fail("pipe");
+    measure_blocks("pipe_64k", back[0], there[1], there[0], back[1]);
 }
 
 static void measure_unix(void)
@@ -172,6 +220,9 @@ static void measure_unix(void)
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
         fail("socketpair");
     measure_bytes("unix", pair[0], pair[0], pair[1], pair[1]);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
+        fail("socketpair");
+    measure_blocks("unix_64k", pair[0], pair[0], pair[1], pair[1]);
 }
 
 static void measure_tcp(void)
@@ -202,17 +253,39 @@ static void measure_tcp(void)
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
 
-    child = fork();
+    measure_blocks("tcp_64k", mine, mine, other, other);
+}
+
+static void measure_tcp_more(void)
+{
+    socklen_t length = sizeof(server);
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+    server = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (bind(listener, (struct sockaddr *)&server, sizeof(server)) || listen(listener, 16) ||
+        getsockname(listener, (struct sockaddr *)&server, &length))
+        fail("listen");
+    pid_t child = fork();
     if (child < 0)
         fail("fork");
     if (!child) {
-        close(mine);
-        answer(other, other, sizeof(block));
+        int fd = accept(listener, NULL, NULL);
+        while (read(fd, block, sizeof(block)) > 0)
+            ;
+        close(fd);
+        while ((fd = accept(listener, NULL, NULL)) >= 0)
+            close(fd);
+        _exit(0);
     }
-    close(other);
-    measure("tcp_64k", do_block, 50);
-    close(mine);
+    mine_out = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(mine_out, (struct sockaddr *)&server, length))
+        fail("connect");
+    measure("tcp_stream", do_stream, 200);
+    close(mine_out);
+    measure("tcp_connect", do_connect, 100);
+    kill(child, SIGKILL);
     waitpid(child, NULL, 0);
+    close(listener);
 }
 
 static void measure_udp(void)
@@ -424,6 +497,7 @@ int main(int argc, char **argv)
     measure("fork_exec", do_fork_exec, 20);
     measure("vfork_exec", do_vfork_exec, 20);
     measure_tcp();
+    measure_tcp_more();
     measure_udp();
     return finish();
 }
