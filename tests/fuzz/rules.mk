@@ -52,4 +52,4 @@ fuzz: ## fuzz the loader, the initrd, EROFS, ext4, 9P, network cards and the net
 	@$(MAKE) --no-print-directory $(addprefix $(BUILD)/fuzz/,$(FUZZ_TARGETS))
 	@$(foreach t,$(FUZZ_TARGETS),mkdir -p $(BUILD)/fuzz/corpus/$(t) && \
 	    $(BUILD)/fuzz/$(t) -max_total_time=$(FUZZ_SECONDS) -max_len=$(or $(FUZZ_LEN_$(t)),$(FUZZ_LEN)) -rss_limit_mb=1024 \
-	        -print_final_stats=1 $(BUILD)/fuzz/corpus/$(t) tests/fuzz/corpus/$(t) &&) true
+	        -print_final_stats=1 $(BUILD)/fuzz/corpus/$(t) $(wildcard tests/fuzz/corpus/$(t)) &&) true
