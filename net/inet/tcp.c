@@ -11,8 +11,9 @@
 #include <asm/socket.h>
 #include <linux/sockios.h>
 
-#define SEND_MOST (256u << 10)    // what an unlimited send buffer grows to
-#define RECEIVE_MOST (256u << 10) // and a receive buffer
+#define SEND_USUAL (256u << 10)    // what a send buffer is that nobody has set, where the peer is near
+#define RECEIVE_USUAL (256u << 10) // and a receive buffer. On a long path they grow to the most of tcp_wmem and tcp_rmem
+#define LONG_PATH 2000u            // microseconds there and back
 #define LEAST (16u << 10)         // what they have when there are many
 
 static struct slab_cache tcp_cache = SLAB_CACHE("tcp_socket", sizeof(struct tcp_socket), 64);
@@ -90,14 +91,22 @@ static uint32_t fair(const struct tcp_socket *t, uint32_t most) {
     return MAX(share / count, LEAST);
 }
 
+// Twice what may be under way.
+static uint32_t send_most(const struct tcp_socket *t) {
+    if (likely(t->counts.least_rtt < LONG_PATH))
+        return SEND_USUAL;
+    uint64_t most = MIN(2ull * READ_ONCE(t->counts.window), (uint64_t)READ_ONCE(net_settings.tcp_wmem[2]));
+    return (uint32_t)MAX(most, (uint64_t)SEND_USUAL);
+}
+
 uint32_t tcp_send_limit(const struct tcp_socket *t) {
     return socket_bit(&t->inet.socket, SOCKET_SNDBUF_LOCKED) ? READ_ONCE(t->inet.socket.send_buffer)
-                                                             : fair(t, SEND_MOST);
+                                                             : fair(t, send_most(t));
 }
 
 uint32_t tcp_receive_limit(const struct tcp_socket *t) {
     return socket_bit(&t->inet.socket, SOCKET_RCVBUF_LOCKED) ? READ_ONCE(t->inet.socket.receive_buffer)
-                                                             : fair(t, RECEIVE_MOST);
+                                                             : fair(t, MAX(t->receive_grown, RECEIVE_USUAL));
 }
 
 bool tcp_socket_writable(struct tcp_socket *t) {

@@ -73,6 +73,9 @@ struct tcp_socket {
     nsec_t stalled;                  // since when nothing was acknowledged (TCP_USER_TIMEOUT); 0: it is
     nsec_t corked;                   // since when less than a segment is kept (TCP_CORK, MSG_MORE); 0: none is
     struct net_tcp_counts counts;
+    uint32_t receive_grown;          // what the receive buffer has become by itself on a long path; 0: it has not
+    nsec_t round_since;              // of the reader, in round trips: when this one began,
+    uint64_t round_consumed;         // and at which byte
     uint8_t soft_error;              // ICMP's, of no consequence yet: errno
     uint64_t soft_error_at;          // bytes.tail then: what is acknowledged later takes it back
     struct tcp_options options;

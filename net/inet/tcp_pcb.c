@@ -8,6 +8,8 @@
 #include "net/inet/tcp_pcb.h"
 #include <asm/socket.h>
 
+#define LONG_PATH 2 // ms
+
 uint8_t pcb_ext_arg; // its number
 unsigned tcp_pcb_count;
 
@@ -191,6 +193,7 @@ void pcb_attach(struct tcp_socket *t, struct tcp_pcb *pcb) {
     tcp_ext_arg_set_callbacks(pcb, pcb_ext_arg, &pcb_callbacks);
     tcp_ext_arg_set(pcb, pcb_ext_arg, t);
     memset(&t->counts, 0, sizeof(t->counts));
+    t->counts.rtt_in = NET_RTT_UNKNOWN;
     net_tcp_count_into(pcb, &t->counts);
     pcb_options(t);
 }
@@ -334,6 +337,22 @@ static void free_list(struct pbuf *p) {
     }
 }
 
+// The receive buffer is to hold twice what the application reads in the time that a packet takes to the peer and back, or the peer would have
+// to wait for us: Linux' tcp_rcv_space_adjust.
+static void grow_window(struct tcp_socket *t) {
+    uint32_t rtt = t->counts.rtt_in;
+    if (rtt == NET_RTT_UNKNOWN || rtt < LONG_PATH)
+        return;
+    nsec_t now = time_monotonic(), passed = now - t->round_since;
+    if (passed < rtt * NSEC_PER_MSEC)
+        return;
+    uint64_t read = t->round_since ? (t->consumed - t->round_consumed) * (rtt * NSEC_PER_MSEC) / passed : 0;
+    if (4 * read > tcp_receive_limit(t) * 3ull)
+        t->receive_grown = (uint32_t)MIN(3 * read, (uint64_t)net_settings.tcp_rmem[2]);
+    t->round_since = now;
+    t->round_consumed = t->consumed;
+}
+
 void pcb_drop(struct tcp_socket *t, size_t n) {
     struct pbuf *read = t->reading, **end = &t->reading;
     size_t at = t->reading_offset + n;
@@ -355,6 +374,7 @@ void pcb_drop(struct tcp_socket *t, size_t n) {
     net_lock();
     free_list(read);
     if (tell) {
+        grow_window(t);
         pcb_window(t); // what is fair may have changed
         announce(t, t->unannounced);
         t->unannounced = 0;

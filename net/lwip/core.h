@@ -109,19 +109,21 @@ void tcp_bucket_timer(void); // lwIP's tcp_tmr for all of them
 struct net_tcp_counts { // of a connection that has a socket; retransmissions are in all counts
     uint32_t segments_out, segments_in, data_out, data_in, resent;
     uint32_t rtt, rtt_variation, least_rtt; // microseconds; 0: not known yet
+    uint32_t window;   // the smaller of the peer's and of the congestion window
+    uint32_t rtt_in;   // ms, the least that the peer's echoes of our clock told; NET_RTT_UNKNOWN
     uint64_t bytes_resent;
     nsec_t last_sent, last_received, last_ack; // data, data, any
     nsec_t timed_since;
     uint32_t timed; // when this is acknowledged the round trip that began then is over
     bool timing;
 };
+#define NET_RTT_UNKNOWN UINT32_MAX
 void net_tcp_count_into(struct tcp_pcb *pcb, struct net_tcp_counts *c); // or nowhere any more (NULL)
 
 // tcp_write of n bytes at `data`, in pages whose contents stay until they are acknowledged: by reference, in segments larger than the
 // MSS where the device cuts them itself. In the bucket. err_t of tcp_write.
 err_t net_tcp_write(struct tcp_pcb *pcb, const void *data, size_t n, uint8_t flags);
 void net_tcp_path_mtu(struct tcp_pcb *pcb, unsigned mtu); // no larger packet goes through: segments become smaller. In the bucket
-unsigned net_tcp_largest(const struct tcp_pcb *pcb); // bytes in a segment, before the device cuts it
 unsigned net_tcp_largest(const struct tcp_pcb *pcb); // bytes in a segment, before the device cuts it
 err_t net_tcp_output(struct tcp_pcb *pcb); // tcp_output for such segments
 

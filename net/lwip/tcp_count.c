@@ -2,6 +2,7 @@
 // segment at a time, none that was sent again). lwIP's hooks for what comes and goes call these; the counts are in the connection's socket.
 // Under the core lock.
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/sys.h"
 #include "net/lwip/hooks.h"
 #include "net/lwip/stack.h"
 
@@ -48,6 +49,16 @@ static void sample(struct net_tcp_counts *c, uint32_t us) {
     c->least_rtt = MIN(c->least_rtt, us);
 }
 
+// What the peer's timestamp says: it echoes the clock of the last that it saw of us. In the form in which everybody sends it.
+static void look_at_echo(struct net_tcp_counts *c, const struct tcp_hdr *h) {
+    const uint32_t *options = (const uint32_t *)(h + 1);
+    if (TCPH_HDRLEN_BYTES(h) < TCP_HLEN + 12 || options[0] != PP_HTONL(0x0101080a))
+        return;
+    uint32_t ms = sys_now() - lwip_ntohl(options[2]);
+    if (options[2] && ms < 60000)
+        c->rtt_in = MIN(c->rtt_in, ms);
+}
+
 void net_tcp_comes(const struct tcp_pcb *pcb, const struct tcp_hdr *h, const struct pbuf *p) {
     struct net_tcp_counts *c = counts_of(pcb);
     if (!c)
@@ -56,10 +67,13 @@ void net_tcp_comes(const struct tcp_pcb *pcb, const struct tcp_hdr *h, const str
     if (p->tot_len) {
         c->data_in++;
         c->last_received = net_now();
+        if (c->data_in % 16 == 1)
+            look_at_echo(c, h);
     }
     if (!(TCPH_FLAGS(h) & TCP_ACK))
         return;
     c->last_ack = net_now();
+    c->window = MIN(pcb->cwnd, pcb->snd_wnd);
     if (c->timing && TCP_SEQ_GEQ(h->ackno, c->timed)) {
         c->timing = false;
         sample(c, (uint32_t)MIN((net_now() - c->timed_since) / NSEC_PER_USEC, (nsec_t)UINT32_MAX));
