@@ -74,12 +74,15 @@ static bool send_rest(void) {
     return console.rest_at == console.rest_end;
 }
 
-size_t console_send(uint8_t type, uint8_t *frame, size_t n) {
+size_t console_send(uint8_t type, uint8_t *frame, size_t n) { return console_send_session(0, type, frame, n); }
+
+size_t console_send_session(uint8_t session, uint8_t type, uint8_t *frame, size_t n) {
     uint64_t flags = output_lock();
     size_t sent = 0;
     if (likely(send_rest())) {
         if (console.config.framed) {
             frame_put_header(frame, type, (uint16_t)n);
+            frame[1] = session;
             size_t size = FRAME_HEADER_SIZE + n, taken = device_write(frame, size);
             if (taken) {
                 console.rest_at = 0;
@@ -128,7 +131,15 @@ static void ring_put(const uint8_t *data, size_t n) {
     }
 }
 
-static void input_bytes(void *arg, const uint8_t *data, size_t n) {
+static const struct console_sessions *sessions;
+void console_set_sessions(const struct console_sessions *ops) { WRITE_ONCE(sessions, ops); }
+
+static void input_bytes(void *arg, uint8_t session, uint8_t type, const uint8_t *data, size_t n) {
+    if (session || type != 'I') {
+        if (session && sessions)
+            sessions->data(session, type, data, n);
+        return;
+    }
     size_t room = console.ring ? console.ring_size - ring_used() : 0;
     if (n > room || (console.config.framed && n > console.window)) {
         log_once(LOG_WARN, "console: the host sends more input than it was granted; the excess is lost");
@@ -139,7 +150,12 @@ static void input_bytes(void *arg, const uint8_t *data, size_t n) {
         ring_put(data, n);
 }
 
-static void input_control(void *arg, uint8_t type, const uint8_t *data, size_t n) {
+static void input_control(void *arg, uint8_t session, uint8_t type, const uint8_t *data, size_t n) {
+    if (session) {
+        if (sessions)
+            sessions->control(session, type, data, n);
+        return;
+    }
     if (type == 'Z') {
         WRITE_ONCE(console.ended, true);
     } else if (type == 'S' && n >= 4) {

@@ -15,7 +15,16 @@ extern struct waitq console_write_wait, console_read_wait;
 // Sends n bytes of data as a frame of this type, whole or not at all; in plain mode the bytes alone, as many as go.
 // How many were taken; 0: full, console_write_wait is woken. Any context.
 size_t console_send(uint8_t type, uint8_t *frame, size_t n);
+size_t console_send_session(uint8_t session, uint8_t type, uint8_t *frame, size_t n); // of another session than the program's
 bool console_send_ready(void);
+
+// Who gets the frames of other sessions: bytes of R and I in any portions; R without bytes, and the others, when they are complete.
+// Interrupt context, the console's input lock held.
+struct console_sessions {
+    void (*data)(uint8_t session, uint8_t type, const uint8_t *data, size_t n);
+    void (*control)(uint8_t session, uint8_t type, const uint8_t *data, size_t n);
+};
+void console_set_sessions(const struct console_sessions *ops);
 
 // Standard input as a stream. console_input_start asks the host to send; nothing is asked for before somebody reads.
 int console_input_start(void); // 0 or -ENOMEM

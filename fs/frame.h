@@ -1,4 +1,4 @@
-// The frames on the console between host and guest, docs/boot-protocol.md: u8 type, u8 zero, u16 length (little endian), then
+// The frames on the console between host and guest, docs/boot-protocol.md: u8 type, u8 session, u16 length (little endian), then
 // `length` bytes. This side writes O E W M X and reads I Z S K. No lock, no state but the reader's.
 #ifndef FS_FRAME_H
 #define FS_FRAME_H
@@ -9,8 +9,10 @@
 #define FRAME_CONTROL_MAX 8 // payload of the frames that are handed over whole; what is behind is skipped
 
 struct frame_sink {
-    void (*input)(void *arg, const uint8_t *data, size_t n);                 // bytes of an I frame, in any portions
-    void (*control)(void *arg, uint8_t type, const uint8_t *data, size_t n); // any other frame, when it is complete
+    // Bytes of an I or R frame, in any portions.
+    void (*input)(void *arg, uint8_t session, uint8_t type, const uint8_t *data, size_t n);
+    // Any other frame, when it is complete, and an R frame without bytes.
+    void (*control)(void *arg, uint8_t session, uint8_t type, const uint8_t *data, size_t n);
 };
 
 // Takes a stream of frames in any portions. All zero is the start.

@@ -102,15 +102,33 @@ static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct
     return err;
 }
 
-NO_CANARY int pipe_wait_readable(struct pipe *p) { return wait_for(p, &p->readable, can_read); }
-NO_CANARY int pipe_wait_writable(struct pipe *p) { return wait_for(p, &p->writable, can_write); }
+NO_CANARY int pipe_wait_readable(struct pipe *p) { return wait_for(p, &p->readable, can_read, NULL); }
+NO_CANARY int pipe_wait_writable(struct pipe *p) { return wait_for(p, &p->writable, can_write, NULL); }
 
 int pipe_broken(void) {
-    signal_send_self(SIGPIPE);
+    if (!thread_current()->kernel) // a session's input
+        signal_send_self(SIGPIPE);
     return -EPIPE;
 }
 
 // --- Reading ---
+
+// Where there is nothing to read: waits with the place for a landing. The bytes that came past the ring, 0: none, or -errno.
+static __attribute__((noinline)) int64_t wait_for_landing(const struct file *f, struct pipe *p, struct uio *u) {
+    struct landing l;
+    int64_t n = 0;
+    mutex_lock(&p->lock);
+    if (pipe_empty(p) && p->writers && !(f->flags & O_NONBLOCK) && landing_offer(&p->landing, &l, u)) {
+        int err = wait_for(p, &p->readable, can_read, &l);
+        n = (int64_t)landing_end(&p->landing, &l, u);
+        n = n ? n : err;
+    }
+    bool more = n && !pipe_empty(p);
+    mutex_unlock(&p->lock);
+    if (unlikely(more)) // what it was woken for may be another one's
+        pipe_wake_reader(p);
+    return n;
+}
 
 // Takes what there is, up to u->left bytes. -EFAULT when not one could be copied.
 static int64_t take(struct pipe *p, struct uio *u) {

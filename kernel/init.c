@@ -13,6 +13,7 @@
 #include "kernel/string.h"
 #include "kernel/uts.h"
 #include "loader/program.h"
+#include "loader/session.h"
 #include "net/lwip/config.h"
 
 // The configuration; its strings lie in `text`.
@@ -210,6 +211,7 @@ static void init_main(void *unused) {
     if (!p->exec)
         p->exec = p->argc ? p->argv[0] : "/init";
 
+    session_init();
     net_config_start(); // an address may come while the files are made
     make_files(c);
     mount_all(c);

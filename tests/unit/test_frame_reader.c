@@ -19,16 +19,20 @@ struct got {
         size_t n, input_before; /* where in the input it came */
     } controls[512];
     size_t count;
+    uint8_t session; /* of the last frame */
 };
 
-static void on_input(void *arg, const uint8_t *data, size_t n) {
+static void on_input(void *arg, uint8_t session, uint8_t type, const uint8_t *data, size_t n) {
     struct got *g = arg;
+    assert_true(type == 'I' || type == 'R');
+    g->session = session;
     assert_true(g->input_len + n <= sizeof(g->input));
     memcpy(g->input + g->input_len, data, n);
     g->input_len += n;
 }
-static void on_control(void *arg, uint8_t type, const uint8_t *data, size_t n) {
+static void on_control(void *arg, uint8_t session, uint8_t type, const uint8_t *data, size_t n) {
     struct got *g = arg;
+    g->session = session;
     assert_true(g->count < 512 && n <= FRAME_CONTROL_MAX);
     g->controls[g->count].type = type;
     memcpy(g->controls[g->count].data, data, n);
@@ -94,6 +98,22 @@ static void a_frame_without_payload_is_a_frame(void **state) {
     free(g);
 }
 
+static void sessions_are_told(void **state) {
+    struct got *g = calloc(1, sizeof(*g));
+    struct frame_reader r = {0};
+    assert_true(frame_read(&r, (const uint8_t *)"R\x07\5\0arg=x", 9, &sink, g));
+    assert_int_equal(g->session, 7);
+    assert_int_equal(g->input_len, 5);
+    assert_int_equal(g->count, 0);
+    assert_true(frame_read(&r, (const uint8_t *)"R\xff\0\0V\2\4\0\1\2\3\4Z\0\0\0", 16, &sink, g));
+    assert_int_equal(g->count, 3); /* an R frame without bytes is one, too */
+    assert_int_equal(g->controls[0].type, 'R');
+    assert_int_equal(g->controls[1].n, 4);
+    assert_int_equal(g->session, 0);
+    assert_false(frame_read(&r, (const uint8_t *)"O\1\0\0", 4, &sink, g)); /* the guest's own */
+    free(g);
+}
+
 static void what_is_no_frame_is_ignored_for_good(void **state) {
     struct got *g = calloc(1, sizeof(*g));
     struct frame_reader r = {0};
@@ -126,6 +146,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_cut_gives_the_same),
         cmocka_unit_test(a_frame_without_payload_is_a_frame),
+        cmocka_unit_test(sessions_are_told),
         cmocka_unit_test(what_is_no_frame_is_ignored_for_good),
         cmocka_unit_test(random_bytes_do_no_harm),
     };
