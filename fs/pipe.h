@@ -23,6 +23,7 @@ struct pipe {
     uint32_t head, tail;   // pieces put in and taken out since the beginning
     uint32_t reserved;     // slots that fs/splice.c is about to fill
     uint32_t readers, writers;
+    struct landing *landing; // of a reader that waits, or NULL
     struct waitq readable, writable;
     struct page *spare;    // the page that was emptied last
     uint32_t reader_opens, writer_opens; // how often each end was opened: a FIFO's open waits for a change

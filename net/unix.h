@@ -53,6 +53,7 @@ struct unix_socket {
     struct unix_mark *urgent;  // the byte that recv(MSG_OOB) would get, or NULL
     // A stream's bytes, see there.
     struct bytequeue in;
+    struct landing *landing; // of a reader that waits for them, or NULL
     struct scm_credentials read_cred, write_cred; // of the bytes at in.tail (in.read_lock) and of the last written (in.write_lock)
     uint32_t charged;                             // bytes of packets that it sent and nobody has read; atomic
     struct waitq room;                            // there is room in `queue`

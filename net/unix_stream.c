@@ -1,6 +1,7 @@
 // SOCK_STREAM of AF_UNIX: bytes in the receiver's queue (net/bytequeue.h), with marks beside them where files, credentials or urgent
 // bytes are. A read ends behind bytes that came with files and does not glue together bytes of different credentials when these
 // are asked for, as unix(7) has it.
+#include "kernel/memory/landing.h"
 #include "kernel/memory/slab.h"
 #include "kernel/memory/uio.h"
 #include "kernel/process/process.h"
@@ -71,6 +72,12 @@ static void unmark(struct unix_socket *peer, struct scm *scm) {
     }
 }
 
+// Bytes with nothing beside them, as those before. peer->in.write_lock held.
+static bool is_plain(const struct unix_socket *u, const struct unix_socket *peer, const struct scm *scm, bool urgent) {
+    return !urgent && !scm->files && list_empty(&peer->marks) && scm_same(&scm->cred, &peer->write_cred) &&
+           (scm->cred.pid || !wants_credentials(u, peer));
+}
+
 // Puts up to n bytes. The bytes, 0: there is no room just now, or -errno; -EPIPE: the peer reads no more.
 static int64_t put(struct unix_socket *u, struct sending *out, struct uio *uio, size_t n, bool urgent) {
     struct unix_socket *peer = out->peer;
@@ -81,11 +88,14 @@ static int64_t put(struct unix_socket *u, struct sending *out, struct uio *uio, 
         __atomic_thread_fence(__ATOMIC_SEQ_CST); // see wake_writer
         used = bytequeue_used(&peer->in);
     }
-    n = MIN(n, CHUNK);
     if (unlikely(peer->dead || (shut(peer) & SHUTDOWN_RECEIVE))) {
         err = -EPIPE;
+    } else if (unlikely(landing_wanted(&peer->landing, n)) && !used && is_plain(u, peer, &out->scm, urgent) &&
+               (err = (int64_t)landing_fill(&peer->landing, uio, n))) {
+        mutex_unlock(&peer->in.write_lock);
+        return err;
     } else if (used < limit) {
-        n = MIN(n, limit - used);
+        n = MIN(MIN(n, CHUNK), limit - used);
         struct scm_credentials cred = out->scm.cred;
         if (unlikely(!cred.pid && wants_credentials(u, peer)))
             cred = scm_current();
@@ -187,6 +197,8 @@ int64_t unix_stream_send(struct socket *s, struct uio *uio, struct socket_messag
 
 // --- Receiving ---
 
+#define LANDED 2 // what a wait returns: bytes came past the queue
+
 struct receiving {
     struct unix_socket *u;
     struct uio *uio;
@@ -196,6 +208,7 @@ struct receiving {
     struct scm scm;
     struct scm_files *lost; // a list: of urgent bytes, which bring no files with them. Closed without locks
     size_t skip;            // MSG_PEEK: bytes behind the tail that were looked at
+    size_t landed;          // with LANDED
 };
 
 static struct unix_mark *mark_behind(struct unix_socket *u, struct unix_mark *m) {
@@ -333,7 +346,25 @@ static int64_t receive_piece(struct receiving *r, size_t copied) {
     return n;
 }
 
-// Waits for the next byte. 0: look again; 1: the end of the stream; -errno. in.read_lock held, and dropped while it sleeps.
+static inline bool has_news(const struct receiving *r) {
+    const struct unix_socket *u = r->u;
+    return bytequeue_used(&u->in) > r->skip || (shut(u) & SHUTDOWN_RECEIVE) || READ_ONCE(u->socket.error);
+}
+
+// The wait with a place for bytes that come past the queue.
+static __attribute__((noinline)) int wait_for_landing(struct receiving *r, nsec_t deadline) {
+    struct unix_socket *u = r->u;
+    struct landing l;
+    bool offered = landing_offer(&u->landing, &l, r->uio);
+    mutex_unlock(&u->in.read_lock);
+    int err = wait_event_until(&u->socket.readable, has_news(r) || (offered && landing_over(&l)), deadline, true);
+    mutex_lock(&u->in.read_lock);
+    if (offered && (r->landed = landing_end(&u->landing, &l, r->uio)))
+        return LANDED;
+    return socket_interrupted(err, u->socket.receive_timeout);
+}
+
+// Waits for the next byte. 0: look again; 1: the end of the stream; LANDED; -errno. in.read_lock held, and dropped while it sleeps.
 static int wait_for_data(struct receiving *r, nsec_t deadline) {
     struct unix_socket *u = r->u;
     struct socket *s = &u->socket;
@@ -344,10 +375,10 @@ static int wait_for_data(struct receiving *r, nsec_t deadline) {
         return bytequeue_used(&u->in) > r->skip ? 0 : 1; // what was sent before is read first
     if (!deadline)
         return -EAGAIN;
+    if (r->uio->left >= LANDING_MIN && !r->want_cred && !(r->flags & MSG_PEEK))
+        return wait_for_landing(r, deadline);
     mutex_unlock(&u->in.read_lock);
-    err = wait_event_until(&s->readable,
-                           bytequeue_used(&u->in) > r->skip || (shut(u) & SHUTDOWN_RECEIVE) || READ_ONCE(s->error),
-                           deadline, true);
+    err = wait_event_until(&s->readable, has_news(r), deadline, true);
     mutex_lock(&u->in.read_lock);
     return socket_interrupted(err, s->receive_timeout);
 }
@@ -408,8 +439,14 @@ int64_t unix_stream_receive(struct socket *s, struct uio *uio, struct socket_mes
     mutex_lock(&u->in.read_lock);
     while (!r.stop) {
         if (bytequeue_used(&u->in) <= r.skip) {
-            if (copied >= target || (err = wait_for_data(&r, deadline)))
+            if (copied >= target || ((err = wait_for_data(&r, deadline)) && err != LANDED))
                 break;
+            if (unlikely(err)) {
+                copied += r.landed;
+                err = 0;
+                if (!uio->left)
+                    break;
+            }
             continue;
         }
         int64_t n = receive_piece(&r, copied);

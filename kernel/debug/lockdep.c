@@ -294,7 +294,7 @@ void check_may_sleep(uintptr_t place) {
 void check_may_fault(uintptr_t place) {
     struct thread *t = cpu_this()->current;
     check_may_sleep(place);
-    if (!checks_on || !t || t->kernel || !t->process->aspace)
+    if (!checks_on || !t || t->kernel || !t->process->aspace || t->no_faults)
         return;
     struct aspace *as = t->process->aspace;
     check_lock_wanted(&as->lock, &as->lock.check, CHECK_READ, place);

@@ -82,6 +82,7 @@ struct rwmutex {
 };
 void rwmutex_init(struct rwmutex *m);
 void rwmutex_read_lock(struct rwmutex *m);
+bool rwmutex_read_trylock(struct rwmutex *m);
 void rwmutex_read_unlock(struct rwmutex *m);
 void rwmutex_write_lock(struct rwmutex *m);
 void rwmutex_write_unlock(struct rwmutex *m);

@@ -115,6 +115,13 @@ void rwmutex_read_lock(struct rwmutex *m)
     CHECKED(check_lock_taken(m, &m->check, CHECK_READ, CHECK_PLACE);)
 }
 
+bool rwmutex_read_trylock(struct rwmutex *m)
+{
+    bool taken = try_read(m);
+    CHECKED(if (taken) check_lock_taken(m, &m->check, CHECK_READ, CHECK_PLACE);)
+    return taken;
+}
+
 void rwmutex_read_unlock(struct rwmutex *m)
 {
     CHECKED(check_lock_released(m, CHECK_PLACE);)

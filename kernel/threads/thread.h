@@ -75,7 +75,7 @@ struct thread {
     uint16_t io_priority;     // ioprio_set(2): kept, no device asks for it
     uint16_t memory_policy;   // set_mempolicy(2): kept, there is one node
     bool idle, kernel;        // the CPU's idle thread; a thread without an application
-    bool in_fault_fixup;      // usercopy in progress: see x86/trap.c
+    bool no_faults;           // its user copies end at a page that is not there: kernel/memory/landing.c
     bool reclaims;            // it gives memory back: kernel/memory/reclaim.h
     uint32_t page_waits;      // how often it waited for a file's page to be read: what makes a fault a major one
     char name[16];            // PR_SET_NAME

@@ -115,7 +115,7 @@ static void page_fault_kernel(struct trapframe *f) {
     int code, failed = -EFAULT;
     if (!(f->rflags & RFLAGS_IF)) { // a bug, but not one to die of
         log_once(LOG_ERR, "user memory accessed with interrupts off at %#lx", f->rip);
-    } else if (t->process->aspace) {
+    } else if (t->process->aspace && !t->no_faults) {
         irq_enable();
         failed = aspace_fault(t->process->aspace, addr, fault_access(f), t->frame->rsp, &code);
         irq_disable();

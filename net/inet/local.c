@@ -1,5 +1,6 @@
 // TCP connections within the machine: two sockets that put bytes into each other's queue. See net/inet/tcp.h. What the application sees is what it
 // sees over Linux' loopback, where everything is there and acknowledged at once: the states, what a FIN and a RST do, when there is room.
+#include "kernel/memory/landing.h"
 #include "kernel/time.h"
 #include "net/inet/tcp.h"
 
@@ -178,6 +179,10 @@ int64_t local_put(struct tcp_socket *t, struct tcp_socket *peer, struct uio *u, 
         done = -EPIPE;
     } else if (used < capacity) {
         size_t piece = MIN(MIN(n, CHUNK), capacity - used);
+        if (unlikely(landing_wanted(&peer->landing, piece)) && !used && (done = (int64_t)landing_fill(&peer->landing, u, piece))) {
+            mutex_unlock(&q->write_lock);
+            return done;
+        }
         int err = bytequeue_put(q, u, piece);
         done = err < 0 ? err : (int64_t)piece;
     } else if (unlikely(peer->is_deferred)) {

@@ -1,13 +1,17 @@
 // Receiving on TCP sockets, in the steps of Linux' tcp_recvmsg: out of the socket's own queue (local.c), or out of what lwIP has left
 // for it (tcp_pcb.c).
+#include "kernel/memory/landing.h"
 #include "kernel/threads/thread.h"
 #include "net/inet/tcp.h"
+
+#define LANDED 2 // what a wait returns: bytes came past the queue
 
 struct receiving {
     struct tcp_socket *t;
     struct uio *uio;
     int flags;
-    size_t skip; // MSG_PEEK: bytes behind the first that were looked at
+    size_t skip;   // MSG_PEEK: bytes behind the first that were looked at
+    size_t landed; // with LANDED
 };
 
 size_t tcp_available(const struct tcp_socket *t) {
@@ -32,13 +36,26 @@ static int end_of(struct tcp_socket *t) {
     return READ_ONCE(t->state) == TCPS_CLOSE ? -ENOTCONN : 0;
 }
 
-static bool news(const struct receiving *r) {
+static inline __attribute__((always_inline)) bool news(const struct receiving *r) {
     const struct tcp_socket *t = r->t;
     return may_read(r) || READ_ONCE(t->done) || READ_ONCE(t->inet.socket.error) ||
            (READ_ONCE(t->shutdown) & SHUTDOWN_RECEIVE) || READ_ONCE(t->state) == TCPS_CLOSE;
 }
 
-// 0: look again; 1: the end; -errno. read_lock held, and dropped while it sleeps.
+// The same wait, with a place for bytes that come past the queue.
+static __attribute__((noinline)) int wait_for_landing(struct receiving *r, nsec_t deadline) {
+    struct tcp_socket *t = r->t;
+    struct landing l;
+    bool offered = landing_offer(&t->landing, &l, r->uio);
+    mutex_unlock(&t->bytes.read_lock);
+    int err = wait_event_until(&t->inet.socket.readable, news(r) || (offered && landing_over(&l)), deadline, true);
+    mutex_lock(&t->bytes.read_lock);
+    if (offered && (r->landed = landing_end(&t->landing, &l, r->uio)))
+        return LANDED;
+    return socket_interrupted(err, t->inet.socket.receive_timeout);
+}
+
+// 0: look again; 1: the end; LANDED; -errno. read_lock held, and dropped while it sleeps.
 static int wait_for_data(struct receiving *r, nsec_t deadline) {
     struct tcp_socket *t = r->t;
     int err = end_of(t);
@@ -46,6 +63,8 @@ static int wait_for_data(struct receiving *r, nsec_t deadline) {
         return may_read(r) ? 0 : err; // it may have come just before the end
     if (!deadline)
         return -EAGAIN;
+    if (r->uio->left >= LANDING_MIN && t->local && !(r->flags & (MSG_PEEK | MSG_TRUNC)))
+        return wait_for_landing(r, deadline);
     mutex_unlock(&t->bytes.read_lock);
     err = wait_event_until(&t->inet.socket.readable, news(r), deadline, true);
     mutex_lock(&t->bytes.read_lock);
@@ -90,8 +109,12 @@ int64_t tcp_socket_receive(struct socket *s, struct uio *u, struct socket_messag
     mutex_lock(&t->bytes.read_lock);
     while (u->left > 0) {
         if (!may_read(&r)) {
-            if (copied >= target || (copied && READ_ONCE(s->error)) || (err = wait_for_data(&r, deadline)))
+            if (copied >= target || (copied && READ_ONCE(s->error)) || ((err = wait_for_data(&r, deadline)) && err != LANDED))
                 break;
+            if (unlikely(err)) {
+                copied += r.landed;
+                err = 0;
+            }
             continue;
         }
         int64_t n = receive_piece(&r);
