@@ -5,7 +5,6 @@
 #include "fs/pipe.h"
 #include "fs/internal.h"
 #include "fs/poll.h"
-#include "kernel/memory/landing.h"
 #include "kernel/memory/usercopy.h"
 #include "kernel/process/signal.h"
 #include <asm/ioctls.h>
@@ -80,8 +79,7 @@ static inline bool can_read(const struct pipe *p) { return has_data(p) || !READ_
 static inline bool can_write(const struct pipe *p) { return has_room(p) || !READ_ONCE(p->readers); }
 
 // One of those that wait is woken at a time; whoever has got something and leaves more wakes the next one.
-static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct waitq *wq, bool (*done)(const struct pipe *),
-                                                          const struct landing *l) {
+static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct waitq *wq, bool (*done)(const struct pipe *)) {
     struct waiter w = {.thread = thread_current(), .exclusive = true};
     int err = 0;
     list_init(&w.link);
@@ -90,10 +88,10 @@ static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct
         pipe_wake_reader(p); // what is in it may be of the one who waits now
     for (;;) {
         waitq_prepare(wq, &w, true);
-        if (done(p) || (l && landing_over(l)))
+        if (done(p))
             break;
         err = thread_sleep_until(NSEC_MAX);
-        if (likely(done(p) || (l && landing_over(l))))
+        if (likely(done(p)))
             err = 0;
         else if (!err)
             continue;
@@ -104,8 +102,8 @@ static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct
     return err;
 }
 
-NO_CANARY int pipe_wait_readable(struct pipe *p) { return wait_for(p, &p->readable, can_read, NULL); }
-NO_CANARY int pipe_wait_writable(struct pipe *p) { return wait_for(p, &p->writable, can_write, NULL); }
+NO_CANARY int pipe_wait_readable(struct pipe *p) { return wait_for(p, &p->readable, can_read); }
+NO_CANARY int pipe_wait_writable(struct pipe *p) { return wait_for(p, &p->writable, can_write); }
 
 int pipe_broken(void) {
     if (!thread_current()->kernel) // a session's input
@@ -114,23 +112,6 @@ int pipe_broken(void) {
 }
 
 // --- Reading ---
-
-// Where there is nothing to read: waits with the place for a landing. The bytes that came past the ring, 0: none, or -errno.
-static __attribute__((noinline)) int64_t wait_for_landing(const struct file *f, struct pipe *p, struct uio *u) {
-    struct landing l;
-    int64_t n = 0;
-    mutex_lock(&p->lock);
-    if (pipe_empty(p) && p->writers && !(f->flags & O_NONBLOCK) && landing_offer(&p->landing, &l, u)) {
-        int err = wait_for(p, &p->readable, can_read, &l);
-        n = (int64_t)landing_end(&p->landing, &l, u);
-        n = n ? n : err;
-    }
-    bool more = n && !pipe_empty(p);
-    mutex_unlock(&p->lock);
-    if (unlikely(more)) // what it was woken for may be another one's
-        pipe_wake_reader(p);
-    return n;
-}
 
 // Takes what there is, up to u->left bytes. -EFAULT when not one could be copied.
 static int64_t take(struct pipe *p, struct uio *u) {
@@ -157,12 +138,6 @@ static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos) {
     if (unlikely(!u->left))
         return 0;
     bool waited = false;
-    if (unlikely(u->left >= LANDING_MIN)) {
-        int64_t landed = wait_for_landing(f, p, u);
-        if (landed)
-            return landed;
-        waited = true; // perhaps
-    }
     mutex_lock(&p->lock);
     while (unlikely(pipe_empty(p))) {
         int err = 0;
@@ -203,11 +178,6 @@ static int64_t merge(struct pipe *p, struct uio *u) {
     return n;
 }
 
-// Past the ring, to a reader that waits. The bytes.
-static __attribute__((noinline)) int64_t put_past(const struct file *f, struct pipe *p, struct uio *u) {
-    return pipe_empty(p) && !(f->flags & O_DIRECT) ? (int64_t)landing_fill(&p->landing, u, u->left) : 0;
-}
-
 // A page's worth into a slot of its own.
 static int64_t put(struct pipe *p, struct uio *u, bool packet) {
     struct page *page = page_get(p);
@@ -230,7 +200,7 @@ static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos) {
         return 0;
     mutex_lock(&p->lock);
     if (likely(p->readers))
-        done = err = unlikely(landing_wanted(&p->landing, u->left)) ? put_past(f, p, u) : merge(p, u);
+        done = err = merge(p, u);
     while (u->left && err >= 0) {
         if (unlikely(!p->readers))
             err = -EPIPE;
