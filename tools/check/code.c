@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TABLE_MOST = 4096, INSNS_MOST = 4 << 20 };
+enum { TABLE_MOST = 4096, TARGETS_MOST = 1 << 16, INSNS_MOST = 4 << 20 };
 
 static void add_insn(struct code *code, const struct insn *insn) {
     if ((code->count & (code->count + 1)) == 0)
@@ -25,7 +25,8 @@ static void read_table(struct code *code, uint64_t table, unsigned width, uint64
     size_t length;
     const uint8_t *at = object_at(code->object, table, &length);
 
-    for (unsigned i = 0; at && i < TABLE_MOST && (i + 1) * (size_t)width <= length; i++) {
+    for (unsigned i = 0; at && i < TABLE_MOST && code->target_count < TARGETS_MOST && (i + 1) * (size_t)width <= length;
+         i++) {
         uint64_t target = 0;
         memcpy(&target, at + (size_t)i * width, width);
         if (width == 4)

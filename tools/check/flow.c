@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A state is so large that to merge two costs as much as so many instructions. */
+enum { BLOCK_COST = 32 };
 enum { BLOCKS_MOST = 8000, ROUNDS_MOST = 40 };
 
 /* --- The stack --- */
@@ -317,6 +319,7 @@ static bool run_block(struct flow *flow, size_t block, uint8_t *waiting) {
     size_t i;
 
     waiting[block] = 0;
+    flow->work += flow->first[block + 1] - flow->first[block] + BLOCK_COST;
     for (i = flow->first[block]; i < flow->first[block + 1]; i++) {
         find_escapes(flow, &state, &code->insns[i]);
         step(flow, &state, &code->insns[i]);
@@ -326,6 +329,8 @@ static bool run_block(struct flow *flow, size_t block, uint8_t *waiting) {
         if (last->to.kind == OPERAND_IMMEDIATE)
             changed |= pass_to(flow, index_of(code, (uint64_t)last->to.value), &state, waiting);
         else
+            flow->work += code->target_count * BLOCK_COST;
+        if (last->to.kind != OPERAND_IMMEDIATE)
             for (size_t k = 0; k < code->target_count; k++)
                 changed |= pass_to(flow, index_of(code, code->targets[k]), &state, waiting);
     }

@@ -45,6 +45,7 @@ struct flow {
     bool is_go;                 /* calls keep no registers */
     uint32_t *block_of, *first; /* of each instruction; the first instruction of each block, and one more */
     size_t block_count;
+    uint64_t work;    /* what solving has cost, in instructions */
     struct state *in; /* at each block's beginning; NULL: not known, it was too much */
     int64_t *escaped; /* stack words whose addresses are taken */
     size_t escaped_count;

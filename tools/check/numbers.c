@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-enum { ARGUMENTS = 3, NOT_A_PARAMETER = 0xff, UNKNOWN_MOST = 64, OPTIONS_MOST = 4096, DEMANDS_MOST = 200000 };
+enum { ARGUMENTS = 3, NOT_A_PARAMETER = 0xff, UNKNOWN_MOST = 64, OPTIONS_MOST = 4096, DEMANDS_MOST = 20000 };
 static const uint8_t kernel_arguments[ARGUMENTS] = {REG_DI, REG_SI, REG_DX};
 
 struct demand {
@@ -20,11 +20,14 @@ struct demand {
 
 enum { WANTED = NUMBERS + 1 };
 
+static const uint64_t work_most = 200u << 20;
+
 struct search {
     struct reach *reach;
     struct numbers *numbers;
     struct demand *demands;
     size_t demand_count;
+    uint64_t work;            /* instructions that were walked through */
     struct function *current; /* whose code and flow these are */
     struct code code;
     struct flow flow;
@@ -63,6 +66,8 @@ static void open_function(struct search *s, struct function *f) {
     }
     flow_solve(&s->flow, &s->code, f->entries, f->entry_count);
     s->current = f;
+    s->work += s->code.count + s->flow.work;
+    s->reach->gave_up |= s->work > work_most;
 }
 
 /* --- What was found --- */
@@ -225,15 +230,15 @@ void numbers_find(struct numbers *numbers, struct reach *reach) {
     struct function *dlopen[2];
 
     *numbers = (struct numbers){0};
-    for (struct function *f = reach->first; f; f = f->next_reached)
-        for (const struct trap *trap = f->traps; trap; trap = trap->next)
+    for (struct function *f = reach->first; f && s.work <= work_most; f = f->next_reached)
+        for (const struct trap *trap = f->traps; trap && s.work <= work_most; trap = trap->next)
             look_at_trap(&s, f, trap);
     size_t count = reach_resolve(reach, "dlopen", dlopen, 2);
     for (size_t i = 0; i < count; i++)
         demand(&s, &(struct demand){.function = dlopen[i], .number = NUMBER_DLOPEN, .parameter = REG_DI});
     for (size_t i = 0; i < s.demand_count; i++) {
         struct demand d = s.demands[i];
-        for (const struct call *call = d.function->calls; call; call = call->next)
+        for (const struct call *call = d.function->calls; call && s.work <= work_most; call = call->next)
             answer(&s, &d, call);
         if (d.number == WANTED && d.function->taken)
             found_unknown(&s, d.function, d.function->start, LEVEL_MAY);
