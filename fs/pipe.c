@@ -5,6 +5,7 @@
 #include "fs/pipe.h"
 #include "fs/internal.h"
 #include "fs/poll.h"
+#include "kernel/memory/landing.h"
 #include "kernel/memory/usercopy.h"
 #include "kernel/process/signal.h"
 #include <asm/ioctls.h>
@@ -79,7 +80,8 @@ static inline bool can_read(const struct pipe *p) { return has_data(p) || !READ_
 static inline bool can_write(const struct pipe *p) { return has_room(p) || !READ_ONCE(p->readers); }
 
 // One of those that wait is woken at a time; whoever has got something and leaves more wakes the next one.
-static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct waitq *wq, bool (*done)(const struct pipe *)) {
+static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct waitq *wq, bool (*done)(const struct pipe *),
+                                                          const struct landing *l) {
     struct waiter w = {.thread = thread_current(), .exclusive = true};
     int err = 0;
     list_init(&w.link);
@@ -88,10 +90,10 @@ static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct
         pipe_wake_reader(p); // what is in it may be of the one who waits now
     for (;;) {
         waitq_prepare(wq, &w, true);
-        if (done(p))
+        if (done(p) || (l && landing_over(l)))
             break;
         err = thread_sleep_until(NSEC_MAX);
-        if (likely(done(p)))
+        if (likely(done(p) || (l && landing_over(l))))
             err = 0;
         else if (!err)
             continue;
@@ -102,8 +104,8 @@ static inline __attribute__((always_inline)) int wait_for(struct pipe *p, struct
     return err;
 }
 
-NO_CANARY int pipe_wait_readable(struct pipe *p) { return wait_for(p, &p->readable, can_read); }
-NO_CANARY int pipe_wait_writable(struct pipe *p) { return wait_for(p, &p->writable, can_write); }
+NO_CANARY int pipe_wait_readable(struct pipe *p) { return wait_for(p, &p->readable, can_read, NULL); }
+NO_CANARY int pipe_wait_writable(struct pipe *p) { return wait_for(p, &p->writable, can_write, NULL); }
 
 int pipe_broken(void) {
     if (!thread_current()->kernel) // a session's input
@@ -112,6 +114,23 @@ int pipe_broken(void) {
 }
 
 // --- Reading ---
+
+// Where there is nothing to read: waits with the place for a landing. The bytes that came past the ring, 0: none, or -errno.
+static __attribute__((noinline)) int64_t wait_for_landing(const struct file *f, struct pipe *p, struct uio *u) {
+    struct landing l;
+    int64_t n = 0;
+    mutex_lock(&p->lock);
+    if (pipe_empty(p) && p->writers && !(f->flags & O_NONBLOCK) && landing_offer(&p->landing, &l, u)) {
+        int err = wait_for(p, &p->readable, can_read, &l);
+        n = (int64_t)landing_end(&p->landing, &l, u);
+        n = n ? n : err;
+    }
+    bool more = n && !pipe_empty(p);
+    mutex_unlock(&p->lock);
+    if (unlikely(more)) // what it was woken for may be another one's
+        pipe_wake_reader(p);
+    return n;
+}
 
 // Takes what there is, up to u->left bytes. -EFAULT when not one could be copied.
 static int64_t take(struct pipe *p, struct uio *u) {
@@ -138,6 +157,12 @@ static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos) {
     if (unlikely(!u->left))
         return 0;
     bool waited = false;
+    if (unlikely(u->left >= LANDING_MIN)) {
+        int64_t landed = wait_for_landing(f, p, u);
+        if (landed)
+            return landed;
+        waited = true; // perhaps
+    }
     mutex_lock(&p->lock);
     while (unlikely(pipe_empty(p))) {
         int err = 0;
@@ -178,6 +203,11 @@ static int64_t merge(struct pipe *p, struct uio *u) {
     return n;
 }
 
+// Past the ring, to a reader that waits. The bytes.
+static __attribute__((noinline)) int64_t put_past(const struct file *f, struct pipe *p, struct uio *u) {
+    return pipe_empty(p) && !(f->flags & O_DIRECT) ? (int64_t)landing_fill(&p->landing, u, u->left) : 0;
+}
+
 // A page's worth into a slot of its own.
 static int64_t put(struct pipe *p, struct uio *u, bool packet) {
     struct page *page = page_get(p);
@@ -200,7 +230,7 @@ static int64_t pipe_write(struct file *f, struct uio *u, uint64_t *pos) {
         return 0;
     mutex_lock(&p->lock);
     if (likely(p->readers))
-        done = err = merge(p, u);
+        done = err = unlikely(landing_wanted(&p->landing, u->left)) ? put_past(f, p, u) : merge(p, u);
     while (u->left && err >= 0) {
         if (unlikely(!p->readers))
             err = -EPIPE;
