@@ -340,6 +340,10 @@ static unsigned nic_poll(struct net_device *net, unsigned budget) {
         net->statistics.rx_bytes += f->total;
         net->statistics.multicast += f->data[0] & 1;
         net->input(net, f);
+        if (unlikely(net->wanted && READ_ONCE(*net->wanted))) {
+            received = budget;
+            break;
+        }
     }
     refill(n);
     if (unlikely(n->dev->broken))

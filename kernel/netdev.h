@@ -68,7 +68,8 @@ struct net_device_ops {
     // Without the core lock, since it takes a virtual machine long; by any number of CPUs.
     void (*notify)(struct net_device *dev, unsigned what);
     // Calls done for what was sent, dev->input for at most `budget` received frames; refills the receive queue, of which `kick` tells
-    // the device. Returns frames received, damaged ones among them. A broken device gives everything up.
+    // the device. Returns frames received, damaged ones among them; `budget`, too, when it ended early for net_device.wanted. A broken
+    // device gives everything up.
     unsigned (*poll)(struct net_device *dev, unsigned budget);
     // Asks for an interrupt at the next frame (and when a full queue has room again). False: there are some already, poll again.
     bool (*interrupts_on)(struct net_device *dev);
@@ -99,6 +100,7 @@ struct net_device {
     void (*input)(struct net_device *dev, struct net_buffer *frame); // takes the frame over
     void (*link_changed)(struct net_device *dev);
     void *stack;
+    const uint32_t *wanted; // where it is not 0 another CPU waits for the core lock
     struct net_buffer *spare; // linked by `next`: pages for the driver's next buffers (net_buffer_recycle)
     unsigned spare_count;
     bool polling;           // the stack knows that there is something to do: no interrupt is needed

@@ -18,7 +18,8 @@ void deferred_mark(void) {
 }
 
 void deferred_raise(struct deferred *d) {
-    if (READ_ONCE(d->queued) || atomic_xchg(&d->queued, 1))
+    // Always the exchange: it orders what the caller has noted before the look at `queued`, which another CPU clears before it reads that.
+    if (atomic_xchg(&d->queued, 1))
         return;
     uint64_t flags = irq_save();
     struct cpu *cpu = cpu_this();

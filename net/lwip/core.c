@@ -2,8 +2,8 @@
 // lwIP is started by the first device or socket; before that nothing is touched.
 //
 // Devices are polled by deferred work, until nothing is left; then interrupts are turned on. With several CPUs the poller gives the lock
-// to whoever waits for it after a few frames, and leaves the rest to him when he does not get it back soon: he polls on his way out. So
-// nobody spins for long for a lock whose holder may have lost its real processor. Devices are told of what was queued for them without
+// to whoever waits for it after a few frames, and leaves the rest to him when he does not get it back soon: he polls on his way out. Nobody
+// spins for long for a lock whose holder may have lost its real processor. Devices are told of what was queued for them without
 // the lock.
 #include "kernel/irq.h"
 #include "kernel/log.h"
@@ -12,6 +12,7 @@
 #include "kernel/threads/deferred.h"
 #include "kernel/threads/lock.h"
 #include "kernel/time.h"
+#include "kernel/x86/context.h"
 #include "kernel/x86/cpu.h"
 #include "lwip/init.h"
 #include "lwip/sys.h"
@@ -20,10 +21,12 @@
 
 #define BUDGET 64    // frames of one device in one turn
 #define CHUNK 8      // between two looks whether somebody waits for the lock
-#define PATIENCE 256 // looks at a lock that is taken
+#define PATIENCE 256 // looks of the poller at a lock that is taken
+#define SPINS 2000   // and of who needs it
 
 static struct spinlock core_lock;
-static uint32_t waiting;   // CPUs that spin for it: a hint
+static uint32_t waiting;   // CPUs that wait for it: a hint (net_device.wanted)
+static uint64_t halted;    // those that wait halted, a bit each
 static uint32_t poll_left; // somebody had something to poll and not the lock: who lets go of it sees to that
 static bool started;
 static struct net_interface *interfaces; // by index
@@ -33,13 +36,41 @@ static bool loopback_wanted;
 bool net_kick_wanted;
 
 // --- The lock ---
+// Spins for a while, then halts until somebody lets go of the lock: its holder may wait for the real processor that this CPU has.
+static __attribute__((noinline)) void wait_for_lock(void) {
+    atomic_add(&waiting, 1);
+    for (unsigned i = 1; spin_is_locked(&core_lock); i++) {
+        if (i < SPINS) {
+            spin_wait(i);
+            continue;
+        }
+        irq_disable();
+        uint64_t me = 1UL << cpu_this()->id;
+        atomic_or(&halted, me); // before the look at the lock; net_unlock does the reverse
+        if (spin_is_locked(&core_lock))
+            cpu_halt_enabled();
+        irq_enable();
+        atomic_and(&halted, ~me);
+        i = 1;
+    }
+    atomic_sub(&waiting, 1);
+}
+
+// One of those that are halted; the others are woken by it.
+static __attribute__((noinline)) void wake_halted(void) {
+    for (uint64_t all; (all = READ_ONCE(halted));) {
+        uint64_t first = all & -all;
+        if (!(atomic_and(&halted, ~first) & first))
+            continue;
+        cpu_kick((unsigned)__builtin_ctzl(first));
+        return;
+    }
+}
+
 void net_lock(void) {
-    bool busy = spin_is_locked(&core_lock);
-    if (unlikely(busy))
-        atomic_add(&waiting, 1);
+    if (unlikely(spin_is_locked(&core_lock)))
+        wait_for_lock();
     spin_lock(&core_lock);
-    if (unlikely(busy))
-        atomic_sub(&waiting, 1);
 }
 
 // The last device that is to be told of something, and of what; others are told.
@@ -72,9 +103,11 @@ void net_unlock(void) {
     spin_unlock(&core_lock);
     if (dev)
         dev->ops->notify(dev, what);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); // the lock is free before the look; poll_lock does the reverse
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // the lock is free before the looks; poll_lock and wait_for_lock do the reverse
     if (unlikely(READ_ONCE(poll_left)))
         deferred_raise(&polling);
+    if (unlikely(READ_ONCE(halted)))
+        wake_halted();
 }
 
 void net_assert_locked(void);
@@ -181,6 +214,8 @@ int net_start(void) {
 
 // --- Interfaces ---
 void net_interface_add(struct net_interface *new) {
+    if (new->device)
+        new->device->wanted = &waiting;
     struct net_interface **end = &interfaces;
     int index = 1;
     for (; *end; end = &(*end)->next)

@@ -66,6 +66,8 @@ void random_bytes(void *buf, size_t len) {
 nsec_t time_monotonic(void) { return host_now; }
 uint64_t page_total(void) { return 65536; }
 void spin_lock_slow(struct spinlock *l) { panic("the core lock is taken twice"); }
+struct cpu *cpu_this(void) { panic("the core lock is taken twice"); }
+void cpu_kick(unsigned cpu) {}
 void cpu_kick_hold(void) {}
 void cpu_kick_release(void) {}
 
