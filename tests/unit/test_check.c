@@ -1,5 +1,5 @@
 // What `knarr check` reads out of code: values of registers along all paths, functions, and the words about missing calls.
-// link: tools/check/value.c tools/check/flow.c tools/check/code.c tools/check/disasm.c tools/check/object.c tools/check/frames.c
+// link: tools/check/value.c tools/check/flow.c tools/check/code.c tools/check/disasm.c tools/check/object.c tools/check/dynamic.c tools/check/frames.c
 // link: tools/check/gaps.c tools/check/gotable.c tools/check/table.c tools/check/numbers.c tools/check/reach.c tools/common.c
 // libs: -lelf
 #include <setjmp.h>

@@ -83,6 +83,14 @@ const struct extent *object_extent(const struct object *object, uint64_t address
 void object_add_extent(struct object *object, uint64_t start, uint64_t end, const char *name);
 void object_add_root(struct object *object, uint64_t address);
 
+size_t object_hash(const char *name); /* of symbols */
+
+/* dynamic.c: the dynamic section at that address; a table of relocations; an array of functions to call. */
+void object_read_dynamic(struct object *object, uint64_t address, uint64_t size);
+void object_read_relocations(struct object *object, uint64_t address, uint64_t size);
+void object_read_array(struct object *object, uint64_t address, uint64_t size);
+void object_sort_relocations(struct object *object);
+
 /* frames.c: the functions that .eh_frame describes; the section begins at that address. */
 void object_read_frames(struct object *object, uint64_t address, size_t length);
 
