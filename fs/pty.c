@@ -221,16 +221,27 @@ static struct file *open_slave(struct pty *p, struct inode *inode, unsigned flag
     return p->locked ? ERR_PTR(-EIO) : tty_open(&p->tty, inode, flags);
 }
 
-// TIOCGPTPEER: the slave, even where its name cannot be reached.
-static long open_peer(struct pty *p, unsigned flags) {
+static struct file *peer(struct pty *p, unsigned flags) {
     struct file *f = open_slave(p, p->name->inode, flags);
     if (IS_ERR(f))
-        return PTR_ERR(f);
+        return f;
     struct mount *m = mount_of(devpts);
     if (!m)
         m = mount_anonymous();
     f->path = (struct path){m, dentry_ref(p->name)};
-    return fd_install(f, flags);
+    return f;
+}
+
+// TIOCGPTPEER: the slave, even where its name cannot be reached.
+static long open_peer(struct pty *p, unsigned flags) {
+    struct file *f = peer(p, flags);
+    return IS_ERR(f) ? PTR_ERR(f) : fd_install(f, flags);
+}
+
+struct file *pty_open_peer(struct file *master, unsigned flags) {
+    struct pty *p = master->data;
+    p->locked = false;
+    return peer(p, flags);
 }
 
 static long set_flag(struct pty *p, bool *flag, uint64_t arg) {

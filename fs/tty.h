@@ -142,6 +142,7 @@ struct file *tty_open_console(unsigned flags);
 struct file *tty_open_current(unsigned flags);
 // Pseudo-terminals (fs/pty.c): opening /dev/ptmx and the nodes of devpts. ERR_PTR.
 struct file *pty_open_master(unsigned flags);
+struct file *pty_open_peer(struct file *master, unsigned flags); // its slave, unlocked. ERR_PTR
 bool pty_is_slave(const struct inode *inode);
 struct file *pty_open_slave(struct inode *inode, unsigned flags);
 struct tty *tty_console(void);           // NULL: the console is no terminal

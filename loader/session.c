@@ -1,4 +1,4 @@
-// Sessions: a program of its own for each, which is nobody's child, with pipes to the host as standard input, output and error. A
+// Sessions: a program of its own for each, which is nobody's child, with pipes to the host, or a terminal, as standard input, output and error. A
 // kernel thread a direction carries the bytes, within the windows that both sides grant; the first of them also starts the program, waits
 // for its end, and tells the host. A session exists from its first R frame until its X frame.
 // Lock: sessions_lock (interrupt-safe, a leaf but for wait queues): the table, rings, windows and process pointers. The console's input lock
@@ -24,6 +24,9 @@
 struct session {
     uint8_t number;
     bool overflow, started, input_ended, done;
+    bool tty; // one terminal in the place of the pipes: host[0] and host[1] are its master
+    uint16_t rows, columns;
+    struct tty *terminal; // while it is in the table
     char *records;
     size_t len;
     struct deferred start;
@@ -76,6 +79,11 @@ static void program_main(void *arg) {
         if (fd_install_at(f, fd, 0) < 0)
             fail(s, STATUS_FAILED, "standard input and output", -ENOMEM);
     }
+    struct file *terminal = s->tty ? fd_get(0) : NULL;
+    if (terminal) {
+        (void)tty_acquire(tty_from_file(terminal), false); // nobody else's: it is new
+        file_unref(terminal);
+    }
     int err = program_enter_directory(p);
     if (err)
         fail(s, STATUS_FAILED, p->cwd, err);
@@ -95,6 +103,18 @@ static void program_main(void *arg) {
     context_enter_user(thread_current()->frame);
 }
 
+static void take_winsize(struct session *s, char *value) {
+    uint64_t rows, columns;
+    char *x = strchr(value, 'x');
+    if (!x)
+        return;
+    *x = '\0';
+    if (str_to_u64(value, &rows) && str_to_u64(x + 1, &columns) && rows <= UINT16_MAX && columns <= UINT16_MAX) {
+        s->rows = (uint16_t)rows;
+        s->columns = (uint16_t)columns;
+    }
+}
+
 // 0 or -errno. The arrays of argv and envp are one allocation, argv.
 static int parse(struct session *s) {
     struct program *p = &s->program;
@@ -112,8 +132,11 @@ static int parse(struct session *s) {
             return -EINVAL;
         *value++ = '\0';
         int taken = program_record(p, r, value);
-        bool stream = strncmp(r, "std", 3) == 0 && strcmp(value, "tty") != 0;
-        if (taken < 0 || (taken == 0 && !stream && strcmp(r, "winsize") != 0))
+        bool stream = strncmp(r, "std", 3) == 0;
+        s->tty |= stream && strcmp(value, "tty") == 0;
+        if (taken == 0 && strcmp(r, "winsize") == 0)
+            take_winsize(s, value);
+        else if (taken < 0 || (taken == 0 && !stream))
             return taken < 0 ? taken : -EINVAL;
     }
     if (!p->exec)
@@ -121,8 +144,28 @@ static int parse(struct session *s) {
     return p->exec ? 0 : -EINVAL;
 }
 
+static int make_terminal(struct session *s) {
+    struct file *master = pty_open_master(O_RDWR), *f;
+    if (IS_ERR(master))
+        return (int)PTR_ERR(master);
+    s->host[0] = master;
+    s->host[1] = file_ref(master);
+    f = pty_open_peer(master, O_RDWR | O_NOCTTY);
+    if (IS_ERR(f))
+        return (int)PTR_ERR(f);
+    s->terminal = tty_from_file(f);
+    tty_set_winsize(s->terminal, s->rows, s->columns);
+    s->guest[0] = f;
+    s->guest[1] = file_ref(f);
+    s->guest[2] = file_ref(f);
+    return 0;
+}
+
 static int make_process(struct session *s) {
-    for (int i = 0; i < 3; i++) {
+    int made = s->tty ? make_terminal(s) : 0;
+    if (made)
+        return made;
+    for (int i = 0; i < 3 && !s->tty; i++) {
         struct file *ends[2];
         int err = pipe_create(0, ends);
         if (err)
@@ -268,8 +311,8 @@ static void run(struct session *s, uint8_t *kind, int32_t *code) {
         send_message(s, "session", program_error_text(err));
         return;
     }
-    s->pumps = 2;
-    if (!start_pump(s, input_main) || !start_pump(s, error_main))
+    s->pumps = s->tty ? 1 : 2;
+    if (!start_pump(s, input_main) || (!s->tty && !start_pump(s, error_main)))
         signal_send_process(s->process, SIGKILL, NULL);
     pump_output(s, 1);
     wait_event(&s->process->end_wait, READ_ONCE(s->process->zombie));
@@ -359,6 +402,7 @@ static void on_data(uint8_t number, uint8_t type, const uint8_t *data, size_t n)
 
 static void on_control(uint8_t number, uint8_t type, const uint8_t *data, size_t n) {
     struct process *target = NULL;
+    struct tty *terminal = NULL;
     uint32_t more;
     uint64_t flags = spin_lock_irqsave(&sessions_lock);
     struct session *s = find(number, type == 'R');
@@ -368,6 +412,8 @@ static void on_control(uint8_t number, uint8_t type, const uint8_t *data, size_t
     } else if (s && type == 'V' && n >= sizeof(more)) {
         memcpy(&more, data, sizeof(more));
         s->window += more;
+    } else if (s && type == 'S' && n >= 4 && s->terminal) {
+        terminal = tty_ref(s->terminal);
     } else if (s && type == 'Z') {
         WRITE_ONCE(s->input_ended, true);
     } else if (s && type == 'K' && n >= 1 && data[0] >= 1 && data[0] <= SIGNAL_COUNT && s->process) {
@@ -377,6 +423,10 @@ static void on_control(uint8_t number, uint8_t type, const uint8_t *data, size_t
     if (s)
         waitq_wake_all(&s->wait);
     spin_unlock_irqrestore(&sessions_lock, flags);
+    if (terminal) {
+        tty_set_winsize(terminal, data[0] | data[1] << 8, data[2] | data[3] << 8);
+        tty_unref(terminal);
+    }
     if (target) {
         signal_send_process(target, data[0], NULL);
         process_unref(target);

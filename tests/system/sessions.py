@@ -8,7 +8,8 @@ B = "/bin/busybox"
 
 
 def machine(script="/bin/busybox sleep 60", **kwargs):
-    files = [("bin/busybox", 0o755, pathlib.Path(busybox()).read_bytes()), ("plain", 0o644, b"no program")]
+    files = [("bin/busybox", 0o755, pathlib.Path(busybox()).read_bytes()), ("plain", 0o644, b"no program"),
+             *[(f"bin/{name}", 0o120777, b"busybox") for name in ["tty", "stty", "stat", "sleep"]]]
     return Machine(initrd(records(arg=[B, "sh", "-c", "echo up; " + script], stdin="stream", stdout="stream", stderr="stream"), files), **kwargs)
 
 
@@ -63,3 +64,21 @@ def signals():
         m.send("K", 98, b"\x09")
         m.main.write(b"go\n", end=True)
         check(m.finish()[0] == 5, f"{m.main.exit}")
+
+
+@test("session/terminal")
+def terminal():
+    """A terminal of its own: echo, size, the interrupt key, and its owner."""
+    with machine() as m:
+        begun(m)
+        config = records(arg=[B, "sh", "-c", "tty; stty size; stat -c %u $(tty); trap 'echo caught; stty size; exit 4' INT; read x; echo got $x; read x"],
+                         env=["PATH=/bin"], user="5:6", stdin="tty", stdout="tty", stderr="tty", winsize="33x77")
+        s = m.open(1, config, end=False)
+        m.until(lambda: b"\n5\r\n" in s.output and s.window)
+        s.write(b"word\n")
+        m.until(lambda: b"got word" in s.output)
+        m.send("S", 1, b"\x0a\0\x14\0")
+        s.write(b"\x03")
+        status, out, _ = s.finish()
+        text = out.decode().replace("\r", "")
+        check(status == 4 and text.startswith("/dev/pts/0\n33 77\n5\n") and "word\ngot word\n" in text and "caught\n10 20\n" in text, f"{status} {text!r}")
