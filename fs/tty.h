@@ -132,9 +132,11 @@ struct stdio_config {
     enum stdio_kind kind[3];
     uint16_t rows, columns; // 0: unknown
     bool framed;
+    bool report; // the host wants to know when the program starts
 };
 // Connects the console (kernel/chardev.h) with terminal and streams. After the drivers are up.
 int console_init(const struct stdio_config *config);
+void console_report_start(void); // the program is about to run: the host hears of it, if it wants to
 // Opens descriptor 0, 1 or 2 as configured. ERR_PTR.
 struct file *console_open_stdio(int fd);
 // /dev/console and /dev/tty: called by devfs when they are opened. ERR_PTR(-ENXIO) without a controlling terminal.

@@ -15,6 +15,7 @@ enum {
     FRAME_WINDOW = 'W',
     FRAME_MESSAGE = 'M',
     FRAME_EXIT = 'X',
+    FRAME_STARTED = 'P', /* the program has been started */
     FRAME_INPUT = 'I',
     FRAME_INPUT_END = 'Z',
     FRAME_SIZE = 'S',
@@ -23,7 +24,7 @@ enum {
     FRAME_GRANT = 'V',   /* of a session: so many more bytes of output may come */
 };
 
-#define FRAMES_OF_GUEST "OEWMX"
+#define FRAMES_OF_GUEST "OEWMXP"
 
 enum { FRAME_HEADER = 4, FRAME_PAYLOAD_MAX = 65535 };
 

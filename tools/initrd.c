@@ -135,6 +135,8 @@ static void add_config(struct initrd *initrd, const struct run_options *options,
         fprintf(config, "winsize=%ux%u%c", stdio->rows, stdio->columns, 0);
     if (initrd->root->kind == ROOT_IMAGE)
         fprintf(config, "root=erofs %s%c", initrd->root->source, 0);
+    if (options->detach) /* somebody waits for it */
+        fprintf(config, "report=start%c", 0);
     if (options->user_ids)
         fprintf(config, "user=%s%c", options->user_ids, 0);
     if (options->read_only)

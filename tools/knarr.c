@@ -7,45 +7,65 @@
 #include "tools/build.h"
 #include "tools/check.h"
 #include "tools/common.h"
+#include "tools/machine/commands.h"
 #include "tools/pack.h"
 #include "tools/run.h"
 #include "tools/ship/ship.h"
 
-static const char usage[] = "Usage: knarr COMMAND\n"
-                            "\n"
-                            "  run [OPTIONS] PROGRAM [ARG...]    run a Linux program, or an image (knarr run --help)\n"
-                            "  build [OPTIONS] -o IMAGE SOURCE   make an image that boots (knarr build --help)\n"
-                            "  ship [OPTIONS] IMAGE REFERENCE    put an image into a registry (knarr ship --help)\n"
-                            "  pull [OPTIONS] REFERENCE          fetch one from there (knarr pull --help)\n"
-                            "  pack [OPTIONS] DIR|TAR            write an EROFS image (knarr pack --help)\n"
-                            "  check [OPTIONS] PROGRAM           say whether Knarr can run it (knarr check --help)\n"
-                            "  version                           print the version\n"
-                            "  help                              print this\n";
+static const struct command {
+    const char *name, *arguments, *about; /* about NULL: the heading of those that follow */
+    int (*main)(int argc, char **argv);
+} commands[] = {
+    {"Images", NULL, NULL, NULL},
+    {"build", "[OPTIONS] -o IMAGE SOURCE", "make an image that boots", build_main},
+    {"check", "[OPTIONS] PROGRAM", "say whether Knarr can run a program", check_main},
+    {"ship", "[OPTIONS] IMAGE REFERENCE", "put an image into a registry", ship_main},
+    {"pull", "[OPTIONS] REFERENCE", "fetch one from there", pull_main},
+    {"pack", "[OPTIONS] DIR|TAR", "write a root filesystem", pack_main},
+    {"Machines", NULL, NULL, NULL},
+    {"run", "[OPTIONS] PROGRAM|IMAGE [ARG...]", "run a Linux program, or an image", run_main},
+    {"ps", "[-a]", "list them", ps_main},
+    {"logs", "[-f] MACHINE", "what its program has written", logs_main},
+    {"attach", "MACHINE", "connect with its program", attach_main},
+    {"stop", "[-t SECONDS] MACHINE...", "end them, with patience", stop_main},
+    {"kill", "[-s SIGNAL] MACHINE...", "send a signal, or switch off", kill_main},
+    {"wait", "MACHINE...", "wait for their ends", wait_main},
+    {"rm", "[-f] MACHINE...", "forget those that have ended", rm_main},
+    {"inspect", "MACHINE...", "all that is known of them", inspect_main},
+    {"stats", "[MACHINE...]", "what they use of the host", stats_main},
+};
 
 static bool is(const char *word, const char *command) {
     return strcmp(word, command) == 0 || (strncmp(word, "--", 2) == 0 && strcmp(word + 2, command) == 0);
 }
 
-static int print(const char *text) { return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? 0 : STATUS_FAILED; }
+static int flush(void) { return fflush(stdout) == 0 ? 0 : STATUS_FAILED; }
+
+static int print_usage(void) {
+    printf("Usage: knarr COMMAND\n");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        const struct command *c = &commands[i];
+        if (!c->about)
+            printf("\n%s\n", c->name);
+        else
+            printf("  %-8s%-35s%s\n", c->name, c->arguments, c->about);
+    }
+    printf("\n  version                                    print the version\n\nknarr COMMAND --help tells more.\n");
+    return flush();
+}
 
 int main(int argc, char **argv) {
     if (argc < 2)
         die(STATUS_FAILED, "which command? (knarr help)");
-    if (strcmp(argv[1], "run") == 0)
-        return run_main(argc - 1, argv + 1);
-    if (strcmp(argv[1], "build") == 0)
-        return build_main(argc - 1, argv + 1);
-    if (strcmp(argv[1], "ship") == 0)
-        return ship_main(argc - 1, argv + 1);
-    if (strcmp(argv[1], "pull") == 0)
-        return pull_main(argc - 1, argv + 1);
-    if (strcmp(argv[1], "pack") == 0)
-        return pack_main(argc - 1, argv + 1);
-    if (strcmp(argv[1], "check") == 0)
-        return check_main(argc - 1, argv + 1);
-    if (is(argv[1], "version"))
-        return print("knarr " KNARR_VERSION "\n");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (commands[i].main && strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].main(argc - 1, argv + 1);
+    }
+    if (is(argv[1], "version")) {
+        puts("knarr " KNARR_VERSION);
+        return flush();
+    }
     if (is(argv[1], "help"))
-        return print(usage);
+        return print_usage();
     die(STATUS_FAILED, "%s: no such command (knarr help)", argv[1]);
 }

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/signals.h"
+
 enum {
     MEMORY_DEFAULT = 512 << 20,
     MEMORY_LEAST = 2 << 20,
@@ -51,6 +53,14 @@ static const char usage[] =
     "      --dns-search DOMAIN  where names without a dot are looked for\n"
     "      --add-host NAME:IP   a line of /etc/hosts\n"
     "  -t, --tty                give the program a terminal even when knarr has none\n"
+    "  -d, --detach             let it run, print its ID (knarr ps, logs, stop, exec, rm)\n"
+    "      --name NAME          what it is called; without -d: it stays known at its end (--rm: not)\n"
+    "  -i, --interactive        with -d: keep the program's input open for knarr attach\n"
+    "  -l, --label K=V          a label\n"
+    "      --restart POLICY     start it again when it ends: no, on-failure[:TIMES], always, unless-stopped\n"
+    "      --stop-signal SIGNAL     what knarr stop sends (default the image's, SIGTERM)\n"
+    "      --stop-timeout SECONDS   how long knarr stop waits then (default 10)\n"
+    "      --log-size SIZE      of the log that is kept of its output, twice (default 10m; 0: without bound)\n"
     "      --accel KIND         auto, kvm or tcg (default auto: kvm where it works)\n"
     "      --machine KIND       microvm or q35 (default microvm; q35 when there are many devices)\n"
     "      --kernel FILE        the kernel (default: knarr.elf beside knarr)\n"
@@ -98,6 +108,13 @@ enum {
     OPT_ADD_HOST,
     OPT_RM,
     OPT_ENTRYPOINT,
+    OPT_NAME,
+    OPT_RESTART,
+    OPT_STOP_SIGNAL,
+    OPT_STOP_TIMEOUT,
+    OPT_LOG_SIZE,
+    OPT_HEALTH_CMD,
+    OPT_NO_HEALTHCHECK,
     OPT_HELP
 };
 
@@ -114,6 +131,15 @@ static const struct option long_options[] = {
     {"tty", no_argument, NULL, 't'},
     {"interactive", no_argument, NULL, 'i'},
     {"rm", no_argument, NULL, OPT_RM},
+    {"detach", no_argument, NULL, 'd'},
+    {"name", required_argument, NULL, OPT_NAME},
+    {"label", required_argument, NULL, 'l'},
+    {"restart", required_argument, NULL, OPT_RESTART},
+    {"stop-signal", required_argument, NULL, OPT_STOP_SIGNAL},
+    {"stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT},
+    {"log-size", required_argument, NULL, OPT_LOG_SIZE},
+    {"health-cmd", required_argument, NULL, OPT_HEALTH_CMD},
+    {"no-healthcheck", no_argument, NULL, OPT_NO_HEALTHCHECK},
     {"accel", required_argument, NULL, OPT_ACCEL},
     {"machine", required_argument, NULL, OPT_MACHINE},
     {"kernel", required_argument, NULL, OPT_KERNEL},
@@ -247,6 +273,30 @@ const char *default_kernel(void) {
     return access(installed, F_OK) == 0 ? installed : beside;
 }
 
+unsigned parse_seconds(const char *option, const char *text) {
+    char *end;
+    unsigned long number = strtoul(text, &end, 10);
+
+    if (!isdigit((unsigned char)*text) || *end != '\0' || number > 1000000)
+        die(STATUS_FAILED, "%s %s: not a number of seconds", option, text);
+    return (unsigned)number;
+}
+
+/* no, always, unless-stopped, on-failure, on-failure:TIMES */
+static void parse_restart(struct run_options *options, const char *text) {
+    static const char *const policies[] = {"no", "on-failure", "always", "unless-stopped", NULL};
+    size_t length = strcspn(text, ":");
+    char *policy = xasprintf("%.*s", (int)length, text), *end = NULL;
+
+    options->restart = (enum restart)parse_choice("restart", policy, policies);
+    if (text[length]) {
+        options->restart_most = (unsigned)strtoul(text + length + 1, &end, 10);
+        if (options->restart != RESTART_ON_FAILURE || !isdigit((unsigned char)text[length + 1]) || *end)
+            die(STATUS_FAILED, "--restart %s: on-failure alone takes a number", text);
+    }
+    free(policy);
+}
+
 static void check_port(const char *port) {
     char *end;
     unsigned long number = strtoul(port, &end, 10);
@@ -260,10 +310,10 @@ void options_parse(struct run_options *options, int argc, char **argv) {
     static const char *const machines[] = {"microvm", "q35", NULL};
     int option;
 
-    *options = (struct run_options){.hostname = "knarr"};
+    *options = (struct run_options){.hostname = "knarr", .stop_timeout = 10, .log_size = 10 << 20};
     opterr = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "+:m:e:w:h:p:u:tiv", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "+:m:e:w:h:p:u:l:dtiv", long_options, NULL)) != -1) {
         switch (option) {
         case 'm': options->memory = parse_memory(optarg); break;
         case OPT_CPUS: options->cpus = parse_cpus(optarg); break;
@@ -279,11 +329,26 @@ void options_parse(struct run_options *options, int argc, char **argv) {
         case 'h': options->hostname = optarg; break;
         case OPT_ROOT: options->root = optarg; break;
         case 't': options->terminal = true; break;
-        case 'i': /* standard input is always connected, */
-        case OPT_RM: /* and nothing is ever left behind */ break;
+        case 'i': options->interactive = true; break; /* in the foreground it always is */
+        case OPT_RM: options->remove = true; break;
+        case 'd': options->detach = true; break;
+        case OPT_NAME: options->name = optarg; break;
+        case 'l': strings_add(&options->labels, "%s", optarg); break;
+        case OPT_RESTART: parse_restart(options, optarg); break;
+        case OPT_STOP_SIGNAL: options->stop_signal = parse_signal(optarg); break;
+        case OPT_STOP_TIMEOUT: options->stop_timeout = parse_seconds("--stop-timeout", optarg); break;
+        case OPT_LOG_SIZE:
+            if (!parse_size(optarg, &options->log_size))
+                die(STATUS_FAILED, "--log-size %s: not a size", optarg);
+            break;
+        case OPT_HEALTH_CMD:
+            if (strcmp(optarg, "none") != 0)
+                die(STATUS_FAILED, "--health-cmd %s: health checks are not run; none is all that can be asked for", optarg);
+            break;
+        case OPT_NO_HEALTHCHECK: break; /* there are none */
         case OPT_ACCEL: options->accel = (enum accel)parse_choice("accel", optarg, accels); break;
         case OPT_MACHINE:
-            options->machine = (enum machine)parse_choice("machine", optarg, machines);
+            options->machine = (enum machine_kind)parse_choice("machine", optarg, machines);
             options->machine_given = true;
             break;
         case OPT_KERNEL: options->kernel = optarg; break;
@@ -328,6 +393,10 @@ void options_parse(struct run_options *options, int argc, char **argv) {
     if (optind == argc || argv[optind][0] == '\0')
         die(STATUS_FAILED, "which program? (knarr run --help)");
     options->argv = argv + optind;
+    if (options->restart != RESTART_NO && options->remove)
+        die(STATUS_FAILED, "--restart and --rm exclude each other");
+    if (!options->detach && !options->name)
+        options->remove = true;
     network_complete(&options->network);
     if (!options->kernel)
         options->kernel = default_kernel();

@@ -6,8 +6,9 @@
 #include "tools/mounts.h"
 #include "tools/network.h"
 
+enum restart { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_UNLESS_STOPPED };
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
-enum machine { MACHINE_MICROVM, MACHINE_Q35 };
+enum machine_kind { MACHINE_MICROVM, MACHINE_Q35 };
 
 /* As docker has it. */
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -16,7 +17,7 @@ struct run_options {
     uint64_t memory; /* bytes; 0 until options_complete(): not given, and so are the next ones */
     unsigned cpus;
     enum accel accel;
-    enum machine machine;
+    enum machine_kind machine;
     bool machine_given;
     const char *root; /* NULL: an empty root filesystem */
     bool read_only;
@@ -39,6 +40,17 @@ struct run_options {
     bool terminal; /* -t: the program gets a terminal whatever knarr has */
     bool trace, stats, missing_files;
     bool dry_run;
+    /* Of machines that have a monitor (tools/machine/launch.h). */
+    bool detach;      /* -d */
+    bool interactive; /* -i: the input is connected though nobody is there yet */
+    bool remove;      /* nothing is left behind at the end */
+    const char *name;
+    struct strings labels;
+    enum restart restart;
+    unsigned restart_most;
+    int stop_signal; /* 0: SIGTERM, or what the image says */
+    unsigned stop_timeout;
+    uint64_t log_size;
     char **argv; /* the program and its arguments, NULL at the end */
 };
 
@@ -54,6 +66,7 @@ bool parse_size(const char *text, uint64_t *bytes);
 /* Values of options; what makes no sense ends the program. */
 uint64_t parse_memory(const char *text);
 unsigned parse_cpus(const char *text);
+unsigned parse_seconds(const char *option, const char *text);
 /* K=V, or K for the host's value, into a list of settings. */
 void environment_add(struct strings *environment, const char *setting);
 

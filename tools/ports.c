@@ -169,3 +169,10 @@ char *ports_rules(const struct ports *ports, const char *guest) {
     }
     return text;
 }
+
+void ports_describe(const struct ports *ports, struct strings *list) {
+    for (size_t i = 0; i < ports->count; i++) {
+        const struct port *port = &ports->item[i];
+        strings_add(list, "%s:%u->%u/%s", *port->address ? port->address : "0.0.0.0", port->host, port->guest, port->udp ? "udp" : "tcp");
+    }
+}

@@ -24,5 +24,8 @@ void ports_add(struct ports *ports, const char *word);
 /* Takes a free port of the host for those that name none, and says which; dies when one is taken. */
 void ports_open(struct ports *ports);
 
+/* As `knarr ps` shows them: 0.0.0.0:8080->80/tcp. */
+void ports_describe(const struct ports *ports, struct strings *list);
+
 /* QEMU's rules for them, each with a comma before it, allocated. guest: the guest's address. */
 char *ports_rules(const struct ports *ports, const char *guest);

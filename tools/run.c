@@ -17,6 +17,7 @@
 #include "tools/image/start.h"
 #include "tools/initrd.h"
 #include "tools/kernel.h"
+#include "tools/machine/launch.h"
 #include "tools/options.h"
 #include "tools/qemu.h"
 #include "tools/relay.h"
@@ -47,11 +48,11 @@ static bool is_null(int fd) {
  * on stdin alone (`knarr run ... | less`) keeps its line editing here, and the program sees a stream.
  */
 static struct stdio_kinds find_stdio(const struct run_options *options) {
-    bool in = isatty(STDIN_FILENO), out = isatty(STDOUT_FILENO), error = isatty(STDERR_FILENO);
+    bool there = !options->detach;
+    bool in = there && isatty(STDIN_FILENO), out = there && isatty(STDOUT_FILENO), error = there && isatty(STDERR_FILENO);
+    bool nothing = there ? is_null(STDIN_FILENO) : !options->interactive;
     struct stdio_kinds kinds = {
-        .in = in && out               ? "tty"
-              : is_null(STDIN_FILENO) ? "null"
-                                      : "stream",
+        .in = in && out ? "tty" : nothing ? "null" : "stream",
         .out = out ? "tty" : "stream",
         .error = error && out ? "tty" : "stream",
     };
@@ -207,10 +208,22 @@ int run_main(int argc, char **argv) {
     setup.accel = accel_choose(&options);
     if (options.dry_run)
         return print_command(&setup);
-
-    relay_signals();
     if (options.gdb)
         print_gdb_command(&options);
+    if (launch_is_wanted(&options)) {
+        struct launch managed = {
+            .options = &options,
+            .setup = &setup,
+            .command_line = kernel_command_line,
+            .raw = raw,
+            .has_in = strcmp(stdio.in, "null") != 0,
+            .input_ends = strcmp(stdio.in, "tty") != 0,
+            .show_log = log_is_wanted(&options),
+        };
+        return launch(&managed);
+    }
+
+    relay_signals();
     struct qemu qemu = qemu_start(&setup);
     network_close(&options.network);
     struct relay_options relay_options = {

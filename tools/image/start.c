@@ -12,6 +12,7 @@
 #include "tools/image/boot.h"
 #include "tools/image/config.h"
 #include "tools/image/disk.h"
+#include "tools/signals.h"
 
 /* As docker: the entrypoint and behind it the words of the command line, or the image's command. */
 static void set_arguments(struct run_options *options, struct image_config *image, const char *name) {
@@ -62,6 +63,8 @@ bool start_image(struct run_options *options, struct root *root) {
     options->cpus = options->cpus ? options->cpus : image.cpus;
     options->directory = options->directory ? options->directory : image.directory;
     options->user = options->user ? options->user : image.user;
+    if (!options->stop_signal && image.stop_signal)
+        options->stop_signal = parse_signal(image.stop_signal);
     struct user user = boot_user(&root->image, options->user, name);
     options_complete(options, &image.environment, user.home ? user.home : "/");
     free(user.home);
