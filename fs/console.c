@@ -402,11 +402,3 @@ int console_init(const struct stdio_config *config) {
         pump();
     return 0;
 }
-
-void console_report_start(void) {
-    uint8_t frame[FRAME_HEADER_SIZE + 1] = {0};
-    if (!console.config.framed || !console.config.report)
-        return;
-    while (!console_send('P', frame, 1))
-        wait_event(&console_write_wait, console_send_ready());
-}

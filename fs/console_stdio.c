@@ -130,3 +130,10 @@ struct file *console_open_stream(int fd, unsigned flags) {
     inode_unref(inode);
     return f;
 }
+
+// A frame of one byte, for one of none would look like one for which there was no room.
+void console_report_start(void) {
+    uint8_t frame[FRAME_HEADER_SIZE + 1] = {0};
+    while (!console_send('P', frame, 1))
+        wait_event(&console_write_wait, console_send_ready());
+}

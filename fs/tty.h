@@ -136,7 +136,7 @@ struct stdio_config {
 };
 // Connects the console (kernel/chardev.h) with terminal and streams. After the drivers are up.
 int console_init(const struct stdio_config *config);
-void console_report_start(void); // the program is about to run: the host hears of it, if it wants to
+void console_report_start(void); // the program is about to run: a host that wants to know hears of it
 // Opens descriptor 0, 1 or 2 as configured. ERR_PTR.
 struct file *console_open_stdio(int fd);
 // /dev/console and /dev/tty: called by devfs when they are opened. ERR_PTR(-ENXIO) without a controlling terminal.

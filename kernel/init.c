@@ -75,7 +75,7 @@ static void parse_record(struct init_config *c, char *name) {
     else if (strcmp(name, "stderr") == 0)
         c->stdio.kind[2] = stdio_kind(value);
     else if (strcmp(name, "report") == 0)
-        c->stdio.report = strcmp(value, "start") == 0;
+        c->stdio.report = c->stdio.framed && strcmp(value, "start") == 0;
     else if (strcmp(name, "winsize") == 0)
         parse_winsize(&c->stdio, value);
     else if (!net_config_record(name, value))
@@ -167,7 +167,8 @@ static NORETURN void start_program(struct init_config *c) {
     kfree(c->text);
     kfree(p->argv); // and envp, mounts
     boot_stage("program");
-    console_report_start();
+    if (c->stdio.report)
+        console_report_start();
     context_enter_user(thread_current()->frame);
 }
 
