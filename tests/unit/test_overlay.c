@@ -22,6 +22,9 @@
 struct page *page_cache_get(struct page_cache *c, uint64_t index) {
     return ERR_PTR(-EIO);
 }
+int64_t page_cache_share(struct page_cache *c, uint64_t pos, size_t n, struct uio_vec *vec, unsigned max, unsigned advice) {
+    return -EIO;
+}
 
 static struct superblock *low, *over;
 
