@@ -15,13 +15,13 @@
 static bool writes_through(const struct superblock *sb) { return sb->type == &p9_type; }
 
 static struct dentry *make_on_host(struct dentry *parent, const char *name, uint32_t mode) {
-    struct dentry *d;
+    struct dentry *d = NULL;
     size_t len = strlen(name);
     int err = vfs_mkdir(AT_FDCWD, name, 0755);
     if (!err)
         err = dentry_lookup(parent, name, len, name_hash(name, len), false, &d);
-    if (!err && mode != 0755)
-        err = vfs_chmod(d->inode, mode);
+    if (!err && mode != 0755 && (err = vfs_chmod(d->inode, mode)) != 0)
+        dentry_unref(d);
     if (err)
         log_err("/%s cannot be made in the host's directory: error %d", name, err);
     return err ? ERR_PTR(err) : d;

@@ -34,11 +34,15 @@ typedef int64_t nsec_t;   // nanoseconds; signed, so that differences work
 #define MIN(a, b) CHOOSE_ONCE(a, <, b, __COUNTER__)
 #define MAX(a, b) CHOOSE_ONCE(a, >, b, __COUNTER__)
 #define CHOOSE_ONCE(a, less, b, number) CHOOSE_NAMED(a, less, b, number)
+#ifdef __cppcheck__ // which cannot read it
+#define CHOOSE_NAMED(a, less, b, number) ((a)less(b) ? (a) : (b))
+#else
 #define CHOOSE_NAMED(a, less, b, number)                                                                              \
     ({                                                                                                                 \
         __typeof__(1 ? (a) : (b)) first_##number = (a), second_##number = (b);                                         \
         first_##number less second_##number ? first_##number : second_##number;                                        \
     })
+#endif
 #define DIV_ROUND_UP(n, d) (((n) + (d)-1) / (d))
 #define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 

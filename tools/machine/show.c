@@ -125,7 +125,7 @@ int stats_main(int argc, char **argv) {
         while (list[count])
             count++;
     }
-    struct sample *samples = calloc(2 * (count + 1), sizeof(*samples)), *before = samples + count + 1;
+    struct sample *samples = calloc(count + 1, sizeof(*samples)), *before = xmalloc((count + 1) * sizeof(*before));
     if (!samples)
         die(STATUS_FAILED, "out of memory");
     for (size_t i = 0; i < count; i++) {
