@@ -239,7 +239,7 @@ $(foreach t,$(basename $(notdir $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
 
 -include $(wildcard tests/*/rules.mk)
 
-.PHONY: all kernel tool run test unit system stress integrity debian servers bench checked debug lint format docs deps clean help unit-binaries
+.PHONY: all kernel tool run test unit system stress integrity debian servers bench checked debug lint format docs deb deps clean help unit-binaries
 
 all: kernel tool ## build the kernel and the host program
 kernel: $(BUILD)/knarr.elf
@@ -304,6 +304,11 @@ lint: ## static checks: layers, cppcheck
 format: ## clang-format over the whole tree
 	@scripts/deps.sh lint
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+deb: ## make a Debian package of program, kernel, manual pages and completion: BUILD/knarr_VERSION_amd64.deb
+	@scripts/deps.sh build deb
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) scripts/deb.sh
 
 docs: ## make docs/syscalls.md from the table of system calls
 	@scripts/syscalls.sh >docs/syscalls.md.new && mv docs/syscalls.md.new docs/syscalls.md
