@@ -116,12 +116,13 @@ int pipe_broken(void) {
 // --- Reading ---
 
 // Where there is nothing to read: waits with the place for a landing. The bytes that came past the ring, 0: none, or -errno.
-static __attribute__((noinline)) int64_t wait_for_landing(const struct file *f, struct pipe *p, struct uio *u) {
+static __attribute__((noinline)) int64_t wait_for_landing(const struct file *f, struct pipe *p, struct uio *u, bool *waited) {
     struct landing l;
     int64_t n = 0;
     mutex_lock(&p->lock);
     if (pipe_empty(p) && p->writers && !(f->flags & O_NONBLOCK) && landing_offer(&p->landing, &l, u)) {
         int err = wait_for(p, &p->readable, can_read, &l);
+        *waited = true;
         n = (int64_t)landing_end(&p->landing, &l, u);
         n = n ? n : err;
     }
@@ -158,10 +159,9 @@ static int64_t pipe_read(struct file *f, struct uio *u, uint64_t *pos) {
         return 0;
     bool waited = false;
     if (unlikely(u->left >= LANDING_MIN)) {
-        int64_t landed = wait_for_landing(f, p, u);
+        int64_t landed = wait_for_landing(f, p, u, &waited);
         if (landed)
             return landed;
-        waited = true; // perhaps
     }
     mutex_lock(&p->lock);
     while (unlikely(pipe_empty(p))) {
