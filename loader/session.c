@@ -24,6 +24,7 @@
 struct session {
     uint8_t number;
     bool overflow, started, input_ended, done;
+    bool report; // that it starts
     bool tty; // one terminal in the place of the pipes: host[0] and host[1] are its master
     uint16_t rows, columns;
     struct tty *terminal; // while it is in the table
@@ -98,6 +99,10 @@ static void program_main(void *arg) {
         kfree(image);
         fail(s, program_status(err), p->exec, err);
     }
+    if (s->report) {
+        uint8_t frame[FRAME_HEADER_SIZE + 1] = {0};
+        send(s->number, 'P', frame, 1);
+    }
     loader_commit(image);
     kfree(image);
     context_enter_user(thread_current()->frame);
@@ -136,6 +141,8 @@ static int parse(struct session *s) {
         s->tty |= stream && strcmp(value, "tty") == 0;
         if (taken == 0 && strcmp(r, "winsize") == 0)
             take_winsize(s, value);
+        else if (taken == 0 && strcmp(r, "report") == 0)
+            s->report = strcmp(value, "start") == 0;
         else if (taken < 0 || (taken == 0 && !stream))
             return taken < 0 ? taken : -EINVAL;
     }

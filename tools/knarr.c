@@ -27,6 +27,7 @@ static const struct command {
     {"ps", "[-a]", "list them", ps_main},
     {"logs", "[-f] MACHINE", "what its program has written", logs_main},
     {"attach", "MACHINE", "connect with its program", attach_main},
+    {"exec", "[OPTIONS] MACHINE PROGRAM...", "run another program in it", exec_main},
     {"stop", "[-t SECONDS] MACHINE...", "end them, with patience", stop_main},
     {"kill", "[-s SIGNAL] MACHINE...", "send a signal, or switch off", kill_main},
     {"wait", "MACHINE...", "wait for their ends", wait_main},

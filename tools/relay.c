@@ -45,6 +45,7 @@ struct relay {
     bool is_file[3]; /* never blocks */
     uint8_t input[INPUT_CHUNK];
     size_t input_start, input_end;
+    uint32_t owed;   /* bytes of output to be granted */
     bool in_open;    /* stdin may have more */
     uint32_t window; /* so many bytes of input the guest takes */
     uint8_t to_guest[TO_GUEST];
@@ -196,7 +197,8 @@ static void pass_input(void) {
     size_t waiting = relay.input_end - relay.input_start;
     size_t count = waiting < relay.window ? waiting : relay.window;
 
-    if (count > 0 && relay.to_start == relay.to_end) {
+    /* Where there is no room, writing makes some, and there is another round. */
+    if (count > 0 && (relay.to_start == relay.to_end || TO_GUEST - relay.to_end > FRAME_HEADER + count)) {
         to_guest(FRAME_INPUT, relay.input + relay.input_start, (uint16_t)count);
         relay.input_start += count;
         relay.window -= (uint32_t)count;
@@ -232,13 +234,16 @@ static void output_closed(int fd) {
     }
 }
 
-/* What was written, or thrown away, may come again. */
+/* What was written, or thrown away, may come again: together with what could not be said before. */
 static void grant(uint32_t bytes) {
     uint8_t payload[4];
 
-    frame_number_payload(payload, bytes);
-    if (relay.options->windowed && bytes > 0)
-        to_guest(FRAME_GRANT, payload, sizeof(payload));
+    relay.owed += relay.options->windowed ? bytes : 0;
+    if (relay.owed == 0 || relay.to_start != relay.to_end)
+        return;
+    frame_number_payload(payload, relay.owed);
+    to_guest(FRAME_GRANT, payload, sizeof(payload));
+    relay.owed = 0;
 }
 
 /* Writes of the current output what can be written without waiting. */
@@ -371,6 +376,7 @@ static void round_trip(void) {
         if (!open && relay.output_fd < 0)
             close_fd(&relay.qemu->console);
     }
+    grant(0);
     pass_input();
     if (relay.to_start < relay.to_end && relay.qemu->console >= 0)
         write_to_guest();

@@ -234,3 +234,76 @@ def nonsense(m, work):
     check(m.inspect("calm")["status"] in ("running", "exited"), "ps")
     check("calm" in m.text("ps", "-a"), "it is known")
     m("rm", "-f", "calm")
+
+
+# ---- exec ------------------------------------------------------------------------------------------------------------
+
+BOX = "/" + os.path.basename(busybox())  # in the guest
+
+
+def sleeper(m, name="host"):
+    m.start(name, "echo begun; while :; do sleep 0.2; done", "-e", "COLOUR=red")
+    m.until("its output", lambda: "begun" in m.text("logs", name))
+
+
+@test("machines/exec")
+@machines
+def executes(m, work):
+    """Exit status, environment, directory, user, streams; several at once; what is missing; much data both ways; detached."""
+    sleeper(m)
+
+    def sh(script, *options, **kwargs):
+        return m("exec", *options, "host", BOX, "sh", "-c", script, **kwargs)
+
+    check(sh("exit 7", status=7).stdout == b"", "its status")
+    sh("kill -TERM $$", status=128 + 15)
+    done = sh("echo $COLOUR $X; pwd; id -u; id -g; echo no >&2; cat; echo end", "-e", "X=1 2", "-w", "/tmp", "-u", "12:34")
+    check(done.stdout == b"red 1 2\n/tmp\n12\n34\nend\n" and done.stderr == b"no\n", f"{done.stdout} {done.stderr}")
+    check(sh("id -u; id -g", "-u", "7").stdout == b"7\n7\n", "-u without a group")
+    done = m("exec", "host", "/no/such", status=127)
+    check(b"/no/such" in done.stderr, f"missing: {done.stderr}")
+    m("exec", "host", "nothing", status=127)
+    m("exec", "host", "/etc/hosts", status=126)
+    data = os.urandom(1 << 20) * 3
+    done = m("exec", "-i", "host", BOX, "cat", stdin=data)
+    check(done.stdout == data, f"through cat: {len(done.stdout)} of {len(data)} bytes")
+    check(sh("head -c 5; cat >/dev/null", "-i", stdin=data[:100000]).stdout == data[:5], "who does not read all")
+    sh("exec <&-; sleep 0.3; exit 4", "-i", stdin=data, status=4)
+    several = [subprocess.Popen([KNARR, "exec", "-i", "host", BOX, "sh", "-c", f"cat; exit {i}"], env=m.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+               for i in range(6)]
+    for i, p in enumerate(several):
+        out = p.communicate(b"%d" % i * 50000, timeout=30)[0]
+        check(p.returncode == i and out == b"%d" % i * 50000, f"the {i}th: {p.returncode}, {len(out)} bytes")
+    tty = sh("tty; stty size; echo word", "-t").stdout
+    check(b"/dev/pts/" in tty and tty.endswith(b"word\r\n"), f"-t: {tty}")
+    check(m("exec", "-d", "host", BOX, "sh", "-c", "sleep 0.3; echo x >/tmp/made").stdout == b"", "-d")
+    m.until("what the detached does", lambda: m("exec", "host", BOX, "cat", "/tmp/made", status=None).stdout == b"x\n")
+    m("exec", "-d", "host", "/no/such", status=127)
+    m.refused("exec", "host", words="which program")
+    m.refused("exec", "nobody", "true", words="no such machine")
+
+
+@test("machines/exec-ends")
+@machines
+def exec_ends(m, work):
+    """Signals reach it; who executes and dies leaves it alone; the machine's end is its end."""
+    sleeper(m)
+
+    def begin(script, **kwargs):
+        p = subprocess.Popen([KNARR, "exec", "host", BOX, "sh", "-c", "trap 'exit 9' INT; echo ready; " + script], env=m.env, stdout=subprocess.PIPE, **kwargs)
+        check(p.stdout.readline() == b"ready\n", script)
+        return p
+
+    p = begin("while :; do sleep 0.1; done")
+    p.send_signal(signal.SIGINT)
+    check(p.wait(20) == 9, f"a signal: {p.returncode}")
+    p.stdout.close()
+    p = begin("i=0; while [ $i -lt 20000 ]; do echo $i xxxxxxxxxxxxxxxxxxxxxxxx; i=$((i+1)); done; echo over >/tmp/over")
+    p.kill()
+    p.wait()
+    p.stdout.close()
+    m.until("its end", lambda: m("exec", "host", BOX, "cat", "/tmp/over", status=None).stdout == b"over\n")
+    p = begin("while :; do sleep 1; done", stderr=subprocess.PIPE)
+    m("kill", "host")
+    check(p.wait(20) == 137 and b"has ended" in p.stderr.read(), f"the machine's end: {p.returncode}")
+    m.refused("exec", "host", BOX, "true", words="does not run")

@@ -107,6 +107,8 @@ static void ask(int fd, const struct machine *machine, const struct wish *wish, 
     add_record(&records, &size, "stdin", !wish->input ? "null" : wish->tty ? "tty" : "stream");
     add_record(&records, &size, "stdout", wish->tty ? "tty" : "stream");
     add_record(&records, &size, "stderr", wish->tty ? "tty" : "stream");
+    if (wish->detach)
+        add_record(&records, &size, "report", "start");
     if (wish->tty && terminal_size(STDIN_FILENO, &rows, &columns)) {
         char *text = xasprintf("%ux%u", rows, columns);
         add_record(&records, &size, "winsize", text);
@@ -117,7 +119,27 @@ static void ask(int fd, const struct machine *machine, const struct wish *wish, 
         monitor_say(fd, CLIENT_RECORDS, records + at, (uint16_t)piece);
     }
     monitor_say(fd, CLIENT_RECORDS, NULL, 0);
+    if (!wish->input)
+        monitor_say(fd, FRAME_INPUT_END, NULL, 0);
     free(records);
+}
+
+/* Until the program runs, or why it does not. */
+static int wait_for_start(int fd) {
+    static struct frame_decoder decoder;
+    struct frame frame;
+
+    while (monitor_hear(fd, &decoder, &frame)) {
+        int status = frame.type == FRAME_EXIT ? frame_exit_status(&frame) : -1;
+        if (frame.type == FRAME_MESSAGE)
+            say("%.*s", (int)frame.length, (const char *)frame.payload);
+        if (frame.type == FRAME_STARTED)
+            return 0;
+        if (status >= 0)
+            return frame.payload[0] == EXIT_KIND_KNARR ? status : 0; /* one that was quick has run */
+    }
+    say("the machine's monitor has gone");
+    return STATUS_FAILED;
 }
 
 int exec_main(int argc, char **argv) {
@@ -141,11 +163,12 @@ int exec_main(int argc, char **argv) {
     }
     if (argc - optind < 2)
         die(STATUS_FAILED, "which program in which machine? (knarr exec --help)");
+    wish.input &= !wish.detach;
     struct machine *machine = machine_find(argv[optind]);
     int fd = monitor_need(machine, argv[optind]);
 
     ask(fd, machine, &wish, argv + optind + 1);
     if (wish.detach)
-        return 0;
+        return wait_for_start(fd);
     return relay(fd, wish.tty && wish.input && isatty(STDIN_FILENO), wish.input, true);
 }

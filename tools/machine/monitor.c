@@ -183,9 +183,13 @@ static void tell_end(void) {
     for (struct client *client = monitor.clients; client; client = client->next) {
         if (client->role == CLIENT_NEW)
             continue;
-        if (client->role == CLIENT_SESSION)
+        if (client->role == CLIENT_SESSION) {
+            static const char text[] = "the machine has ended";
+            static const uint8_t killed[8] = {EXIT_KIND_SIGNALED, 0, 0, 0, SIGKILL};
             client->session = 0;
-        if (client->role != CLIENT_LEAVING)
+            client_send(client, FRAME_MESSAGE, text, sizeof(text) - 1);
+            client_send(client, FRAME_EXIT, killed, sizeof(killed));
+        } else if (client->role != CLIENT_LEAVING)
             client_send(client, FRAME_EXIT, monitor.end, sizeof(monitor.end));
         client->role = CLIENT_LEAVING;
     }
