@@ -11,10 +11,11 @@
 #include <asm/socket.h>
 #include <linux/sockios.h>
 
-#define SEND_USUAL (256u << 10)    // what a send buffer is that nobody has set, where the peer is near
-#define RECEIVE_USUAL (256u << 10) // and a receive buffer. On a long path they grow to the most of tcp_wmem and tcp_rmem
-#define LONG_PATH 2000u            // microseconds there and back
-#define LEAST (16u << 10)         // what they have when there are many
+// What a send buffer is that nobody has set. It does not grow on a long path: a window that overruns a router's queue loses many segments at
+// once, and without SACK lwIP repairs one of them in a round trip.
+#define SEND_MOST (256u << 10)
+#define RECEIVE_USUAL (256u << 10) // a receive buffer; on a long path it grows to the most of tcp_rmem
+#define LEAST (16u << 10)          // what they have when there are many
 
 static struct slab_cache tcp_cache = SLAB_CACHE("tcp_socket", sizeof(struct tcp_socket), 64);
 static struct list all = LIST_INIT(all); // that are not closed, by inet.link
@@ -91,17 +92,9 @@ static uint32_t fair(const struct tcp_socket *t, uint32_t most) {
     return MAX(share / count, LEAST);
 }
 
-// Twice what may be under way.
-static uint32_t send_most(const struct tcp_socket *t) {
-    if (likely(t->counts.least_rtt < LONG_PATH))
-        return SEND_USUAL;
-    uint64_t most = MIN(2ull * READ_ONCE(t->counts.window), (uint64_t)READ_ONCE(net_settings.tcp_wmem[2]));
-    return (uint32_t)MAX(most, (uint64_t)SEND_USUAL);
-}
-
 uint32_t tcp_send_limit(const struct tcp_socket *t) {
     return socket_bit(&t->inet.socket, SOCKET_SNDBUF_LOCKED) ? READ_ONCE(t->inet.socket.send_buffer)
-                                                             : fair(t, send_most(t));
+                                                             : fair(t, SEND_MOST);
 }
 
 uint32_t tcp_receive_limit(const struct tcp_socket *t) {
@@ -215,7 +208,7 @@ void tcp_socket_disconnect(struct tcp_socket *t) {
     }
     net_unlock();
     bytequeue_free(&t->bytes);
-    t->bytes.head = t->bytes.tail = 0;
+    t->bytes.head = t->bytes.tail = t->landed = 0;
     mutex_unlock(&t->bytes.write_lock);
     mutex_unlock(&t->bytes.read_lock);
     socket_wake_state(s);

@@ -56,6 +56,7 @@ struct tcp_socket {
     struct bytequeue bytes;
     uint32_t capacity, writable_below;
     struct landing *landing; // of a reader that waits, or NULL
+    uint64_t landed;         // bytes that came past the queue: write_lock
     // Through lwIP. `bytes` are those to be sent or not acknowledged, written those of them that lwIP has.
     struct tcp_pcb *pcb; // holds a reference to the socket
     uint64_t written;

@@ -109,7 +109,6 @@ void tcp_bucket_timer(void); // lwIP's tcp_tmr for all of them
 struct net_tcp_counts { // of a connection that has a socket; retransmissions are in all counts
     uint32_t segments_out, segments_in, data_out, data_in, resent;
     uint32_t rtt, rtt_variation, least_rtt; // microseconds; 0: not known yet
-    uint32_t window;   // the smaller of the peer's and of the congestion window
     uint32_t rtt_in;   // ms, the least that the peer's echoes of our clock told; NET_RTT_UNKNOWN
     uint64_t bytes_resent;
     nsec_t last_sent, last_received, last_ack; // data, data, any

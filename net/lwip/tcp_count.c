@@ -73,7 +73,6 @@ void net_tcp_comes(const struct tcp_pcb *pcb, const struct tcp_hdr *h, const str
     if (!(TCPH_FLAGS(h) & TCP_ACK))
         return;
     c->last_ack = net_now();
-    c->window = MIN(pcb->cwnd, pcb->snd_wnd);
     if (c->timing && TCP_SEQ_GEQ(h->ackno, c->timed)) {
         c->timing = false;
         sample(c, (uint32_t)MIN((net_now() - c->timed_since) / NSEC_PER_USEC, (nsec_t)UINT32_MAX));
