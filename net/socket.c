@@ -124,6 +124,11 @@ void socket_wake_readable(struct socket *s, uint32_t key) {
     signal_io(s);
 }
 
+void socket_landed(struct socket *s) {
+    if (waitq_active(&s->readable))
+        waitq_wake_key(&s->readable, 1, POLLIN | POLLRDNORM);
+}
+
 void socket_wake_writable(struct socket *s, uint32_t key) {
     if (waitq_active(&s->writable))
         waitq_wake_key(&s->writable, ~0u, key);

@@ -171,6 +171,8 @@ int socket_error(struct socket *s); // takes the pending error: 0 or -errno
 void socket_set_error(struct socket *s, int error);
 // Data, room, or (both) another state: wakes who waits, pollers with these POLL* bits, and sends SIGIO to who asked for it.
 void socket_wake_readable(struct socket *s, uint32_t key);
+// Data came straight to a reader that waited: an event for other pollers too, but no SIGIO.
+void socket_landed(struct socket *s);
 void socket_wake_writable(struct socket *s, uint32_t key);
 void socket_wake_state(struct socket *s);
 // SO_TIMESTAMP and its like: the control message, where the socket wants one. stamp: of CLOCK_REALTIME; 0: now.

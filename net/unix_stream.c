@@ -93,6 +93,7 @@ static int64_t put(struct unix_socket *u, struct sending *out, struct uio *uio, 
     } else if (unlikely(landing_wanted(&peer->landing, n)) && !used && is_plain(u, peer, &out->scm, urgent) &&
                (err = (int64_t)landing_fill(&peer->landing, uio, n))) {
         mutex_unlock(&peer->in.write_lock);
+        socket_landed(&peer->socket);
         return err;
     } else if (used < limit) {
         n = MIN(MIN(n, CHUNK), limit - used);

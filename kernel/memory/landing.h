@@ -36,7 +36,8 @@ static inline bool landing_over(const struct landing *l) { return load_acquire(&
 size_t landing_end(struct landing **place, struct landing *l, struct uio *u);
 
 // The writer: up to n bytes of the uio, to the reader, who is woken. Called where nobody else writes and there is nothing to be read before
-// these bytes. The bytes, by which the uio is moved on; 0: none, and the reader was not woken.
+// these bytes. The bytes, by which the uio is moved on; 0: none, and the reader was not woken. Others who watch the object are the caller's
+// to tell: it came, and was read.
 size_t landing_fill(struct landing **place, struct uio *u, size_t n);
 static inline bool landing_wanted(struct landing *const *place, size_t n) { return n >= LANDING_MIN && READ_ONCE(*place); }
 

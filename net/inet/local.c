@@ -179,8 +179,12 @@ int64_t local_put(struct tcp_socket *t, struct tcp_socket *peer, struct uio *u, 
         done = -EPIPE;
     } else if (used < capacity) {
         size_t piece = MIN(MIN(n, CHUNK), capacity - used);
-        if (unlikely(landing_wanted(&peer->landing, piece)) && !used && (done = (int64_t)landing_fill(&peer->landing, u, piece))) {
+        if (unlikely(landing_wanted(&peer->landing, piece)) && !used)
+            done = (int64_t)landing_fill(&peer->landing, u, piece);
+        if (unlikely(done)) {
+            WRITE_ONCE(peer->landed, peer->landed + (uint64_t)done);
             mutex_unlock(&q->write_lock);
+            socket_landed(&peer->inet.socket);
             return done;
         }
         int err = bytequeue_put(q, u, piece);

@@ -245,8 +245,8 @@ static int get_info(struct tcp_socket *t, void *value, unsigned *len) {
         i.tcpi_snd_ssthresh = 0x7fffffff;
         i.tcpi_reordering = 3;
         i.tcpi_rcv_space = i.tcpi_snd_wnd = tcp_receive_limit(t);
-        i.tcpi_bytes_received = t->bytes.head;
-        i.tcpi_bytes_acked = i.tcpi_bytes_sent = t->peer->bytes.head;
+        i.tcpi_bytes_received = t->bytes.head + READ_ONCE(t->landed);
+        i.tcpi_bytes_acked = i.tcpi_bytes_sent = t->peer->bytes.head + READ_ONCE(t->peer->landed);
     }
     net_unlock();
     return put(value, len, &i, sizeof(i));

@@ -112,7 +112,7 @@ static void buffers(int kind)
         if (how == 4)
             p = at = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (how == 5 && !(child = fork())) { // sees nothing of what comes
-            sleep(1);
+            usleep(100000);
             size_t bad = 0;
             for (size_t i = 0; i < room; i++)
                 bad += p[i] != 1;
@@ -177,7 +177,7 @@ static void on_signal(int s) { (void)s; }
 
 static void *annoys(void *arg)
 {
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 100; i++) {
         usleep(300);
         pthread_kill(*(pthread_t *)arg, SIGUSR1);
     }
@@ -186,7 +186,7 @@ static void *annoys(void *arg)
 
 static void interrupted(int kind)
 {
-    enum { TOTAL = 3 << 20 };
+    enum { TOTAL = 3 << 19 };
     int v[2];
     make(kind, v);
     struct sigaction sa = {.sa_handler = on_signal}; // no SA_RESTART
@@ -311,7 +311,7 @@ static void *pulls(void *arg)
 
 static void pulled_away(int kind)
 {
-    enum { TOTAL = 4 << 20 };
+    enum { TOTAL = 2 << 20 };
     int v[2];
     make(kind, v);
     pulled = memory(65536);
@@ -354,11 +354,11 @@ static void forks(int kind)
     make(kind, v);
     pulled = memory(65536);
     memset(pulled, 1, 65536);
-    struct sender s = {v[1], 24 << 20, 65536, 0};
+    struct sender s = {v[1], 12 << 20, 65536, 0};
     pthread_t t, reader;
     pthread_create(&reader, NULL, reads, &v[0]);
     pthread_create(&t, NULL, sends, &s);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 10; i++) {
         pid_t child = fork();
         if (!child) {
             unsigned char *copy = memory(65536);
@@ -418,7 +418,7 @@ static void several(int kind)
 static void killed(int kind)
 {
     int statuses = 0;
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 10; i++) {
         int v[2];
         make(kind, v);
         pid_t child = fork();
@@ -434,7 +434,7 @@ static void killed(int kind)
         unsigned char *p = memory(65536);
         pid_t killer = fork();
         if (!killer) {
-            usleep((useconds_t)(500 + i * 100));
+            usleep((useconds_t)(500 + i * 200));
             kill(child, SIGKILL);
             _exit(0);
         }
@@ -450,6 +450,47 @@ static void killed(int kind)
     printf("%s, killed readers: %d\n", names[kind], statuses);
 }
 
+// --- Others who watch ---
+
+static void *reads_once(void *arg)
+{
+    return (void *)(intptr_t)read(*(int *)arg, pulled, 65536);
+}
+
+// What comes is an event for an edge-triggered epoll, although a reader has taken it already.
+static void watched(int kind)
+{
+    int v[2], e = epoll_create1(0), events = 0, bytes = 0;
+    unsigned char piece[8192] = {0};
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLET};
+    make(kind, v);
+    pulled = memory(65536);
+    memset(pulled, 1, 65536);
+    epoll_ctl(e, EPOLL_CTL_ADD, v[0], &ev);
+    epoll_wait(e, &ev, 1, 0);
+    for (int i = 0; i < 4; i++) {
+        pthread_t t;
+        void *n;
+        pthread_create(&t, NULL, reads_once, &v[0]);
+        usleep(20000);
+        if (!write_all(v[1], piece, sizeof piece))
+            break;
+        pthread_join(t, &n);
+        bytes += (int)(intptr_t)n;
+        events += epoll_wait(e, &ev, 1, 0) == 1 && ev.events == EPOLLOUT;
+    }
+    printf("%s, watched: %d bytes, %d events\n", names[kind], bytes, events);
+    if (kind == 0) {
+        unsigned long long info[17] = {0}; // to tcpi_bytes_received, which this libc does not know
+        socklen_t len = sizeof info;
+        getsockopt(v[0], IPPROTO_TCP, TCP_INFO, info, &len);
+        printf("TCP_INFO: %llu bytes\n", info[16]);
+    }
+    close_pair(v);
+    close(e);
+    munmap(pulled, 65536);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -461,6 +502,7 @@ int main(void)
         if (kind < 2) {
             timeouts(kind);
             flags(kind);
+            watched(kind);
         }
         pulled_away(kind);
         forks(kind);
