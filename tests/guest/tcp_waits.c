@@ -153,9 +153,15 @@ static void full_queue(void)
     section("a full queue");
     int l = listener(AF_INET, 0), a = tcp(AF_INET), b = tcp(AF_INET), c = tcp(AF_INET), d = tcp(AF_INET);
     printf("first: %d\n", connect_to(AF_INET, a, l)); // one more than the backlog fits
+    fcntl(d, F_SETFL, O_NONBLOCK);
+    set_int(d, IPPROTO_TCP, TCP_SYNCNT, 1);
+    int r = connect_to(AF_INET, d, l);
+    printf("non-blocking: %d %s\n", r, errno_name(errno));
+    r = connect_to(AF_INET, d, l);
+    printf("and again: %d %s\n", r, errno_name(errno));
     set_int(b, IPPROTO_TCP, TCP_SYNCNT, 1);
     double begin = now();
-    int r = connect_to(AF_INET, b, l);
+    r = connect_to(AF_INET, b, l);
     printf("second: %d %s %s\n", r, errno_name(errno), between(begin, 1, 8));
     struct timeval wait = {0, 200000};
     setsockopt(c, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
@@ -163,12 +169,6 @@ static void full_queue(void)
     r = connect_to(AF_INET, c, l);
     printf("SO_SNDTIMEO: %d %s %s\n", r, errno_name(errno), between(begin, 0.19, 1.5));
     r = connect_to(AF_INET, c, l);
-    printf("and again: %d %s\n", r, errno_name(errno));
-    fcntl(d, F_SETFL, O_NONBLOCK);
-    set_int(d, IPPROTO_TCP, TCP_SYNCNT, 1);
-    r = connect_to(AF_INET, d, l);
-    printf("non-blocking: %d %s\n", r, errno_name(errno));
-    r = connect_to(AF_INET, d, l);
     printf("and again: %d %s\n", r, errno_name(errno));
     struct pollfd p = {d, POLLOUT, 0};
     int error = 0;
@@ -278,15 +278,41 @@ static void states(void)
     close(v[1]);
 }
 
+static void deferred_v4(void) { deferred(AF_INET); }
+static void deferred_v6(void) { deferred(AF_INET6); }
+
 int main(void)
 {
+    // Those that wait for seconds do it at the same time, each in a process.
+    static void (*const slow[])(void) = {deferred_v4, deferred_v6, full_queue, threads};
+    enum { SLOW = sizeof slow / sizeof *slow };
+    int out[SLOW];
     setvbuf(stdout, NULL, _IOLBF, 0);
     defer_values();
-    deferred(AF_INET);
-    deferred(AF_INET6);
+    for (int i = 0; i < SLOW; i++) {
+        int v[2];
+        if (pipe(v))
+            give_up("pipe");
+        pid_t child = fork();
+        if (child < 0)
+            give_up("fork");
+        if (!child) {
+            dup2(v[1], 1);
+            slow[i]();
+            _exit(fflush(stdout));
+        }
+        close(v[1]);
+        out[i] = v[0];
+    }
+    for (int i = 0; i < SLOW; i++) {
+        char text[4096];
+        for (ssize_t n; (n = read(out[i], text, sizeof text)) > 0;)
+            fwrite(text, 1, (size_t)n, stdout);
+        int status;
+        wait(&status);
+        printf("status %d\n", status);
+    }
     deferred_much();
-    full_queue();
-    threads();
     linger2();
     states();
     return 0;
