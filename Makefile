@@ -83,7 +83,7 @@ KERNEL_SMALL := $(addprefix net/inet/,control.c datagram_connect.c tcp_error.c t
     $(addprefix kernel/threads/,futex_waitv.c loadavg.c) \
     $(addprefix kernel/x86/,acpi.c apic.c cpu.c cpuinfo.c hpet.c ioapic.c kvmclock.c mptable.c pit.c poweroff.c smp.c) \
     $(addprefix drivers/,drivers.c pci.c rtc.c serial.c virtio_9p.c virtio_mmio.c virtio_pci.c virtio_rng.c) \
-    $(addprefix loader/,privileges.c program.c script.c session.c) \
+    $(addprefix loader/,copy.c privileges.c program.c script.c session.c) \
     $(addprefix net/,option.c scm.c unix_gc.c unix_name.c inet/ioctl.c inet/sysctl.c lwip/administer.c lwip/icmp_limit.c) $(wildcard net/netlink/*.c) \
     $(addprefix syscall/,adjtimex.c attributes.c capability.c cputime.c file_handle.c identity.c inotify.c kcmp.c limits.c membarrier.c \
                          misc.c mount.c mqueue.c names.c numa.c prctl.c priority.c process_vm.c remap_file_pages.c sched.c stats.c \

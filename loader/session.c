@@ -15,6 +15,7 @@
 #include "kernel/process/process.h"
 #include "kernel/string.h"
 #include "kernel/threads/deferred.h"
+#include "loader/copy.h"
 #include "loader/program.h"
 
 #define SESSIONS 256
@@ -28,6 +29,7 @@ struct session {
     bool tty; // one terminal in the place of the pipes: host[0] and host[1] are its master
     uint16_t rows, columns;
     struct tty *terminal; // while it is in the table
+    const char *copy_in, *copy_out; // in the place of a program; among the records
     char *records;
     size_t len;
     struct deferred start;
@@ -71,6 +73,21 @@ static void fail(struct session *s, int status, const char *what, int err) {
     process_exit((uint32_t)status << 8);
 }
 
+static void copy_main(struct session *s) {
+    char *name = kzalloc(COPY_NAME);
+    struct file *stream = fd_get(s->copy_in ? 0 : 1);
+    int err = name && stream ? 0 : -ENOMEM;
+    if (!err)
+        err = s->copy_in ? copy_from_host(stream, s->copy_in, name) : copy_to_host(stream, s->copy_out, name);
+    if (stream)
+        file_unref(stream);
+    if (err)
+        send_message(s, name ? name : "copy", program_error_text(err));
+    kfree(name);
+    s->failure = err ? STATUS_FAILED : 0;
+    process_exit(err ? STATUS_FAILED << 8 : 0);
+}
+
 static void program_main(void *arg) {
     struct session *s = arg;
     struct program *p = &s->program;
@@ -80,6 +97,8 @@ static void program_main(void *arg) {
         if (fd_install_at(f, fd, 0) < 0)
             fail(s, STATUS_FAILED, "standard input and output", -ENOMEM);
     }
+    if (s->copy_in || s->copy_out)
+        copy_main(s);
     struct file *terminal = s->tty ? fd_get(0) : NULL;
     if (terminal) {
         (void)tty_acquire(tty_from_file(terminal), false); // nobody else's: it is new
@@ -141,6 +160,10 @@ static int parse(struct session *s) {
         s->tty |= stream && strcmp(value, "tty") == 0;
         if (taken == 0 && strcmp(r, "winsize") == 0)
             take_winsize(s, value);
+        else if (taken == 0 && strcmp(r, "copy-in") == 0)
+            s->copy_in = value;
+        else if (taken == 0 && strcmp(r, "copy-out") == 0)
+            s->copy_out = value;
         else if (taken == 0 && strcmp(r, "report") == 0)
             s->report = strcmp(value, "start") == 0;
         else if (taken < 0 || (taken == 0 && !stream))
@@ -148,7 +171,8 @@ static int parse(struct session *s) {
     }
     if (!p->exec)
         p->exec = p->argv[0];
-    return p->exec ? 0 : -EINVAL;
+    int ways = (p->exec != NULL) + (s->copy_in != NULL) + (s->copy_out != NULL);
+    return ways == 1 && !(s->tty && !p->exec) ? 0 : -EINVAL;
 }
 
 static int make_terminal(struct session *s) {
