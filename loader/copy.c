@@ -20,15 +20,30 @@ struct waiting {
 
 struct copy {
     struct file *stream;
-    size_t skip;    // what of a path is not in the archive: outgoing
-    char *path;     // in the guest: COPY_NAME bytes
-    char *target;   // of a symbolic link: COPY_NAME bytes
+    size_t skip;  // what of a path is not in the archive: outgoing
+    char *path;   // in the guest: COPY_NAME bytes
+    char *target; // of a symbolic link: COPY_NAME bytes
     uint8_t *chunk;
     struct waiting *first, **last;
     uint32_t number; // of the member
 };
 
-enum field { INO, MODE, UID, GID, NLINK, MTIME, SIZE, DEV_MAJOR_AT, DEV_MINOR_AT, RDEV_MAJOR, RDEV_MINOR, NAME_SIZE, CHECK, FIELDS };
+enum field {
+    INO,
+    MODE,
+    UID,
+    GID,
+    NLINK,
+    MTIME,
+    SIZE,
+    DEV_MAJOR_AT,
+    DEV_MINOR_AT,
+    RDEV_MAJOR,
+    RDEV_MINOR,
+    NAME_SIZE,
+    CHECK,
+    FIELDS
+};
 
 static int prepare(struct copy *c) {
     c->last = &c->first;
@@ -126,10 +141,17 @@ static int send_one(struct copy *c, bool follow) {
     if (!*name)
         name = ".";
     bool device = S_ISCHR(st.mode) || S_ISBLK(st.mode);
-    uint32_t field[FIELDS] = {[INO] = ++c->number, [MODE] = st.mode, [UID] = st.uid, [GID] = st.gid, [NLINK] = 1,
+    uint32_t field[FIELDS] = {[INO] = ++c->number,
+                              [MODE] = st.mode,
+                              [UID] = st.uid,
+                              [GID] = st.gid,
+                              [NLINK] = 1,
                               [MTIME] = (uint32_t)(st.mtime / 1000000000),
-                              [SIZE] = link ? (uint32_t)target : regular ? (uint32_t)st.size : 0,
-                              [RDEV_MAJOR] = device ? DEV_MAJOR(st.rdev) : 0, [RDEV_MINOR] = device ? DEV_MINOR(st.rdev) : 0,
+                              [SIZE] = link      ? (uint32_t)target
+                                       : regular ? (uint32_t)st.size
+                                                 : 0,
+                              [RDEV_MAJOR] = device ? DEV_MAJOR(st.rdev) : 0,
+                              [RDEV_MINOR] = device ? DEV_MINOR(st.rdev) : 0,
                               [NAME_SIZE] = (uint32_t)strlen(name) + 1};
     err = put_header(c, field, name);
     if (!err && link) {

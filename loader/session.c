@@ -26,15 +26,15 @@ struct session {
     uint8_t number;
     bool overflow, started, input_ended, done;
     bool report; // that it starts
-    bool tty; // one terminal in the place of the pipes: host[0] and host[1] are its master
+    bool tty;    // one terminal in the place of the pipes: host[0] and host[1] are its master
     uint16_t rows, columns;
-    struct tty *terminal; // while it is in the table
+    struct tty *terminal;           // while it is in the table
     const char *copy_in, *copy_out; // in the place of a program; among the records
     char *records;
     size_t len;
     struct deferred start;
     struct program program;
-    struct process *process; // referenced
+    struct process *process;         // referenced
     struct file *guest[3], *host[3]; // ends of its pipes
     uint8_t ring[RING_SIZE];
     uint32_t head, tail, granted;
@@ -273,7 +273,8 @@ static void pump_input(struct session *s) {
         if (READ_ONCE(s->done) || n == 0)
             break;
         if (!broken)
-            broken = file_write_kernel(s->host[0], s->ring + at, n, &pos) < 0; // nobody reads it any more: the rest is dropped
+            broken = file_write_kernel(s->host[0], s->ring + at, n, &pos) <
+                     0; // nobody reads it any more: the rest is dropped
         uint64_t flags = spin_lock_irqsave(&sessions_lock);
         s->tail += n;
         spin_unlock_irqrestore(&sessions_lock, flags);

@@ -152,7 +152,8 @@ static void take_signals(void) {
         case SIGINT:
         case SIGTERM:
             if (third(&relay.interrupts, 2000)) {
-                say(relay.options->remote ? "the program does not react: detached" : "the program does not react: stopped");
+                say(relay.options->remote ? "the program does not react: detached"
+                                          : "the program does not react: stopped");
                 relay.status = STATUS_SIGNAL + number;
                 return;
             }
