@@ -71,7 +71,7 @@ def terminal():
     """A terminal of its own: echo, size, the interrupt key, and its owner."""
     with machine() as m:
         begun(m)
-        config = records(arg=[B, "sh", "-c", "tty; stty size; stat -c %u $(tty); trap 'echo caught; stty size; exit 4' INT; read x; echo got $x; read x"],
+        config = records(arg=[B, "sh", "-c", "tty; stty size; stat -c %u $(tty); trap 'echo caught; stty size; exit 4' INT; read x; echo got $x; while :; do sleep 0.1; done"],
                          env=["PATH=/bin"], user="5:6", stdin="tty", stdout="tty", stderr="tty", winsize="33x77")
         s = m.open(1, config, end=False)
         m.until(lambda: b"\n5\r\n" in s.output and s.window)
