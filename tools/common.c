@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 bool stderr_is_raw;
@@ -198,4 +199,16 @@ bool write_all(int fd, const void *data, size_t size) {
         }
     }
     return true;
+}
+
+int64_t now_ms(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+void close_fd(int *fd) {
+    close(*fd);
+    *fd = -1;
 }

@@ -65,3 +65,9 @@ char *path_normalize(const char *path);
 
 /* Writes all of data, whatever the file descriptor is; false with errno when it cannot. */
 bool write_all(int fd, const void *data, size_t size);
+
+/* Milliseconds of a clock that nobody sets. */
+int64_t now_ms(void);
+
+/* Closes a descriptor, which is -1 from then on. */
+void close_fd(int *fd);

@@ -7,24 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tools/common.h"
 
 enum { LINGER_MS = 2000 };
-
-static int64_t now_ms(void) {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
-static void close_fd(int *fd) {
-    close(*fd);
-    *fd = -1;
-}
 
 /* The machine is ending: takes what its log still says, until its end or for a while. */
 static void finish_log(struct qemu *qemu, struct log *log, int milliseconds) {

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tools/ending.h"
@@ -83,13 +82,6 @@ void relay_signals(void) {
         if (former.sa_handler != SIG_IGN || relayed[i] == SIGCHLD) /* nohup stays nohup */
             sigaction(relayed[i], &action, NULL);
     }
-}
-
-static int64_t now_ms(void) {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
 /* Counts an event; true when it is the third within so many milliseconds. */
@@ -335,11 +327,6 @@ static bool read_console(void) {
     if (got > 0)
         relay.decoder.end += (size_t)got;
     return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
-}
-
-static void close_fd(int *fd) {
-    close(*fd);
-    *fd = -1;
 }
 
 /* One round of the loop: waits for something to do and does it. */

@@ -138,30 +138,42 @@ ssize_t erofs_read(const struct erofs_image *image, const struct erofs_file *fil
     return (ssize_t)size;
 }
 
-/* The name's inode in one block of a directory: 1 with *nid, 0 when it is not in it, -1 when the block is damaged. */
-static int search_block(const char *block, size_t size, const char *name, size_t length, uint64_t *nid) {
-    struct erofs_dirent entry, next;
+/* How many entries a block of a directory has; 0: it is damaged. */
+static size_t count_entries(const char *block, size_t size) {
+    struct erofs_dirent entry;
 
     if (size < sizeof(entry))
-        return -1;
+        return 0;
     memcpy(&entry, block, sizeof(entry));
-    size_t count = entry.name_offset / sizeof(entry);
-    if (count == 0 || entry.name_offset % sizeof(entry) || entry.name_offset > size)
-        return -1;
+    return entry.name_offset % sizeof(entry) || entry.name_offset > size ? 0 : entry.name_offset / sizeof(entry);
+}
+
+/* The name of an entry of `count`, which is not ended by a NUL, its length and its inode; NULL: the block is damaged. */
+static const char *entry_at(const char *block, size_t size, size_t i, size_t count, size_t *length, uint64_t *nid) {
+    struct erofs_dirent entry, next = {.name_offset = (uint16_t)size};
+
+    memcpy(&entry, block + i * sizeof(entry), sizeof(entry));
+    if (i + 1 < count)
+        memcpy(&next, block + (i + 1) * sizeof(next), sizeof(next));
+    if (entry.name_offset > next.name_offset || next.name_offset > size)
+        return NULL;
+    *length = strnlen(block + entry.name_offset, next.name_offset - entry.name_offset);
+    *nid = entry.nid;
+    return block + entry.name_offset;
+}
+
+/* The name's inode in one block of a directory: 1 with *nid, 0 when it is not in it, -1 when the block is damaged. */
+static int search_block(const char *block, size_t size, const char *name, size_t length, uint64_t *nid) {
+    size_t count = count_entries(block, size), own;
+
     for (size_t i = 0; i < count; i++) {
-        memcpy(&entry, block + i * sizeof(entry), sizeof(entry));
-        next.name_offset = (uint16_t)size;
-        if (i + 1 < count)
-            memcpy(&next, block + (i + 1) * sizeof(next), sizeof(next));
-        if (entry.name_offset > next.name_offset || next.name_offset > size)
+        const char *text = entry_at(block, size, i, count, &own, nid);
+        if (!text)
             return -1;
-        const char *text = block + entry.name_offset;
-        if (strnlen(text, next.name_offset - entry.name_offset) == length && memcmp(text, name, length) == 0) {
-            *nid = entry.nid;
+        if (own == length && memcmp(text, name, length) == 0)
             return 1;
-        }
     }
-    return 0;
+    return count ? 0 : -1;
 }
 
 static bool find(const struct erofs_image *image, const struct erofs_file *dir, const char *name, size_t length,
@@ -186,32 +198,21 @@ static bool find(const struct erofs_image *image, const struct erofs_file *dir, 
 /* The names of one block; 1: go on, 0: the caller has enough, -1: damaged. */
 static int list_block(const struct erofs_image *image, const char *block, size_t size,
                       bool (*each)(void *context, const char *name, const struct erofs_file *file), void *context) {
-    struct erofs_dirent entry, next;
+    size_t count = count_entries(block, size), length;
     struct erofs_file file;
     char name[256];
+    uint64_t nid;
 
-    if (size < sizeof(entry))
-        return -1;
-    memcpy(&entry, block, sizeof(entry));
-    size_t count = entry.name_offset / sizeof(entry);
-    if (count == 0 || entry.name_offset % sizeof(entry) || entry.name_offset > size)
-        return -1;
     for (size_t i = 0; i < count; i++) {
-        memcpy(&entry, block + i * sizeof(entry), sizeof(entry));
-        next.name_offset = (uint16_t)size;
-        if (i + 1 < count)
-            memcpy(&next, block + (i + 1) * sizeof(next), sizeof(next));
-        if (entry.name_offset > next.name_offset || next.name_offset > size)
+        const char *text = entry_at(block, size, i, count, &length, &nid);
+        if (!text || length == 0 || length >= sizeof(name) || !read_inode(image, nid, &file))
             return -1;
-        size_t length = strnlen(block + entry.name_offset, next.name_offset - entry.name_offset);
-        if (length == 0 || length >= sizeof(name) || !read_inode(image, entry.nid, &file))
-            return -1;
-        memcpy(name, block + entry.name_offset, length);
+        memcpy(name, text, length);
         name[length] = '\0';
         if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !each(context, name, &file))
             return 0;
     }
-    return 1;
+    return count ? 1 : -1;
 }
 
 bool erofs_list(const struct erofs_image *image, const struct erofs_file *dir,

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { STEP_MS = 100 };
@@ -15,13 +14,6 @@ static bool shown, drawn;
 static char step[128];
 static uint64_t goal, done;
 static int64_t last;
-
-static int64_t now_ms(void) {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void draw(void) {
     char line[256];

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/machine/arguments.h"
+#include "tools/arguments.h"
 #include "tools/machine/commands.h"
 #include "tools/machine/connect.h"
 #include "tools/machine/monitor.h"

@@ -9,19 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tools/machine/usage.h"
 
 struct monitor monitor;
-
-int64_t now_ms(void) {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
 
 /* Whoever started the machine waits for this: 'r' it runs, or 'x' and the status that it ended with before it ran. */
 void tell_ready(bool runs, int status) {

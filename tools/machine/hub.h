@@ -42,8 +42,6 @@ extern struct monitor {
     char *error; /* what the guest said last to the person */
 } monitor;
 
-int64_t now_ms(void);
-
 /* Tells whoever started the machine: it runs, or it has ended with that status before it did. */
 void tell_ready(bool runs, int status);
 

@@ -8,8 +8,9 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#include "tools/machine/arguments.h"
+#include "tools/arguments.h"
 #include "tools/machine/commands.h"
+#include "tools/machine/state.h"
 #include "tools/machine/logfile.h"
 
 static const char usage[] =

@@ -82,11 +82,6 @@ static bool read_guest(void) {
 
 /* ---- The loop ---- */
 
-static void close_fd(int *fd) {
-    close(*fd);
-    *fd = -1;
-}
-
 static void take_signals(void) {
     uint8_t number;
 

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "tools/machine/arguments.h"
+#include "tools/arguments.h"
 #include "tools/machine/commands.h"
+#include "tools/machine/state.h"
 
 static const char usage[] = "Usage: knarr ps [OPTIONS]\n"
                             "\n"

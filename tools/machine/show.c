@@ -8,8 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tools/machine/arguments.h"
+#include "tools/arguments.h"
 #include "tools/machine/commands.h"
+#include "tools/machine/state.h"
 #include "tools/machine/connect.h"
 #include "tools/machine/monitor.h"
 

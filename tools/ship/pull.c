@@ -3,12 +3,12 @@
  * and the disk's digests and sizes must all be right before the image gets its name.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/arguments.h"
 #include "tools/image/progress.h"
 #include "tools/output.h"
 #include "tools/ship/artifact.h"
@@ -35,7 +35,7 @@ struct options {
 };
 
 static void parse(struct options *options, int argc, char **argv) {
-    enum { OPT_PLAIN = 256, OPT_INSECURE, OPT_HELP };
+    enum { OPT_PLAIN = 256, OPT_INSECURE };
     static const struct option known[] = {
         {"output", required_argument, NULL, 'o'},      {"plain-http", no_argument, NULL, OPT_PLAIN},
         {"insecure", no_argument, NULL, OPT_INSECURE}, {"quiet", no_argument, NULL, 'q'},
@@ -43,17 +43,12 @@ static void parse(struct options *options, int argc, char **argv) {
     };
     int option;
 
-    opterr = 0;
-    optind = 1;
-    while ((option = getopt_long(argc, argv, ":o:q", known, NULL)) != -1) {
+    while ((option = next_option(argc, argv, ":o:q", known, usage)) != -1) {
         switch (option) {
         case 'o': options->output = optarg; break;
         case 'q': options->quiet = true; break;
         case OPT_PLAIN: options->plain = true; break;
         case OPT_INSECURE: options->insecure = true; break;
-        case OPT_HELP: fputs(usage, stdout); exit(fflush(stdout) == 0 ? 0 : STATUS_FAILED);
-        case ':': die(STATUS_FAILED, "%s needs a value (knarr pull --help)", argv[optind - 1]);
-        default: die(STATUS_FAILED, "%s: no such option (knarr pull --help)", argv[optind - 1]);
         }
     }
     if (argc - optind != 1)

@@ -6,13 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/arguments.h"
 #include "tools/image/disk.h"
 #include "tools/image/progress.h"
 #include "tools/ship/artifact.h"
@@ -38,7 +38,7 @@ struct options {
 };
 
 static void parse(struct options *options, int argc, char **argv) {
-    enum { OPT_PLAIN = 256, OPT_INSECURE, OPT_HELP };
+    enum { OPT_PLAIN = 256, OPT_INSECURE };
     static const struct option known[] = {
         {"plain-http", no_argument, NULL, OPT_PLAIN},
         {"insecure", no_argument, NULL, OPT_INSECURE},
@@ -48,15 +48,11 @@ static void parse(struct options *options, int argc, char **argv) {
     };
     int option;
 
-    opterr = 0;
-    optind = 1;
-    while ((option = getopt_long(argc, argv, ":q", known, NULL)) != -1) {
+    while ((option = next_option(argc, argv, ":q", known, usage)) != -1) {
         switch (option) {
         case 'q': options->quiet = true; break;
         case OPT_PLAIN: options->plain = true; break;
         case OPT_INSECURE: options->insecure = true; break;
-        case OPT_HELP: fputs(usage, stdout); exit(fflush(stdout) == 0 ? 0 : STATUS_FAILED);
-        default: die(STATUS_FAILED, "%s: no such option (knarr ship --help)", argv[optind - 1]);
         }
     }
     if (argc - optind != 2)

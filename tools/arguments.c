@@ -1,14 +1,13 @@
 /*
  * Options of commands; see the header.
  */
-#include "tools/machine/arguments.h"
+#include "tools/arguments.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 int next_option(int argc, char **argv, const char *letters, const struct option *options, const char *usage) {
-    if (optind == 0 || opterr)
-        opterr = 0;
+    opterr = 0;
     int option = getopt_long(argc, argv, letters, options, NULL);
 
     switch (option) {

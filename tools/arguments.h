@@ -1,11 +1,11 @@
 /*
- * What the commands about machines have in common: their options are parsed alike, and most are done for each machine that is named.
+ * What commands have in common: their options are parsed alike, and some are done for each machine that is named.
  */
 #pragma once
 
 #include <getopt.h>
 
-#include "tools/machine/state.h"
+#include "tools/common.h"
 
 /* getopt_long(3) with the messages of all commands; --help (number OPT_HELP) prints the usage and ends. -1: no more options. */
 enum { OPT_HELP = 1000 };
